@@ -1,0 +1,2 @@
+//! Events: from JSON bytes to typed columns, by one decoder that every layer uses.
+pub mod batch;

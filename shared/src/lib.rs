@@ -1,0 +1,26 @@
+//! What the layers agree on: event -> log -> (speed | batch) -> serving. No layer's own work is in here.
+//!
+//! - [`event`] decodes a record's bytes into typed columns, once for all layers.
+//! - [`log`], [`state`] and the object store are the three places where layers meet.
+//! - [`segment`] says where segments end, [`view`] is the algebra of partials, [`lake`] the table format.
+//! - [`config`] reads `seam.yaml`; [`clock`] is the only door to time and randomness.
+
+// what flows
+pub mod event;
+pub mod time;
+
+// where it is kept
+pub mod lake;
+pub mod log;
+pub mod segment;
+pub mod state;
+
+// what is computed
+pub mod view;
+
+// what everything needs
+pub mod clock;
+pub mod config;
+pub mod error;
+
+pub use error::{Error, Kind, Result};

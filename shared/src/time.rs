@@ -1,0 +1,148 @@
+//! Event time and durations, in microseconds since the Unix epoch, UTC.
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A moment: microseconds since 1970-01-01T00:00:00Z.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Timestamp(pub i64);
+
+/// A length of time in microseconds, never negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Span(pub i64);
+
+impl Span {
+    /// One second.
+    pub const SECOND: Span = Span(1_000_000);
+    /// One minute.
+    pub const MINUTE: Span = Span(60_000_000);
+    /// One hour.
+    pub const HOUR: Span = Span(3_600_000_000);
+    /// One day of 24 hours.
+    pub const DAY: Span = Span(86_400_000_000);
+
+    /// Reads `5m`, `30s`, `250ms`, `1h`, `7d`, `1h30m`; the error says what is expected.
+    pub fn parse(text: &str) -> Result<Span, String> {
+        let bad = || format!("`{text}` is no duration; write it like 30s, 5m, 1h or 7d");
+        let mut rest = text.trim();
+        if rest.is_empty() {
+            return Err(bad());
+        }
+        let mut total: i64 = 0;
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(bad)?;
+            let number: i64 = rest[..digits].parse().map_err(|_| bad())?;
+            rest = &rest[digits..];
+            let unit_len = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+            let unit = match &rest[..unit_len] {
+                "us" => 1,
+                "ms" => 1_000,
+                "s" => Span::SECOND.0,
+                "m" => Span::MINUTE.0,
+                "h" => Span::HOUR.0,
+                "d" => Span::DAY.0,
+                "w" => Span::DAY.0 * 7,
+                _ => return Err(bad()),
+            };
+            rest = &rest[unit_len..];
+            total = number.checked_mul(unit).and_then(|n| total.checked_add(n)).ok_or_else(bad)?;
+        }
+        Ok(Span(total))
+    }
+}
+
+impl fmt::Display for Span {
+    /// The shortest exact spelling: `90s` prints as `90s`, `3600s` as `1h`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units =
+            [(Span::DAY.0, "d"), (Span::HOUR.0, "h"), (Span::MINUTE.0, "m"), (Span::SECOND.0, "s"), (1_000, "ms")];
+        for (size, name) in units {
+            if self.0 != 0 && self.0 % size == 0 {
+                return write!(f, "{}{name}", self.0 / size);
+            }
+        }
+        write!(f, "{}us", self.0)
+    }
+}
+
+impl Timestamp {
+    /// The earliest moment an event may carry: 0001-01-01T00:00:00Z.
+    pub const MIN: Timestamp = Timestamp(-62_135_596_800_000_000);
+    /// The latest moment an event may carry: the last microsecond of the year 9999.
+    pub const MAX: Timestamp = Timestamp(253_402_300_799_999_999);
+
+    /// The start of the grid cell of width `span` that holds this moment.
+    pub fn floor(self, span: Span) -> Timestamp {
+        Timestamp(self.0.div_euclid(span.0) * span.0)
+    }
+    /// The first grid point of width `span` that is not before this moment.
+    pub fn ceil(self, span: Span) -> Timestamp {
+        Timestamp(-((-self.0).div_euclid(span.0)) * span.0)
+    }
+    /// This moment, `span` later.
+    #[must_use]
+    pub fn plus(self, span: Span) -> Timestamp {
+        Timestamp(self.0.saturating_add(span.0))
+    }
+    /// This moment, `span` earlier.
+    #[must_use]
+    pub fn minus(self, span: Span) -> Timestamp {
+        Timestamp(self.0.saturating_sub(span.0))
+    }
+    /// RFC 3339 in UTC with as many fraction digits as needed (0, 3 or 6).
+    pub fn to_rfc3339(self) -> String {
+        match chrono::DateTime::from_timestamp_micros(self.0) {
+            Some(moment) => moment.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
+            None => format!("{}us", self.0),
+        }
+    }
+    /// Reads RFC 3339 with any offset (`2026-01-01T00:00:00Z`, `…+02:00`), or a date alone as its midnight in UTC.
+    /// Digits beyond the microsecond are cut off.
+    pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
+        if let Ok(moment) = chrono::DateTime::parse_from_rfc3339(text) {
+            return Some(Timestamp(moment.timestamp_micros()));
+        }
+        let date = chrono::NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?;
+        Some(Timestamp(date.and_hms_opt(0, 0, 0)?.and_utc().timestamp_micros()))
+    }
+    /// Reads a whole number as seconds, milliseconds, microseconds or nanoseconds by its size: below 1e11 seconds,
+    /// below 1e14 milliseconds, below 1e17 microseconds. The rule depends on the number alone.
+    pub fn from_epoch_guess(number: i64) -> Timestamp {
+        match number.unsigned_abs() {
+            0..100_000_000_000 => Timestamp(number * 1_000_000),
+            100_000_000_000..100_000_000_000_000 => Timestamp(number * 1_000),
+            100_000_000_000_000..100_000_000_000_000_000 => Timestamp(number),
+            _ => Timestamp(number.div_euclid(1_000)),
+        }
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.to_rfc3339())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_read_and_print() {
+        assert_eq!(Span::parse("1h30m"), Ok(Span(5_400_000_000)));
+        assert_eq!(Span::parse("5m").map(|s| s.to_string()), Ok("5m".to_owned()));
+        assert!(Span::parse("5").is_err());
+        assert!(Span::parse("").is_err());
+        assert!(Span::parse("5 minutes").is_err());
+    }
+
+    #[test]
+    fn grid_is_euclidean() {
+        assert_eq!(Timestamp(-1).floor(Span(10)), Timestamp(-10));
+        assert_eq!(Timestamp(-1).ceil(Span(10)), Timestamp(0));
+        assert_eq!(Timestamp(10).ceil(Span(10)), Timestamp(10));
+        assert_eq!(Timestamp(11).ceil(Span(10)), Timestamp(20));
+    }
+}

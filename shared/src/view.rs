@@ -1,0 +1,8 @@
+//! The view algebra, all of it here and only here: definition -> pane -> partial -> combine -> present. Pure.
+pub mod aggregate;
+pub mod definition;
+pub mod exact_sum;
+pub mod expression;
+pub mod oracle;
+pub mod rows;
+pub mod value;

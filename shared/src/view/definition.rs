@@ -1,0 +1,160 @@
+//! The compiled definitions that both layers follow: a source's fields and a view's filter, dimensions, panes and measures.
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::segment::SegmentRule;
+use crate::state::ViewId;
+use crate::time::{Span, Timestamp};
+use crate::view::expression::Expression;
+use crate::view::value::FieldType;
+
+/// A field of a source: where it lies in the event's JSON and what type it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Field {
+    /// The name used in dimensions, measures and filters; also its column in the archive.
+    pub name: String,
+    /// Member names from the outermost object inwards.
+    pub path: Vec<String>,
+    /// Its type.
+    pub field_type: FieldType,
+}
+
+/// When two events are one: the later of two records with the same id counts as a duplicate if the earlier is among the
+/// `max_records` records before it in its partition and at most `horizon` of log time older. A function of the log alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DuplicateRule {
+    /// Log time (record timestamps) looked back.
+    pub horizon: Span,
+    /// Records of the partition looked back.
+    pub max_records: u64,
+}
+
+/// A compiled source.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its name, and its topic's.
+    pub name: String,
+    /// Where the event's id lies, if events have one.
+    pub id: Option<Vec<String>>,
+    /// Where the event time lies.
+    pub time: Vec<String>,
+    /// The typed fields that views may use.
+    pub fields: Vec<Field>,
+    /// Which events are duplicates; `None`: none are.
+    pub duplicates: Option<DuplicateRule>,
+    /// Where segments end.
+    pub segments: SegmentRule,
+    /// Partitions of its topic when it is created.
+    pub partitions: u32,
+}
+
+impl Source {
+    /// The index of a field.
+    pub fn field(&self, name: &str) -> Option<usize> {
+        self.fields.iter().position(|f| f.name == name)
+    }
+}
+
+/// A dimension of a view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DimensionDefinition {
+    /// Its name.
+    pub name: String,
+    /// The index of its field in the source.
+    pub field: usize,
+    /// Its type; never `Float`.
+    pub field_type: FieldType,
+}
+
+/// The kind of one mergeable state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum StateKind {
+    /// How many events.
+    Count,
+    /// Count, sum, min and max of an integer or decimal field, exact.
+    Fixed {
+        /// Digits after the point.
+        scale: u8,
+    },
+    /// Count, correctly rounded sum, min and max of a float field.
+    Float,
+}
+
+/// One state that a view keeps for each (pane, key). Measures over the same field share it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StateDefinition {
+    /// What it keeps.
+    pub kind: StateKind,
+    /// The source's field it folds; `None` for `Count`.
+    pub field: Option<usize>,
+}
+
+/// Which figure of a state a measure shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Figure {
+    /// How many events (for a field: how many finite numbers).
+    Count,
+    /// Their sum.
+    Sum,
+    /// Their mean.
+    Avg,
+    /// The smallest.
+    Min,
+    /// The largest.
+    Max,
+}
+
+/// A named measure: one figure of one state. `stats(f)` is five measures: `name.count`, `name.sum`, …
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Measure {
+    /// Its name, e.g. `events` or `delay.avg`.
+    pub name: String,
+    /// The index of its state in [`View::states`].
+    pub state: usize,
+    /// The figure.
+    pub figure: Figure,
+}
+
+/// A compiled view.
+#[derive(Debug, Clone)]
+pub struct View {
+    /// Its public name.
+    pub name: String,
+    /// `name@definition-hash`: changes with everything that changes what the view holds.
+    pub id: ViewId,
+    /// The source it folds.
+    pub source: Arc<Source>,
+    /// Which events count; `None`: all. An event counts only where the filter is true (not unknown).
+    pub filter: Option<Expression>,
+    /// Its dimensions in order.
+    pub dimensions: Vec<DimensionDefinition>,
+    /// The smallest time bucket. It divides a day evenly.
+    pub pane: Span,
+    /// The windows offered; each a multiple of the pane.
+    pub windows: Vec<Span>,
+    /// The states of each (pane, key).
+    pub states: Vec<StateDefinition>,
+    /// The measures that can be asked for.
+    pub measures: Vec<Measure>,
+}
+
+impl View {
+    /// The end of the pane that an event falls in: panes hold `[end - pane, end)` and are named by their end.
+    pub fn pane_of(&self, time: Timestamp) -> Timestamp {
+        time.floor(self.pane).plus(self.pane)
+    }
+    /// The kinds of its states in order.
+    pub fn kinds(&self) -> Vec<StateKind> {
+        self.states.iter().map(|s| s.kind).collect()
+    }
+    /// The index of a dimension.
+    pub fn dimension(&self, name: &str) -> Option<usize> {
+        self.dimensions.iter().position(|d| d.name == name)
+    }
+    /// A measure by name.
+    pub fn measure(&self, name: &str) -> Option<&Measure> {
+        self.measures.iter().find(|m| m.name == name)
+    }
+}
