@@ -1,0 +1,39 @@
+# Every command of this project; CI calls nothing else than what stands here.
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# list the recipes
+default:
+    @just --list
+
+# replay real flights through every layer and serve the answers
+demo *arguments:
+    cargo run --release -- demo {{arguments}}
+
+# all layers in one process, with ./seam.yaml
+up *arguments:
+    cargo run --release -- up {{arguments}}
+
+# format the code
+fmt:
+    cargo fmt --all
+
+# format, lints, and the rules that no compiler checks
+check:
+    cargo fmt --all --check
+    cargo clippy --release --workspace --all-targets -- -D warnings
+
+# every test (also the README's second command)
+test:
+    cargo test --release --workspace
+
+# the seeded simulator alone, for as many seeds as one likes
+sim seeds="100000" first="0":
+    SEAM_SEEDS={{seeds}} SEAM_FIRST_SEED={{first}} cargo test --release -p seam-tests --test promises simulation -- --nocapture
+
+# the figures of the README, each a ratio inside one run
+bench *name:
+    cargo bench --workspace {{name}}
+
+# the API documentation of the crates
+doc:
+    cargo doc --workspace --no-deps

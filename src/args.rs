@@ -1,0 +1,196 @@
+//! The command line: what may be typed, and nothing about how it is done.
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Seam: streaming and batch analytics with one exact answer.
+#[derive(Debug, Parser)]
+#[command(version, about, max_term_width = 100)]
+pub struct Cli {
+    /// The configuration file.
+    #[arg(short, long, global = true, env = "SEAM_CONFIG", default_value = "seam.yaml")]
+    pub config: PathBuf,
+    /// How logs are written: human-readable on a terminal, JSON otherwise.
+    #[arg(long, global = true, env = "SEAM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
+    pub log_format: LogFormat,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run every layer in this process: ingest, speed, archive, scheduled batch, serving.
+    Up(Up),
+    /// Replay a piece of real flight data through every layer and say where to look.
+    Demo(Demo),
+    /// Check the configuration; print every problem with its place (exit code 78 if there is one).
+    Validate(Validate),
+    /// Print the JSON Schema of seam.yaml for editors.
+    Schema,
+    /// Send events from files (NDJSON, CSV; .gz, .zst) or standard input (-).
+    Ingest(Ingest),
+    /// Recompute views from the archive.
+    #[command(subcommand)]
+    Batch(Batch),
+    /// Ask a running Seam for a metric.
+    Query(Query),
+    /// Ask how an answer comes about: generation, files, segments, shares.
+    Explain(Query),
+    /// Look at refused events.
+    #[command(subcommand)]
+    Dlq(Dlq),
+}
+
+#[derive(Debug, Args)]
+pub struct Up {
+    /// The address to listen on, instead of the configuration's.
+    #[arg(long, env = "SEAM_LISTEN")]
+    pub listen: Option<String>,
+    /// Allow a listen address beyond this machine although no keys are configured.
+    #[arg(long)]
+    pub insecure: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// The address to listen on.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub listen: String,
+    /// Events per second to replay.
+    #[arg(long, default_value_t = 3000)]
+    pub rate: u32,
+    /// End after the replay instead of serving on.
+    #[arg(long)]
+    pub once: bool,
+    /// Where the demo keeps its data (default: a fresh temporary folder).
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Validate {
+    /// Print the problems as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Ingest {
+    /// The files; - is standard input.
+    #[arg(required = true)]
+    pub files: Vec<String>,
+    /// The source that the events belong to (may be left out when there is just one).
+    #[arg(short, long)]
+    pub source: Option<String>,
+    /// The running Seam to send to.
+    #[arg(long, env = "SEAM_URL")]
+    pub url: Option<String>,
+    /// No progress bar.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Batch {
+    /// Recompute now and publish (exit code 75 when another run holds the lease).
+    Run(BatchRun),
+}
+
+#[derive(Debug, Args)]
+pub struct BatchRun {
+    /// Only these views.
+    #[arg(long)]
+    pub view: Vec<String>,
+    /// Recompute every day, not just those that new events touched.
+    #[arg(long)]
+    pub full: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Query {
+    /// The metric, e.g. flights.total.
+    pub metric: String,
+    /// Break down by a dimension (carrier) or slice (carrier:UA); repeatable.
+    #[arg(short, long = "by", value_name = "DIMENSION[:VALUE]")]
+    pub by: Vec<String>,
+    /// The window's length.
+    #[arg(short, long)]
+    pub window: Option<String>,
+    /// From when (RFC 3339, epoch, or now-6h).
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Until when.
+    #[arg(long)]
+    pub to: Option<String>,
+    /// One point per step.
+    #[arg(long)]
+    pub step: Option<String>,
+    /// A condition over dimensions, e.g. 'carrier in ["UA", "AA"]'.
+    #[arg(long = "where")]
+    pub condition: Option<String>,
+    /// The most rows to show.
+    #[arg(long)]
+    pub limit: Option<u32>,
+    /// merged, batch or speed.
+    #[arg(long)]
+    pub layer: Option<String>,
+    /// Wait until the answer covers this position (as an ingest answer names it).
+    #[arg(long)]
+    pub min_position: Option<String>,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+    /// The running Seam to ask.
+    #[arg(long, env = "SEAM_URL")]
+    pub url: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    Table,
+    Json,
+    Csv,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Dlq {
+    /// List refused events, newest last.
+    List(DlqList),
+    /// Show one refused event with its original bytes.
+    Show(DlqShow),
+}
+
+#[derive(Debug, Args)]
+pub struct DlqList {
+    /// The source (may be left out when there is just one).
+    #[arg(short, long)]
+    pub source: Option<String>,
+    /// The most entries to show.
+    #[arg(long, default_value_t = 20)]
+    pub limit: usize,
+    /// The running Seam to ask.
+    #[arg(long, env = "SEAM_URL")]
+    pub url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct DlqShow {
+    /// The entry's number, as `dlq list` shows it.
+    pub entry: u64,
+    /// The source (may be left out when there is just one).
+    #[arg(short, long)]
+    pub source: Option<String>,
+    /// The running Seam to ask.
+    #[arg(long, env = "SEAM_URL")]
+    pub url: Option<String>,
+}

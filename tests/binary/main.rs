@@ -1,0 +1,4 @@
+//! Promises of the built program, seen from outside: real processes, real files, real HTTP, kill -9.
+mod commands;
+mod flights;
+mod server;
