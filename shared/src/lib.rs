@@ -3,7 +3,7 @@
 //! - [`event`] decodes a record's bytes into typed columns, once for all layers.
 //! - [`log`], [`state`] and the object store are the three places where layers meet.
 //! - [`segment`] says where segments end, [`view`] is the algebra of partials, [`lake`] the table format.
-//! - [`config`] reads `seam.yaml`; [`clock`] is the only door to time and randomness.
+//! - [`config`] reads `seam.yaml`; [`clock`] is the only door to time and randomness, [`telemetry`] the metrics.
 
 // what flows
 pub mod event;
@@ -22,5 +22,6 @@ pub mod view;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod telemetry;
 
 pub use error::{Error, Kind, Result};

@@ -1,0 +1,217 @@
+//! The platform's own metrics: one registry that every layer bumps and `/metrics` prints.
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::log::Partition;
+
+/// What was processed, and where it came from. Both are names from the configuration or of this program, never data.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct EventLabels {
+    /// What became of the events: `counts`, `duplicate`, `invalid`; or the step that handled them.
+    pub r#type: String,
+    /// The source.
+    pub source: String,
+}
+
+/// What failed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ErrorLabels {
+    /// The step that failed: `ingest`, `speed`, `archive`, `batch`, `serving`.
+    pub r#type: String,
+    /// The error's kind.
+    pub error: String,
+}
+
+/// One source.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct SourceLabels {
+    /// The source.
+    pub source: String,
+}
+
+/// One partition of the log.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PartitionLabels {
+    /// The source.
+    pub source: String,
+    /// The partition's number.
+    pub partition: u32,
+}
+
+/// One view.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ViewLabels {
+    /// The view's public name.
+    pub view: String,
+}
+
+/// One kind of answer.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct QueryLabels {
+    /// The route: `metric`, `dashboard`, `explain`.
+    pub route: String,
+    /// The HTTP status.
+    pub status: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    version: String,
+}
+
+type SecondsGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
+
+/// Every metric of the platform. Bump the public fields; [`Telemetry::encode`] prints them.
+#[derive(Debug)]
+pub struct Telemetry {
+    /// `data_pipeline_events_processed_total{type,source}`
+    pub events_processed: Family<EventLabels, Counter>,
+    /// `data_pipeline_processing_seconds`: from an event's arrival in the log to its commit by the speed layer.
+    pub processing_seconds: Histogram,
+    /// `data_pipeline_errors_total{type,error}`
+    pub errors: Family<ErrorLabels, Counter>,
+    /// `data_pipeline_consumer_lag_records{source,partition}`: log end minus speed position.
+    pub consumer_lag_records: Family<PartitionLabels, Gauge>,
+    /// `data_pipeline_watermark_timestamp_seconds{source}`: the latest event time folded.
+    pub watermark_seconds: Family<SourceLabels, SecondsGauge>,
+    /// `data_pipeline_batch_last_success_timestamp_seconds{view}`
+    pub batch_last_success_seconds: Family<ViewLabels, SecondsGauge>,
+    /// `data_pipeline_batch_duration_seconds{view}`: of the last run.
+    pub batch_duration_seconds: Family<ViewLabels, SecondsGauge>,
+    /// `data_pipeline_batch_drift_groups{view}`: groups in which the old generation ⊕ speed and the new one differ.
+    pub batch_drift_groups: Family<ViewLabels, Gauge>,
+    /// `data_pipeline_late_events_total{source}`: events older than the latest pane already folded; they count all the same.
+    pub late_events: Family<SourceLabels, Counter>,
+    /// `data_pipeline_duplicate_events_total{source}`
+    pub duplicate_events: Family<SourceLabels, Counter>,
+    /// `data_pipeline_dead_letters_total{source}`
+    pub dead_letters: Family<SourceLabels, Counter>,
+    /// `data_pipeline_query_seconds`: time to answer a query.
+    pub query_seconds: Histogram,
+    /// `data_pipeline_queries_total{route,status}`
+    pub queries: Family<QueryLabels, Counter>,
+    registry: Registry,
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Telemetry {
+    /// All metrics at zero.
+    pub fn new() -> Self {
+        let mut telemetry = Self {
+            events_processed: Family::default(),
+            processing_seconds: Histogram::new(exponential_buckets(0.000_1, 4.0, 11)),
+            errors: Family::default(),
+            consumer_lag_records: Family::default(),
+            watermark_seconds: Family::default(),
+            batch_last_success_seconds: Family::default(),
+            batch_duration_seconds: Family::default(),
+            batch_drift_groups: Family::default(),
+            late_events: Family::default(),
+            duplicate_events: Family::default(),
+            dead_letters: Family::default(),
+            query_seconds: Histogram::new(exponential_buckets(0.000_05, 4.0, 10)),
+            queries: Family::default(),
+            registry: Registry::with_prefix("data_pipeline"),
+        };
+        telemetry.register();
+        telemetry
+    }
+
+    fn register(&mut self) {
+        let build = Family::<BuildLabels, Gauge>::default();
+        build.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION").to_owned() }).set(1);
+        let registry = &mut self.registry;
+        registry.register("events_processed", "Events by what became of them", self.events_processed.clone());
+        registry.register("processing_seconds", "From arrival in the log to commit", self.processing_seconds.clone());
+        registry.register("errors", "Failures by step and kind", self.errors.clone());
+        registry.register("consumer_lag_records", "Log end minus speed position", self.consumer_lag_records.clone());
+        registry.register("watermark_timestamp_seconds", "Latest event time folded", self.watermark_seconds.clone());
+        registry.register(
+            "batch_last_success_timestamp_seconds",
+            "When the last generation was published",
+            self.batch_last_success_seconds.clone(),
+        );
+        registry.register(
+            "batch_duration_seconds",
+            "Duration of the last batch run",
+            self.batch_duration_seconds.clone(),
+        );
+        registry.register(
+            "batch_drift_groups",
+            "Groups in which batch and speed disagree; anything but 0 is a bug",
+            self.batch_drift_groups.clone(),
+        );
+        registry.register("late_events", "Events older than the latest pane folded", self.late_events.clone());
+        registry.register("duplicate_events", "Events that repeat an earlier one's id", self.duplicate_events.clone());
+        registry.register("dead_letters", "Refused events that were kept aside", self.dead_letters.clone());
+        registry.register("query_seconds", "Time to answer a query", self.query_seconds.clone());
+        registry.register("queries", "Queries by route and status", self.queries.clone());
+        registry.register("build_info", "The running version", build);
+    }
+
+    /// The labels of one partition.
+    pub fn partition_labels(partition: &Partition) -> PartitionLabels {
+        PartitionLabels { source: partition.source.clone(), partition: partition.number }
+    }
+
+    /// Everything in the OpenMetrics text format.
+    pub fn encode_openmetrics(&self) -> String {
+        let mut out = String::new();
+        text::encode(&mut out, &self.registry).expect("writing to a string does not fail");
+        out
+    }
+
+    /// Everything in the classic Prometheus text format, in which a counter is declared under its full name.
+    pub fn encode(&self) -> String {
+        let open = self.encode_openmetrics();
+        let counters: Vec<&str> =
+            open.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
+        let mut out = String::with_capacity(open.len());
+        for line in open.lines().filter(|line| *line != "# EOF" && !line.starts_with("# UNIT ")) {
+            let declared = line.strip_prefix("# TYPE ").or_else(|| line.strip_prefix("# HELP "));
+            match declared.and_then(|rest| rest.split_once(' ')) {
+                Some((name, rest)) if counters.contains(&name) => {
+                    out.push_str(&line[..7]);
+                    out.push_str(name);
+                    out.push_str("_total ");
+                    out.push_str(rest);
+                }
+                _ => out.push_str(line),
+            }
+            out.push('\n');
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_declared_under_their_full_name() {
+        let telemetry = Telemetry::new();
+        let labels = EventLabels { r#type: "counts".into(), source: "flights".into() };
+        telemetry.events_processed.get_or_create(&labels).inc_by(3);
+        telemetry.processing_seconds.observe(0.002);
+        let text = telemetry.encode();
+        assert!(text.contains("# TYPE data_pipeline_events_processed_total counter\n"), "{text}");
+        assert!(
+            text.contains("data_pipeline_events_processed_total{type=\"counts\",source=\"flights\"} 3\n"),
+            "{text}"
+        );
+        assert!(text.contains("data_pipeline_processing_seconds_count 1\n"), "{text}");
+        assert!(text.contains("data_pipeline_build_info{version="), "{text}");
+        assert!(!text.contains("# EOF"));
+        assert!(telemetry.encode_openmetrics().ends_with("# EOF\n"));
+    }
+}
