@@ -1,10 +1,12 @@
 //! The log port: the append-only, partitioned record of events, the only way in.
+pub mod contract;
+pub mod memory;
 pub mod offset;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::time::Timestamp;
 pub use offset::{Offset, OffsetVector, Partition};
 
@@ -104,4 +106,16 @@ pub trait EventLog: Send + Sync + std::fmt::Debug {
     async fn wait(&self, partition: &Partition, position: Offset) -> Result<()>;
     /// Forgets records below `before`; keeping more is allowed.
     async fn trim(&self, partition: &Partition, before: Offset) -> Result<()>;
+}
+
+/// Sentence 3 of the contract, for the adapters that know their bounds.
+fn check_position(partition: &Partition, from: Offset, start: Offset, end: Offset) -> Result<()> {
+    if from < start {
+        let message = format!("log {partition} starts at offset {start}, offset {from} is no longer kept");
+        return Err(Error::not_found(message));
+    }
+    if from > end {
+        return Err(Error::corrupt(format!("log {partition} ends at offset {end}, before position {from}")));
+    }
+    Ok(())
 }

@@ -1,4 +1,9 @@
 //! The state port: what the speed layer holds of the log that no generation covers yet. Disposable: it may lose everything.
+pub mod contract;
+mod held;
+pub mod memory;
+mod open_rows;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -50,7 +55,8 @@ pub struct ViewCommit {
     pub from: Offset,
     /// Position and open segment after the commit. The floor in it is ignored: only `trim` moves a floor.
     pub progress: Progress,
-    /// What changed, in log order; only the last may be open.
+    /// What changed, in log order: every segment from the one that was open on, up to the one that is open now, which may be
+    /// left out when none of its rows changed. A closed segment without rows is written too: its boundary counts.
     pub segments: Vec<SegmentWrite>,
 }
 
@@ -81,8 +87,8 @@ pub struct Snapshot {
     pub progress: Progress,
     /// The closed segments at or above the floor, in order; fetch their rows with [`StateStore::segment`].
     pub closed: Vec<ClosedSegment>,
-    /// All rows of the open segment.
-    pub open: Rows,
+    /// All rows of the open segment; without columns when nothing was ever written to it.
+    pub open: Arc<Rows>,
 }
 
 /// # Contract
