@@ -1,1 +1,22 @@
 //! The lake: where Parquet lives, over `Arc<dyn ObjectStore>`, and the Delta log that says which files count.
+//!
+//! - [`delta`] is the commit log of one table: create-only numbered JSON that every Delta reader understands.
+//! - [`archive`] is the table of all events of a source, [`views`] the table of a view's generations.
+//! - [`archive_file`] and [`view_file`] are their Parquet files; [`verified`] reads a file only if it is what was written.
+//! - [`faulty`] is an object store that fails on purpose, for tests and the simulator.
+
+// the commit log
+pub mod delta;
+
+// the two tables
+pub mod archive;
+pub mod views;
+
+// their files
+pub mod archive_file;
+pub mod parquet_file;
+pub mod verified;
+pub mod view_file;
+
+// for tests
+pub mod faulty;

@@ -1,0 +1,317 @@
+//! The archive table of a source: every event, in files of whole segments, gap-free from each partition's start to A.
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use object_store::ObjectStore;
+use object_store::path::Path;
+use serde_json::{Value as Json, json};
+
+use crate::clock::Clock;
+use crate::error::{Error, Kind, Result};
+use crate::lake::archive_file::{self, Written};
+use crate::lake::delta::{Add, Commit, Metadata, Snapshot, Table, Transaction, schema};
+use crate::lake::verified;
+use crate::log::{Offset, OffsetVector};
+use crate::time::Timestamp;
+use crate::view::definition::Source;
+
+/// One file of the archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveFile {
+    /// Its path in the store; read it with [`verified::get`].
+    pub path: Path,
+    /// The partition whose records it holds.
+    pub partition: u32,
+    /// The start of its first segment.
+    pub from: Offset,
+    /// The end of its last segment: the next segment's start.
+    pub to: Offset,
+    /// The starts of its segments, in order; the first is `from`.
+    pub boundaries: Vec<Offset>,
+    /// Its content hash.
+    pub blake3: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its rows, whatever their verdict.
+    pub rows: u64,
+    /// The UTC days of its events, by their start, with how many rows count.
+    pub days: BTreeMap<Timestamp, u64>,
+}
+
+/// The archive at one version.
+#[derive(Debug, Clone)]
+pub struct ArchiveSnapshot {
+    /// The table's version.
+    pub version: u64,
+    /// The files by partition and offset.
+    pub files: Vec<Arc<ArchiveFile>>,
+    /// A: how far each partition is archived.
+    pub positions: OffsetVector,
+}
+
+/// A file to add: whole segments of one partition.
+#[derive(Debug)]
+pub struct NewFile {
+    /// The partition.
+    pub partition: u32,
+    /// Where it starts: A(p), or anywhere for the first file of a partition (the log may have been trimmed before).
+    pub from: Offset,
+    /// Where it ends.
+    pub to: Offset,
+    /// The starts of its segments; the first is `from`.
+    pub boundaries: Vec<Offset>,
+    /// Its content.
+    pub content: Written,
+}
+
+/// The archive table of one source.
+#[derive(Debug)]
+pub struct ArchiveTable {
+    table: Table,
+    source: String,
+    newest: Mutex<Option<Arc<ArchiveSnapshot>>>,
+}
+
+impl ArchiveSnapshot {
+    /// The files of one partition, in order.
+    pub fn files_of(&self, partition: u32) -> &[Arc<ArchiveFile>] {
+        let start = self.files.partition_point(|f| f.partition < partition);
+        let end = self.files.partition_point(|f| f.partition <= partition);
+        &self.files[start..end]
+    }
+    /// The segment starts of one partition in order, and A at the end; empty for a partition without files.
+    pub fn boundaries(&self, partition: u32) -> Vec<Offset> {
+        let files = self.files_of(partition);
+        let starts = files.iter().flat_map(|f| f.boundaries.iter().copied());
+        starts.chain(files.last().map(|f| f.to)).collect()
+    }
+    /// A of a partition, `None` if nothing of it is archived yet.
+    pub fn position(&self, partition: u32) -> Option<Offset> {
+        self.positions.0.get(&partition).copied()
+    }
+}
+
+impl ArchiveTable {
+    /// Opens the archive of `source`, and creates it where there is none. `incarnation` names the log that it archives.
+    ///
+    /// # Errors
+    /// `Invalid` when the archive was made with other settings than the source has now: fields, segment rule, duplicate rule
+    /// and log are fixed for an archive's life.
+    pub async fn open(
+        store: Arc<dyn ObjectStore>,
+        source: &Source,
+        incarnation: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Result<ArchiveTable> {
+        let root = Path::from("archive").join(source.name.as_str());
+        let table = Table::new(store, root, clock);
+        let wanted = settings(source, incarnation);
+        let found = match table.latest().await? {
+            Some(found) => found,
+            None => create(&table, source, &wanted).await?,
+        };
+        check_settings(&source.name, &found.metadata, &wanted)?;
+        Ok(ArchiveTable { table, source: source.name.clone(), newest: Mutex::new(None) })
+    }
+    /// The store that holds the files.
+    pub fn store(&self) -> &Arc<dyn ObjectStore> {
+        self.table.store()
+    }
+    /// The newest version.
+    ///
+    /// # Errors
+    /// As [`Table::latest`].
+    pub async fn latest(&self) -> Result<Arc<ArchiveSnapshot>> {
+        let found = self.table.latest().await?;
+        let found = found.ok_or_else(|| Error::not_found(format!("archive {} is gone", self.source)))?;
+        self.read(&found)
+    }
+    /// The archive as of `version`.
+    ///
+    /// # Errors
+    /// As [`Table::at`].
+    pub async fn at(&self, version: u64) -> Result<Arc<ArchiveSnapshot>> {
+        self.read(self.table.at(version).await?.as_ref())
+    }
+    /// Stores a file and commits it. Nothing of it is seen before that; a crash leaves an object that no version names.
+    ///
+    /// # Errors
+    /// `Conflict` when `from` is not A(p), be it that another archiver was first: read the table again and go on from there.
+    /// `Unavailable` when it is unknown whether the commit was made.
+    pub async fn commit_file(&self, file: NewFile) -> Result<Arc<ArchiveSnapshot>> {
+        check_segments(&file)?;
+        let mut before = self.latest().await?;
+        self.check_gap(&before, &file)?;
+        let (partition, from, to) = (file.partition, file.from, file.to);
+        let name = format!("{partition}-{:020}-{:020}-{}.parquet", from.0, to.0, self.table.clock().nonce());
+        let blake3 = verified::put(self.store().as_ref(), &self.table.file(&name), &file.content.bytes).await?;
+        let add = self.add(name, &file, blake3);
+        loop {
+            let app_id = format!("{}/{partition}", self.source);
+            let commit = Commit {
+                add: vec![add.clone()],
+                transactions: vec![Transaction { app_id, version: to.0 }],
+                info: [("operation".to_owned(), Json::from("WRITE"))].into_iter().collect(),
+                ..Commit::default()
+            };
+            match self.table.commit(before.version + 1, commit).await {
+                Ok(()) => return self.latest().await,
+                Err(error) if error.kind() == Kind::Conflict => {}
+                Err(error) => return Err(error),
+            }
+            before = self.latest().await?;
+            self.check_gap(&before, &file)?; // it was a commit of another partition
+        }
+    }
+
+    fn check_gap(&self, now: &ArchiveSnapshot, file: &NewFile) -> Result<()> {
+        match now.position(file.partition) {
+            Some(position) if position != file.from => Err(Error::conflict(format!(
+                "archive {}/{} reaches {position}, a file from {} does not follow it",
+                self.source, file.partition, file.from
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+    fn add(&self, name: String, file: &NewFile, blake3: String) -> Add {
+        let written = &file.content;
+        let days: serde_json::Map<String, Json> =
+            written.days.iter().map(|(day, rows)| (day.to_rfc3339()[..10].to_owned(), Json::from(*rows))).collect();
+        let tags = [
+            ("partition", file.partition.to_string()),
+            ("from", file.from.to_string()),
+            ("to", file.to.to_string()),
+            ("boundaries", json!(file.boundaries).to_string()),
+            ("blake3", blake3),
+            ("rows", written.rows.to_string()),
+            ("days", Json::Object(days).to_string()),
+        ];
+        let tags = tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let mut stats = json!({"numRecords": written.rows});
+        if let Some((first, last)) = written.times {
+            // the protocol keeps milliseconds: both ends are rounded outwards
+            let millisecond = crate::time::Span(1_000);
+            let (first, last) = (first.floor(millisecond), last.ceil(millisecond));
+            stats["minValues"] = json!({"seam_partition": file.partition, "seam_time": first.to_rfc3339()});
+            stats["maxValues"] = json!({"seam_partition": file.partition, "seam_time": last.to_rfc3339()});
+        }
+        Add::new(name, written.bytes.len() as u64, self.table.clock().now(), &stats, tags)
+    }
+    fn read(&self, snapshot: &Snapshot) -> Result<Arc<ArchiveSnapshot>> {
+        let known = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known.as_ref().filter(|k| k.version == snapshot.version) {
+            return Ok(Arc::clone(known));
+        }
+        let known: BTreeMap<&str, &Arc<ArchiveFile>> =
+            known.iter().flat_map(|k| &k.files).map(|f| (f.path.filename().unwrap_or_default(), f)).collect();
+        let mut files = Vec::with_capacity(snapshot.files.len());
+        for add in snapshot.files.values() {
+            files.push(match known.get(add.path.as_str()) {
+                Some(file) => Arc::clone(file),
+                None => Arc::new(parse(self.table.file(&add.path), add)?),
+            });
+        }
+        files.sort_by_key(|f| (f.partition, f.from));
+        let mut positions = OffsetVector::default();
+        for (app_id, &version) in &snapshot.transactions {
+            let number = app_id.strip_prefix(&format!("{}/", self.source)).and_then(|n| n.parse().ok());
+            positions.set(number.ok_or_else(|| self.strange(app_id))?, Offset(version));
+        }
+        let read = Arc::new(ArchiveSnapshot { version: snapshot.version, files, positions });
+        self.check_whole(&read)?;
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        if newest.as_ref().is_none_or(|n| n.version < read.version) {
+            *newest = Some(Arc::clone(&read));
+        }
+        Ok(read)
+    }
+    fn strange(&self, what: &str) -> Error {
+        Error::corrupt(format!("archive {} holds what no archiver writes: {what}", self.source))
+    }
+    /// The archive is gap-free and overlap-free from its start to A.
+    fn check_whole(&self, snapshot: &ArchiveSnapshot) -> Result<()> {
+        for pair in snapshot.files.windows(2) {
+            if pair[0].partition == pair[1].partition && pair[0].to != pair[1].from {
+                return Err(self.strange(&format!("{} does not follow {}", pair[1].path, pair[0].path)));
+            }
+        }
+        for (&number, &position) in &snapshot.positions.0 {
+            if snapshot.files_of(number).last().map(|f| f.to) != Some(position) {
+                return Err(self.strange(&format!("position {number}@{position} without its file")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_segments(file: &NewFile) -> Result<()> {
+    let ascending = file.boundaries.windows(2).all(|pair| pair[0] < pair[1]);
+    let inside = file.boundaries.first() == Some(&file.from) && file.boundaries.last() < Some(&file.to);
+    if ascending && inside && file.content.rows > 0 {
+        return Ok(());
+    }
+    Err(Error::internal(format!("a file from {} to {} is no run of whole segments", file.from, file.to)))
+}
+
+fn parse(path: Path, add: &Add) -> Result<ArchiveFile> {
+    let parsed = || {
+        let tag = |key: &str| add.tags.get(key);
+        let days: BTreeMap<String, u64> = serde_json::from_str(tag("days")?).ok()?;
+        let days = days.into_iter().map(|(day, rows)| Some((Timestamp::parse_rfc3339(&day)?, rows)));
+        Some(ArchiveFile {
+            path: path.clone(),
+            partition: tag("partition")?.parse().ok()?,
+            from: Offset(tag("from")?.parse().ok()?),
+            to: Offset(tag("to")?.parse().ok()?),
+            boundaries: serde_json::from_str(tag("boundaries")?).ok()?,
+            blake3: tag("blake3")?.clone(),
+            bytes: add.size,
+            rows: tag("rows")?.parse().ok()?,
+            days: days.collect::<Option<_>>()?,
+        })
+    };
+    parsed().ok_or_else(|| Error::corrupt(format!("the table says too little of file {path}")))
+}
+
+/// What is fixed for the life of an archive, as the table's configuration keeps it.
+fn settings(source: &Source, incarnation: &str) -> BTreeMap<String, String> {
+    let fields: Vec<Json> =
+        source.fields.iter().map(|f| json!({"name": f.name, "path": f.path, "type": f.field_type})).collect();
+    let pairs = [
+        ("seam.incarnation", json!(incarnation)),
+        ("seam.segments", json!(source.segments)),
+        ("seam.duplicates", json!(source.duplicates)),
+        ("seam.id", json!(source.id)),
+        ("seam.time", json!(source.time)),
+        ("seam.fields", json!(fields)),
+    ];
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_string())).collect()
+}
+
+async fn create(table: &Table, source: &Source, settings: &BTreeMap<String, String>) -> Result<Arc<Snapshot>> {
+    let columns = schema::to_json(&archive_file::schema(source))?;
+    let (nonce, now) = (table.clock().nonce(), table.clock().now());
+    let mut metadata = Metadata::new(nonce, &source.name, columns, now);
+    metadata.configuration.extend(settings.clone());
+    let info = [("operation".to_owned(), Json::from("CREATE TABLE"))].into_iter().collect();
+    let commit = Commit { metadata: Some(metadata), info, ..Commit::default() };
+    match table.commit(0, commit).await {
+        Err(error) if error.kind() != Kind::Conflict => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    table.latest().await?.ok_or_else(|| Error::unavailable(format!("archive {} vanished", source.name)))
+}
+
+fn check_settings(name: &str, metadata: &Metadata, wanted: &BTreeMap<String, String>) -> Result<()> {
+    for (key, wanted) in wanted {
+        let made = metadata.configuration.get(key).map_or("nothing", String::as_str);
+        if made != wanted {
+            let what = key.trim_start_matches("seam.");
+            return Err(Error::invalid(format!(
+                "the archive of source {name} was made with {what} = {made}, the source now has {wanted}: this is fixed for \
+                 an archive's life; undo the change, or give the changed source another name"
+            )));
+        }
+    }
+    Ok(())
+}

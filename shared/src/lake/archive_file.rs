@@ -1,0 +1,209 @@
+//! The Parquet file of archived events: every record of whole segments, typed columns beside the original bytes.
+//!
+//! Rows are ordered by the UTC hour of their event time and within it by offset, invalid records last: the file of a quiet topic
+//! spans days, and a reader that wants one of them skips the other row groups by their statistics.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch,
+    StringArray, TimestampMicrosecondArray,
+};
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
+use bytes::Bytes;
+
+use crate::error::Result;
+use crate::event::batch::{Column, EventBatch, Verdict};
+use crate::lake::parquet_file::{self, GROUP_ROWS, unbuilt};
+use crate::log::{Chunk, Offset};
+use crate::time::{Span, Timestamp};
+use crate::view::definition::Source;
+use crate::view::value::{FieldType, Value};
+
+/// Digits of every decimal column.
+pub const DECIMAL_DIGITS: u8 = 38;
+
+/// A file's content and what the table says of it.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// The Parquet file.
+    pub bytes: Bytes,
+    /// Its rows.
+    pub rows: u64,
+    /// The UTC days of its events, by their start, with how many rows count.
+    pub days: BTreeMap<Timestamp, u64>,
+    /// The first and last event time; `None` when no record is valid.
+    pub times: Option<(Timestamp, Timestamp)>,
+}
+
+/// The columns of a source's archive.
+pub fn schema(source: &Source) -> Schema {
+    let mut fields = vec![
+        Field::new("seam_partition", DataType::Int32, false),
+        Field::new("seam_offset", DataType::Int64, false),
+        Field::new("seam_log_time", timestamp_type(), false),
+        Field::new("seam_verdict", DataType::Utf8, false),
+        Field::new("seam_time", timestamp_type(), true),
+        Field::new("seam_id", DataType::Utf8, true),
+    ];
+    fields.extend(source.fields.iter().map(|f| Field::new(&f.name, column_type(f.field_type), true)));
+    fields.push(Field::new("seam_payload", DataType::Binary, false));
+    Schema::new(fields)
+}
+
+/// Microseconds in UTC.
+pub fn timestamp_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// The Arrow type of a field's column.
+pub fn column_type(field_type: FieldType) -> DataType {
+    match field_type {
+        FieldType::String => DataType::Utf8,
+        FieldType::Bool => DataType::Boolean,
+        FieldType::Int => DataType::Int64,
+        FieldType::Decimal(scale) => DataType::Decimal128(DECIMAL_DIGITS, scale.cast_signed()),
+        FieldType::Float => DataType::Float64,
+    }
+}
+
+/// A verdict as the archive spells it.
+pub fn verdict_text(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Counts => "counts",
+        Verdict::Duplicate => "duplicate",
+        Verdict::Invalid => "invalid",
+    }
+}
+
+/// Writes the records below `until` of decoded runs, each beside the chunk it was decoded from, in log order. Equal events
+/// give equal bytes.
+///
+/// # Errors
+/// `Internal` if a batch is not the source's.
+pub fn write(source: &Source, partition: u32, parts: &[(EventBatch, Chunk)], until: Offset) -> Result<Written> {
+    let places = order(parts, until);
+    let schema = schema(source);
+    let groups = places.chunks(GROUP_ROWS).map(|group| {
+        let columns = columns(source, partition, parts, group)?;
+        RecordBatch::try_new(Arc::new(schema.clone()), columns).map_err(unbuilt)
+    });
+    let bytes = parquet_file::write(schema.clone(), &["seam_payload", "seam_id"], groups)?;
+    let mut days = BTreeMap::new();
+    let mut times: Option<(Timestamp, Timestamp)> = None;
+    for place in &places {
+        let batch = &parts[place.part].0;
+        let (time, verdict) = (batch.times[place.row], batch.verdicts[place.row]);
+        if verdict == Verdict::Counts {
+            *days.entry(time.floor(Span::DAY)).or_insert(0) += 1;
+        }
+        if verdict != Verdict::Invalid {
+            times = Some(times.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
+        }
+    }
+    Ok(Written { bytes, rows: places.len() as u64, days, times })
+}
+
+/// Where a row of the file comes from.
+#[derive(Clone, Copy)]
+struct Place {
+    part: usize,
+    row: usize,
+}
+
+fn order(parts: &[(EventBatch, Chunk)], until: Offset) -> Vec<Place> {
+    let all = parts.iter().enumerate().flat_map(|(part, (batch, _))| {
+        let rows = batch.offsets.partition_point(|&offset| offset < until);
+        (0..rows).map(move |row| Place { part, row })
+    });
+    let mut places: Vec<Place> = all.collect();
+    places.sort_by_cached_key(|place| {
+        let batch = &parts[place.part].0;
+        let valid = batch.verdicts[place.row] != Verdict::Invalid;
+        if valid { batch.times[place.row].floor(Span::HOUR).0 } else { i64::MAX }
+    });
+    places
+}
+
+fn columns(source: &Source, partition: u32, parts: &[(EventBatch, Chunk)], group: &[Place]) -> Result<Vec<ArrayRef>> {
+    let batches = || group.iter().map(|place| (&parts[place.part].0, place.row));
+    let payloads = group.iter().map(|place| parts[place.part].1.get(place.row).value);
+    let log_times = TimestampMicrosecondArray::from_iter_values(batches().map(|(b, i)| b.log_times[i].0));
+    let valid = |(b, i): (&EventBatch, usize)| (b.verdicts[i] != Verdict::Invalid).then_some(b.times[i].0);
+    let times: TimestampMicrosecondArray = batches().map(valid).collect();
+    let mut columns: Vec<ArrayRef> = vec![
+        Arc::new(Int32Array::from_iter_values(group.iter().map(|_| partition.cast_signed()))),
+        Arc::new(Int64Array::from_iter_values(batches().map(|(b, i)| b.offsets[i].0.cast_signed()))),
+        Arc::new(log_times.with_timezone("UTC")),
+        Arc::new(StringArray::from_iter_values(batches().map(|(b, i)| verdict_text(b.verdicts[i])))),
+        Arc::new(times.with_timezone("UTC")),
+        Arc::new(batches().map(|(b, i)| b.ids[i].as_deref()).collect::<StringArray>()),
+    ];
+    for (index, field) in source.fields.iter().enumerate() {
+        columns.push(column(field.field_type, index, parts, group)?);
+    }
+    columns.push(Arc::new(BinaryArray::from_iter_values(payloads)));
+    Ok(columns)
+}
+
+fn column(field_type: FieldType, index: usize, parts: &[(EventBatch, Chunk)], group: &[Place]) -> Result<ArrayRef> {
+    // what an invalid record's columns hold is meaningless
+    let rows = || {
+        group.iter().map(|place| {
+            let batch = &parts[place.part].0;
+            (batch.verdicts[place.row] != Verdict::Invalid).then_some((batch, place.row))
+        })
+    };
+    Ok(match field_type {
+        FieldType::String => Arc::new(rows().map(|r| r.and_then(|(b, i)| text(b, index, i))).collect::<StringArray>()),
+        FieldType::Bool => {
+            Arc::new(rows().map(|r| r.and_then(|(b, i)| boolean(b, index, i))).collect::<BooleanArray>())
+        }
+        FieldType::Int => Arc::new(rows().map(|r| r.and_then(|(b, i)| integer(b, index, i))).collect::<Int64Array>()),
+        FieldType::Float => {
+            Arc::new(rows().map(|r| r.and_then(|(b, i)| double(b, index, i))).collect::<Float64Array>())
+        }
+        FieldType::Decimal(scale) => {
+            let values: Decimal128Array = rows().map(|r| r.and_then(|(b, i)| decimal(b, index, i))).collect();
+            Arc::new(values.with_precision_and_scale(DECIMAL_DIGITS, scale.cast_signed()).map_err(unbuilt)?)
+        }
+    })
+}
+
+fn text(batch: &EventBatch, column: usize, row: usize) -> Option<&str> {
+    match &batch.columns[column] {
+        Column::Str(codes) => match &batch.dictionaries[column][codes[row] as usize] {
+            Value::Str(text) => Some(text),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn boolean(batch: &EventBatch, column: usize, row: usize) -> Option<bool> {
+    match &batch.columns[column] {
+        Column::Bool(values, present) => present[row].then_some(values[row]),
+        _ => None,
+    }
+}
+
+fn integer(batch: &EventBatch, column: usize, row: usize) -> Option<i64> {
+    match &batch.columns[column] {
+        Column::Int(values, present) => present[row].then_some(values[row]),
+        _ => None,
+    }
+}
+
+fn double(batch: &EventBatch, column: usize, row: usize) -> Option<f64> {
+    match &batch.columns[column] {
+        Column::Float(values, present) => present[row].then_some(values[row]),
+        _ => None,
+    }
+}
+
+fn decimal(batch: &EventBatch, column: usize, row: usize) -> Option<i128> {
+    match &batch.columns[column] {
+        Column::Decimal(values, present, _) => present[row].then_some(values[row]),
+        _ => None,
+    }
+}

@@ -1,0 +1,76 @@
+//! How Seam writes and reads Parquet: the same rows always give the same bytes.
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{ArrowError, Schema};
+use bytes::Bytes;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use crate::error::{Error, Result};
+
+/// Rows of a row group: what a reader skips or reads as one.
+pub const GROUP_ROWS: usize = 131_072;
+/// A dictionary may grow to this, so that a group's column has one dictionary or none.
+const DICTIONARY_BYTES: usize = 16 << 20;
+
+/// A Parquet file of `batches`, one row group each. Columns in `plain` have few repeats: no dictionary, no statistics.
+///
+/// # Errors
+/// `Internal` if the batches are not of `schema`.
+pub fn write<I>(schema: Schema, plain: &[&str], batches: I) -> Result<Bytes>
+where
+    I: IntoIterator<Item = Result<RecordBatch>>,
+{
+    let mut properties = WriterProperties::builder()
+        .set_created_by("Seam".to_owned())
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("zstd has a level 1")))
+        .set_max_row_group_row_count(Some(GROUP_ROWS))
+        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true);
+    for name in plain {
+        let column = ColumnPath::from(*name);
+        properties = properties
+            .set_column_dictionary_enabled(column.clone(), false)
+            .set_column_statistics_enabled(column, EnabledStatistics::None);
+    }
+    // without Arrow's own schema in the file, every reader sees plain Parquet types
+    let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
+    let mut out = Vec::new();
+    let mut writer = ArrowWriter::try_new_with_options(&mut out, Arc::new(schema), options).map_err(unwritten)?;
+    for batch in batches {
+        writer.write(&batch?).map_err(unwritten)?;
+        writer.flush().map_err(unwritten)?;
+    }
+    writer.close().map_err(unwritten)?;
+    Ok(out.into())
+}
+
+/// The footer of a file, with its columns read as `schema` says.
+///
+/// # Errors
+/// `Corrupt` if the bytes are no Parquet file of that schema.
+pub fn footer(bytes: &Bytes, schema: Schema) -> Result<ArrowReaderMetadata> {
+    let options = ArrowReaderOptions::new().with_schema(Arc::new(schema));
+    ArrowReaderMetadata::load(bytes, options).map_err(|e| unread().because(e))
+}
+
+/// The error for bytes that are not what the schema promises.
+pub fn unread() -> Error {
+    Error::corrupt("a parquet file has other contents than the table says")
+}
+
+/// The error of an array that cannot be built.
+pub fn unbuilt(error: ArrowError) -> Error {
+    Error::internal("rows do not fit their columns").because(error)
+}
+
+fn unwritten(error: ParquetError) -> Error {
+    Error::internal("a parquet file cannot be written").because(error)
+}

@@ -1,0 +1,405 @@
+//! The Parquet file of a view's rows: pane, key and partials in columns, the same rows always as the same bytes.
+//!
+//! Columns: `pane_end`, the dimensions, and for state `i`: `s{i}_count`, `s{i}_sum`, `s{i}_min`, `s{i}_max` (the last three null when
+//! the count is 0). A float state's `s{i}_sum` is the exact sum in its canonical bytes, `s{i}_sum_double` the same for people
+//! and other engines, and `s{i}_nan`, `s{i}_positive_infinite`, `s{i}_negative_infinite` are counted apart.
+use std::hash::Hash;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    ArrowPrimitiveType, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
+};
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, BooleanArray, Decimal128Array, DictionaryArray, Float64Array, Int32Array, Int64Array,
+    RecordBatch, StringArray, TimestampMicrosecondArray,
+};
+use arrow_schema::{DataType, Field, Schema};
+use bytes::Bytes;
+use hashbrown::HashMap;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::statistics::Statistics;
+
+use crate::error::{Error, Result};
+use crate::lake::archive_file::{DECIMAL_DIGITS, column_type, timestamp_type};
+use crate::lake::parquet_file::{self, GROUP_ROWS, unbuilt, unread};
+use crate::time::Timestamp;
+use crate::view::aggregate::{FixedStats, FloatStats};
+use crate::view::definition::{StateDefinition, StateKind, View};
+use crate::view::exact_sum::ExactSum;
+use crate::view::rows::{Dimension, Rows, States};
+use crate::view::value::{FieldType, Value};
+
+/// The columns of a view's files, as other engines see them.
+pub fn schema(view: &View) -> Schema {
+    columns_of(view, DataType::Utf8)
+}
+
+/// The same with text in dictionaries, as it is written and read here.
+fn coded_schema(view: &View) -> Schema {
+    columns_of(view, DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8)))
+}
+
+fn columns_of(view: &View, text: DataType) -> Schema {
+    let mut fields = vec![Field::new("pane_end", timestamp_type(), false)];
+    for dimension in &view.dimensions {
+        let data_type = match dimension.field_type {
+            FieldType::String => text.clone(),
+            other => column_type(other),
+        };
+        fields.push(Field::new(&dimension.name, data_type, true));
+    }
+    for (i, state) in view.states.iter().enumerate() {
+        fields.push(Field::new(format!("s{i}_count"), DataType::Int64, false));
+        let mut add =
+            |name: &str, data_type, nullable| fields.push(Field::new(format!("s{i}_{name}"), data_type, nullable));
+        match state.kind {
+            StateKind::Count => {}
+            StateKind::Fixed { scale } => {
+                let sum = DataType::Decimal128(DECIMAL_DIGITS, scale.cast_signed());
+                let extreme = if is_integer(view, state) { DataType::Int64 } else { sum.clone() };
+                add("sum", sum, true);
+                add("min", extreme.clone(), true);
+                add("max", extreme, true);
+            }
+            StateKind::Float => {
+                add("sum", DataType::Binary, true);
+                add("min", DataType::Float64, true);
+                add("max", DataType::Float64, true);
+                add("nan", DataType::Int64, false);
+                add("positive_infinite", DataType::Int64, false);
+                add("negative_infinite", DataType::Int64, false);
+                add("sum_double", DataType::Float64, true);
+            }
+        }
+    }
+    Schema::new(fields)
+}
+
+fn is_integer(view: &View, state: &StateDefinition) -> bool {
+    state.field.is_some_and(|field| view.source.fields[field].field_type == FieldType::Int)
+}
+
+/// Writes rows in canonical order: sorted by pane and dimensions, no (pane, key) twice. The order of a dictionary's values makes
+/// no difference to the bytes.
+///
+/// # Errors
+/// `Internal` if the rows are not the view's.
+pub fn write(view: &View, rows: &Rows) -> Result<Bytes> {
+    let panes = TimestampMicrosecondArray::from_iter_values(rows.panes.iter().map(|pane| pane.0));
+    let mut columns: Vec<ArrayRef> = vec![Arc::new(panes.with_timezone("UTC"))];
+    for (definition, dimension) in view.dimensions.iter().zip(&rows.dimensions) {
+        columns.push(write_dimension(definition.field_type, dimension)?);
+    }
+    for (definition, states) in view.states.iter().zip(&rows.states) {
+        match states {
+            States::Count(counts) => columns.push(counted(counts.iter().copied())),
+            States::Fixed(stats) => write_fixed(definition.kind, is_integer(view, definition), stats, &mut columns)?,
+            States::Float(stats) => write_float(stats, &mut columns),
+        }
+    }
+    let schema = coded_schema(view);
+    let whole = RecordBatch::try_new(Arc::new(schema.clone()), columns).map_err(unbuilt)?;
+    let sums = (0..view.states.len()).map(|i| (i, format!("s{i}_sum")));
+    let plain: Vec<String> = sums.filter(|(i, _)| view.states[*i].kind == StateKind::Float).map(|(_, s)| s).collect();
+    let plain: Vec<&str> = plain.iter().map(String::as_str).collect();
+    let starts = (0..whole.num_rows()).step_by(GROUP_ROWS);
+    let groups = starts.map(|at| Ok(whole.slice(at, GROUP_ROWS.min(whole.num_rows() - at))));
+    parquet_file::write(schema, &plain, groups)
+}
+
+fn counted(counts: impl Iterator<Item = u64>) -> ArrayRef {
+    Arc::new(Int64Array::from_iter_values(counts.map(u64::cast_signed)))
+}
+
+fn write_dimension(field_type: FieldType, dimension: &Dimension) -> Result<ArrayRef> {
+    let values = || dimension.codes.iter().map(|&code| &dimension.values[code as usize]);
+    Ok(match field_type {
+        FieldType::String => {
+            let texts: StringArray =
+                dimension.values.iter().map(|v| Some(if let Value::Str(s) = v { s } else { "" })).collect();
+            let null: Vec<bool> = dimension.values.iter().map(|v| !matches!(v, Value::Str(_))).collect();
+            let codes = dimension.codes.iter();
+            let keys: Int32Array = codes.map(|&code| (!null[code as usize]).then_some(code.cast_signed())).collect();
+            Arc::new(DictionaryArray::<Int32Type>::try_new(keys, Arc::new(texts)).map_err(unbuilt)?)
+        }
+        FieldType::Bool => {
+            Arc::new(values().map(|v| if let Value::Bool(b) = v { Some(*b) } else { None }).collect::<BooleanArray>())
+        }
+        FieldType::Int => {
+            Arc::new(values().map(|v| if let Value::Int(i) = v { Some(*i) } else { None }).collect::<Int64Array>())
+        }
+        FieldType::Decimal(scale) => {
+            let numbers = values().map(|v| if let Value::Decimal(d, _) = v { Some(*d) } else { None });
+            decimals(numbers, scale)?
+        }
+        FieldType::Float => return Err(Error::internal("a float is no dimension")),
+    })
+}
+
+fn decimals(values: impl Iterator<Item = Option<i128>>, scale: u8) -> Result<ArrayRef> {
+    let array: Decimal128Array = values.collect();
+    Ok(Arc::new(array.with_precision_and_scale(DECIMAL_DIGITS, scale.cast_signed()).map_err(unbuilt)?))
+}
+
+fn write_fixed(kind: StateKind, integer: bool, stats: &[FixedStats], columns: &mut Vec<ArrayRef>) -> Result<()> {
+    let StateKind::Fixed { scale } = kind else {
+        return Err(Error::internal("rows hold other states than their view"));
+    };
+    let filled = |figure: fn(&FixedStats) -> i128| stats.iter().map(move |s| (s.count > 0).then(|| figure(s)));
+    let extreme = |figure: fn(&FixedStats) -> i128| -> Result<ArrayRef> {
+        if !integer {
+            return decimals(filled(figure), scale);
+        }
+        let narrow = filled(figure).map(|v| v.map(i64::try_from).transpose()).collect::<Result<Int64Array, _>>();
+        Ok(Arc::new(narrow.map_err(|e| Error::internal("an integer field's extreme is no integer").because(e))?))
+    };
+    columns.push(counted(stats.iter().map(|s| s.count)));
+    columns.push(decimals(filled(|s| s.sum), scale)?);
+    columns.push(extreme(|s| s.min)?);
+    columns.push(extreme(|s| s.max)?);
+    Ok(())
+}
+
+fn write_float(stats: &[FloatStats], columns: &mut Vec<ArrayRef>) {
+    let filled = |figure: fn(&FloatStats) -> f64| -> ArrayRef {
+        Arc::new(stats.iter().map(|s| (s.count > 0).then(|| figure(s))).collect::<Float64Array>())
+    };
+    let sums = stats.iter().map(|s| (s.count > 0).then(|| s.sum.round().to_le_bytes().to_vec()));
+    columns.push(counted(stats.iter().map(|s| s.count)));
+    columns.push(Arc::new(sums.collect::<BinaryArray>()));
+    columns.push(filled(|s| s.min));
+    columns.push(filled(|s| s.max));
+    columns.push(counted(stats.iter().map(|s| s.nan)));
+    columns.push(counted(stats.iter().map(|s| s.positive_infinite)));
+    columns.push(counted(stats.iter().map(|s| s.negative_infinite)));
+    columns.push(filled(|s| s.sum.round()));
+}
+
+/// The rows of a file, in the order written.
+///
+/// # Errors
+/// `Corrupt` if the bytes are no file of the view.
+pub fn read(view: &View, bytes: &Bytes) -> Result<Rows> {
+    read_between(view, bytes, Timestamp(i64::MIN), Timestamp(i64::MAX))
+}
+
+/// The rows of a file whose panes end in `(after, until]`. Row groups without such panes are not decoded.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_between(view: &View, bytes: &Bytes, after: Timestamp, until: Timestamp) -> Result<Rows> {
+    let footer = parquet_file::footer(bytes, coded_schema(view))?;
+    let parquet = footer.metadata();
+    let groups = (0..parquet.num_row_groups()).filter(|&g| may_hold(parquet.row_group(g), after, until)).collect();
+    let wanted = |(_, name): &(usize, &str)| !name.ends_with("_sum_double");
+    let columns = parquet.file_metadata().schema_descr();
+    let names = columns.columns().iter().map(|c| c.name()).enumerate();
+    // a dimension's name may end so too
+    let wanted = names.filter(|c| c.0 <= view.dimensions.len() || wanted(c)).map(|c| c.0);
+    let mask = ProjectionMask::leaves(columns, wanted);
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), footer)
+        .with_batch_size(GROUP_ROWS)
+        .with_row_groups(groups)
+        .with_projection(mask)
+        .build()
+        .map_err(|e| unread().because(e))?;
+    let mut rows = Reading::new(view);
+    for batch in reader {
+        let batch = batch.map_err(|e| unread().because(e))?;
+        rows.append(&batch, after, until).ok_or_else(unread)?;
+    }
+    Ok(rows.rows)
+}
+
+fn may_hold(group: &RowGroupMetaData, after: Timestamp, until: Timestamp) -> bool {
+    match group.column(0).statistics() {
+        Some(Statistics::Int64(panes)) => {
+            panes.max_opt().is_none_or(|&max| max > after.0) && panes.min_opt().is_none_or(|&min| min <= until.0)
+        }
+        _ => true,
+    }
+}
+
+/// Rows while they are read, with the codes given out so far.
+struct Reading<'a> {
+    view: &'a View,
+    rows: Rows,
+    coders: Vec<Coder>,
+}
+
+/// The code of each value of one dimension.
+#[derive(Default)]
+struct Coder {
+    null: Option<u32>,
+    numbers: HashMap<i128, u32>,
+    texts: HashMap<Box<str>, u32>,
+}
+
+impl Coder {
+    fn null(&mut self, values: &mut Vec<Value>) -> u32 {
+        *self.null.get_or_insert_with(|| push(values, Value::Null))
+    }
+    fn text(&mut self, text: &str, values: &mut Vec<Value>) -> u32 {
+        if let Some(&code) = self.texts.get(text) {
+            return code;
+        }
+        let code = push(values, Value::text(text));
+        self.texts.insert(text.into(), code);
+        code
+    }
+    /// Codes of numbers: runs of one value, common in sorted rows, are looked up once.
+    fn numbers<T: Copy + Eq + Hash + Into<i128>>(
+        &mut self,
+        cells: impl Iterator<Item = Option<T>>,
+        dimension: &mut Dimension,
+        value: impl Fn(T) -> Value,
+    ) {
+        let Dimension { codes, values } = dimension;
+        let mut last: Option<(Option<T>, u32)> = None;
+        for cell in cells {
+            let code = match (last, cell) {
+                (Some((before, code)), _) if before == cell => code,
+                (_, None) => self.null(values),
+                (_, Some(n)) => *self.numbers.entry(n.into()).or_insert_with(|| push(values, value(n))),
+            };
+            last = Some((cell, code));
+            codes.push(code);
+        }
+    }
+}
+
+fn push(values: &mut Vec<Value>, value: Value) -> u32 {
+    values.push(value);
+    u32::try_from(values.len() - 1).expect("a file has fewer than 2^32 values")
+}
+
+impl<'a> Reading<'a> {
+    fn new(view: &'a View) -> Self {
+        let rows = Rows::empty(view.dimensions.len(), &view.kinds());
+        Reading { view, rows, coders: view.dimensions.iter().map(|_| Coder::default()).collect() }
+    }
+    /// Takes in the rows of a batch between two panes; `None` if the batch is not of the view.
+    fn append(&mut self, batch: &RecordBatch, after: Timestamp, until: Timestamp) -> Option<()> {
+        let panes = batch.column(0).as_primitive_opt::<TimestampMicrosecondType>()?.values();
+        let start = panes.partition_point(|&pane| pane <= after.0);
+        let end = panes.partition_point(|&pane| pane <= until.0);
+        let batch = batch.slice(start, end.saturating_sub(start));
+        let mut columns = batch.columns().iter();
+        self.rows.panes.extend(panes[start..end.max(start)].iter().map(|&pane| Timestamp(pane)));
+        let dimensions = self.view.dimensions.iter().zip(&mut self.rows.dimensions).zip(&mut self.coders);
+        for ((definition, dimension), coder) in dimensions {
+            read_dimension(definition.field_type, columns.next()?, dimension, coder)?;
+        }
+        for states in &mut self.rows.states {
+            let counts = unsigned(columns.next()?)?;
+            match states {
+                States::Count(all) => all.extend(counts),
+                States::Fixed(all) => {
+                    let (sums, mins, maxs) = (columns.next()?, columns.next()?, columns.next()?);
+                    read_fixed(counts, [sums, mins, maxs], all)?;
+                }
+                States::Float(all) => {
+                    let six = [
+                        columns.next()?,
+                        columns.next()?,
+                        columns.next()?,
+                        columns.next()?,
+                        columns.next()?,
+                        columns.next()?,
+                    ];
+                    read_float(counts, six, all)?;
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+fn unsigned(column: &ArrayRef) -> Option<impl Iterator<Item = u64>> {
+    Some(column.as_primitive_opt::<Int64Type>()?.values().iter().map(|n| n.cast_unsigned()))
+}
+
+fn cells<T: ArrowPrimitiveType>(column: &ArrayRef) -> Option<impl Iterator<Item = Option<T::Native>>> {
+    Some(column.as_primitive_opt::<T>()?.iter())
+}
+
+fn read_dimension(kind: FieldType, column: &ArrayRef, dimension: &mut Dimension, coder: &mut Coder) -> Option<()> {
+    match kind {
+        FieldType::String => read_text(column, dimension, coder)?,
+        FieldType::Bool => {
+            let flags = column.as_boolean_opt()?.iter().map(|cell| cell.map(i64::from));
+            coder.numbers(flags, dimension, |flag| Value::Bool(flag != 0));
+        }
+        FieldType::Int => coder.numbers(cells::<Int64Type>(column)?, dimension, Value::Int),
+        FieldType::Decimal(scale) => {
+            coder.numbers(cells::<Decimal128Type>(column)?, dimension, |number| Value::Decimal(number, scale));
+        }
+        FieldType::Float => return None,
+    }
+    Some(())
+}
+
+fn read_text(column: &ArrayRef, dimension: &mut Dimension, coder: &mut Coder) -> Option<()> {
+    const UNSEEN: u32 = u32::MAX;
+    let coded = column.as_dictionary_opt::<Int32Type>()?;
+    let texts = coded.values().as_string_opt::<i32>()?;
+    let Dimension { codes, values } = dimension;
+    let mut known = vec![UNSEEN; texts.len()];
+    for key in coded.keys() {
+        codes.push(match key.map(usize::try_from) {
+            None => coder.null(values),
+            Some(Ok(key)) if *known.get(key)? != UNSEEN => known[key],
+            Some(Ok(key)) => {
+                known[key] = coder.text(texts.value(key), values);
+                known[key]
+            }
+            Some(Err(_)) => return None,
+        });
+    }
+    Some(())
+}
+
+fn read_fixed(counts: impl Iterator<Item = u64>, columns: [&ArrayRef; 3], all: &mut Vec<FixedStats>) -> Option<()> {
+    let [sums, mins, maxs] = columns;
+    let sums = sums.as_primitive_opt::<Decimal128Type>()?.values();
+    let extend = |extremes: &mut dyn Iterator<Item = (i128, i128)>| {
+        let stats = counts.zip(sums).zip(extremes).map(|((count, &sum), (min, max))| match count {
+            0 => FixedStats::default(),
+            _ => FixedStats { count, sum, min, max },
+        });
+        all.extend(stats);
+    };
+    match (mins.as_primitive_opt::<Int64Type>(), maxs.as_primitive_opt::<Int64Type>()) {
+        (Some(mins), Some(maxs)) => {
+            extend(&mut mins.values().iter().zip(maxs.values()).map(|(&min, &max)| (i128::from(min), i128::from(max))));
+        }
+        (_, _) => {
+            let mins = mins.as_primitive_opt::<Decimal128Type>()?.values();
+            let maxs = maxs.as_primitive_opt::<Decimal128Type>()?.values();
+            extend(&mut mins.iter().copied().zip(maxs.iter().copied()));
+        }
+    }
+    Some(())
+}
+
+fn read_float(counts: impl Iterator<Item = u64>, columns: [&ArrayRef; 6], all: &mut Vec<FloatStats>) -> Option<()> {
+    let [sums, mins, maxs, nan, positive, negative] = columns;
+    let sums = sums.as_binary_opt::<i32>()?;
+    let (mins, maxs) =
+        (mins.as_primitive_opt::<Float64Type>()?.values(), maxs.as_primitive_opt::<Float64Type>()?.values());
+    let not_finite = unsigned(nan)?.zip(unsigned(positive)?).zip(unsigned(negative)?);
+    for (i, (count, ((nan, positive_infinite), negative_infinite))) in counts.zip(not_finite).enumerate() {
+        let finite = if count == 0 {
+            FloatStats::default()
+        } else {
+            let mut sum = ExactSum::default();
+            sum.add(f64::from_le_bytes(sums.value(i).try_into().ok()?));
+            FloatStats { count, sum, min: mins[i], max: maxs[i], ..FloatStats::default() }
+        };
+        all.push(FloatStats { nan, positive_infinite, negative_infinite, ..finite });
+    }
+    Some(())
+}

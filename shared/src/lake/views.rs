@@ -1,0 +1,264 @@
+//! The table of one view's generations: each an immutable batch result that covers the log up to a cut B.
+//!
+//! A generation's number is its version in the Delta log; version 0 is the empty table. Files are named by their content, so that the
+//! same rows are the same file whichever job computed them. A replaced file stays in the store until retention removes it.
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::path::Path;
+use serde_json::{Value as Json, json};
+
+use crate::clock::Clock;
+use crate::error::{Error, Kind, Result};
+use crate::lake::delta::{Add, Commit, Metadata, Remove, Snapshot, Table, Transaction, schema};
+use crate::lake::{verified, view_file};
+use crate::log::{Offset, OffsetVector};
+use crate::time::{Span, Timestamp};
+use crate::view::definition::View;
+use crate::view::rows::Rows;
+
+/// One file of a generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewFile {
+    /// Its path in the store.
+    pub path: Path,
+    /// Its content hash.
+    pub blake3: String,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Its rows.
+    pub rows: u64,
+    /// Its panes end after this.
+    pub slice_start: Timestamp,
+    /// Its panes end at this or before.
+    pub slice_end: Timestamp,
+}
+
+/// A published batch result.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Generation {
+    /// Its number, from 1; also its version in the Delta log.
+    pub number: u64,
+    /// B: it covers each partition's records below this.
+    pub cut: OffsetVector,
+    /// Which log B counts in.
+    pub incarnation: String,
+    /// Its files by slice and path.
+    pub files: Vec<ViewFile>,
+    /// When it was published, by its writer's clock.
+    pub published: Timestamp,
+    /// What its writer said of it: `parent`, `engine`, `drift`, …
+    pub info: Arc<serde_json::Map<String, Json>>,
+}
+
+/// A generation to publish.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    /// The number of the generation it was made from; `None` for the first.
+    pub parent: Option<u64>,
+    /// B.
+    pub cut: OffsetVector,
+    /// Which log B counts in.
+    pub incarnation: String,
+    /// All of its files, those of the parent that it keeps among them.
+    pub files: Vec<ViewFile>,
+    /// What to say of it, e.g. `engine` and `drift`.
+    pub info: serde_json::Map<String, Json>,
+}
+
+/// The table of one view.
+#[derive(Debug)]
+pub struct ViewTable {
+    table: Table,
+    view: Arc<View>,
+}
+
+impl ViewTable {
+    /// The table of `view`, which need not exist yet. Nothing is read.
+    pub fn new(store: Arc<dyn ObjectStore>, view: Arc<View>, clock: Arc<dyn Clock>) -> ViewTable {
+        let root = Path::from("views").join(view.id.as_ref());
+        ViewTable { table: Table::new(store, root, clock), view }
+    }
+    /// The view.
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+    /// The newest generation, `None` before the first. Asks the store for one version beyond what is known.
+    ///
+    /// # Errors
+    /// As [`Table::latest`].
+    pub async fn latest(&self) -> Result<Option<Generation>> {
+        let snapshot = self.table.latest().await?.filter(|s| s.version > 0);
+        snapshot.map(|s| self.read_generation(&s)).transpose()
+    }
+    /// Generation `number`.
+    ///
+    /// # Errors
+    /// As [`Table::at`]; `NotFound` where there is none of that number.
+    pub async fn at(&self, number: u64) -> Result<Generation> {
+        if number == 0 {
+            return Err(Error::not_found(format!("view {} has no generation 0", self.view.id)));
+        }
+        self.read_generation(self.table.at(number).await?.as_ref())
+    }
+    /// Stores the rows of the panes that end in `(slice_start, slice_end]`, in canonical order, as a file that no generation
+    /// names yet.
+    ///
+    /// # Errors
+    /// `Invalid` for rows that are not the view's, `Unavailable` when the store refuses.
+    pub async fn put(&self, rows: &Rows, slice_start: Timestamp, slice_end: Timestamp) -> Result<ViewFile> {
+        let bytes = view_file::write(&self.view, rows)?;
+        let name = format!("part-{}.parquet", &verified::hash(&bytes)[..32]);
+        let path = self.table.file(&name);
+        let blake3 = verified::put(self.table.store().as_ref(), &path, &bytes).await?;
+        let (rows, bytes) = (rows.len() as u64, bytes.len() as u64);
+        Ok(ViewFile { path, blake3, bytes, rows, slice_start, slice_end })
+    }
+    /// The rows of a file, verified.
+    ///
+    /// # Errors
+    /// `Corrupt` naming the file when it is not what was written; `NotFound` when it is gone: the generation was retired, take
+    /// a newer one.
+    pub async fn get(&self, file: &ViewFile) -> Result<Rows> {
+        let bytes = verified::get(self.table.store().as_ref(), &file.path, &file.blake3).await?;
+        view_file::read(&self.view, &bytes)
+    }
+    /// Publishes a generation: the one moment at which the view changes.
+    ///
+    /// # Errors
+    /// `Conflict` when the parent is not the newest generation (another job was first), or when B would go back; `Unavailable`
+    /// when it is unknown whether the commit was made.
+    pub async fn publish(&self, publication: Publication) -> Result<Generation> {
+        let latest = self.latest().await?;
+        self.check(latest.as_ref(), &publication)?;
+        if latest.is_none() && self.table.latest().await?.is_none() {
+            self.create().await?;
+        }
+        let number = publication.parent.unwrap_or(0) + 1;
+        let commit = self.commit(latest.as_ref(), publication)?;
+        self.table.commit(number, commit).await?;
+        self.at(number).await
+    }
+
+    fn check(&self, latest: Option<&Generation>, publication: &Publication) -> Result<()> {
+        let id = &self.view.id;
+        let newest = latest.map(|g| g.number);
+        if newest != publication.parent {
+            let name = |n: Option<u64>| n.map_or("none".to_owned(), |n| n.to_string());
+            let (newest, parent) = (name(newest), name(publication.parent));
+            return Err(Error::conflict(format!("view {id} has generation {newest}, this one was made from {parent}")));
+        }
+        if let Some(latest) = latest
+            && latest.incarnation == publication.incarnation
+            && !publication.cut.covers(&latest.cut)
+        {
+            let source = &self.view.source.name;
+            let (old, new) = (latest.cut.to_text(source), publication.cut.to_text(source));
+            return Err(Error::conflict(format!("view {id} covers {old}, a generation at {new} would go back")));
+        }
+        let paths: BTreeSet<&Path> = publication.files.iter().map(|f| &f.path).collect();
+        if paths.len() != publication.files.len() {
+            return Err(Error::internal(format!("a generation of view {id} names a file twice")));
+        }
+        Ok(())
+    }
+    async fn create(&self) -> Result<()> {
+        let columns = schema::to_json(&view_file::schema(&self.view))?;
+        let (nonce, now) = (self.table.clock().nonce(), self.table.clock().now());
+        let mut metadata = Metadata::new(nonce, &self.view.name, columns, now);
+        let settings = [
+            ("seam.view", self.view.id.to_string()),
+            ("seam.source", self.view.source.name.clone()),
+            ("seam.pane", self.view.pane.to_string()),
+        ];
+        metadata.configuration.extend(settings.map(|(key, value)| (key.to_owned(), value)));
+        let info = [("operation".to_owned(), Json::from("CREATE TABLE"))].into_iter().collect();
+        match self.table.commit(0, Commit { metadata: Some(metadata), info, ..Commit::default() }).await {
+            Err(error) if error.kind() != Kind::Conflict => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+    fn commit(&self, parent: Option<&Generation>, publication: Publication) -> Result<Commit> {
+        let now = self.table.clock().now();
+        let old: BTreeMap<&Path, &ViewFile> =
+            parent.iter().flat_map(|p| &p.files).map(|file| (&file.path, file)).collect();
+        let new: BTreeSet<&Path> = publication.files.iter().map(|f| &f.path).collect();
+        let removed = old.keys().filter(|path| !new.contains(*path));
+        let remove = removed.map(|path| Ok(Remove::new(self.relative(path)?, now))).collect::<Result<_>>()?;
+        let added = publication.files.iter().filter(|file| old.get(&file.path) != Some(file));
+        let add = added.map(|file| self.add(file, now)).collect::<Result<_>>()?;
+        let positions = publication.cut.0.iter().map(|(number, position)| Transaction {
+            app_id: format!("{}/{number}", self.view.source.name),
+            version: position.0,
+        });
+        let mut info = serde_json::Map::new();
+        info.insert("operation".into(), "WRITE".into());
+        info.extend(publication.info);
+        info.insert("parent".into(), json!(publication.parent));
+        info.insert("incarnation".into(), publication.incarnation.into());
+        Ok(Commit { metadata: None, remove, add, transactions: positions.collect(), info })
+    }
+    fn relative(&self, path: &Path) -> Result<String> {
+        let parts = path.prefix_match(self.table.root());
+        let parts = parts.ok_or_else(|| Error::internal(format!("file {path} is not of view {}", self.view.id)))?;
+        Ok(parts.map(|part| part.as_ref().to_owned()).collect::<Vec<_>>().join("/"))
+    }
+    fn add(&self, file: &ViewFile, now: Timestamp) -> Result<Add> {
+        let tags = [
+            ("blake3", file.blake3.clone()),
+            ("rows", file.rows.to_string()),
+            ("slice_start", file.slice_start.0.to_string()),
+            ("slice_end", file.slice_end.0.to_string()),
+        ];
+        let tags = tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let mut stats = json!({"numRecords": file.rows});
+        let readable = Timestamp::MIN..=Timestamp::MAX;
+        if readable.contains(&file.slice_start) && readable.contains(&file.slice_end) {
+            // the protocol keeps milliseconds: both ends are rounded outwards
+            let millisecond = Span(1_000);
+            let (first, last) = (file.slice_start.floor(millisecond), file.slice_end.ceil(millisecond));
+            stats["minValues"] = json!({"pane_end": first.to_rfc3339()});
+            stats["maxValues"] = json!({"pane_end": last.to_rfc3339()});
+        }
+        Ok(Add::new(self.relative(&file.path)?, file.bytes, now, &stats, tags))
+    }
+    fn read_generation(&self, snapshot: &Snapshot) -> Result<Generation> {
+        let strange = |what: &str| {
+            let (id, number) = (&self.view.id, snapshot.version);
+            Error::corrupt(format!("generation {number} of view {id} lacks what a publisher writes: {what}"))
+        };
+        let mut cut = OffsetVector::default();
+        for (app_id, &version) in &snapshot.transactions {
+            let number = app_id.strip_prefix(&format!("{}/", self.view.source.name)).and_then(|n| n.parse().ok());
+            cut.set(number.ok_or_else(|| strange(app_id))?, Offset(version));
+        }
+        let mut files = Vec::with_capacity(snapshot.files.len());
+        for add in snapshot.files.values() {
+            let path = self.table.file(&add.path);
+            files.push(parse(path.clone(), add).ok_or_else(|| strange(path.as_ref()))?);
+        }
+        files.sort_by(|a, b| (a.slice_start, &a.path).cmp(&(b.slice_start, &b.path)));
+        let said = |key: &str| snapshot.info.get(key);
+        Ok(Generation {
+            number: snapshot.version,
+            cut,
+            incarnation: said("incarnation").and_then(Json::as_str).ok_or_else(|| strange("incarnation"))?.to_owned(),
+            files,
+            published: Timestamp(said("timestamp").and_then(Json::as_i64).unwrap_or(0).saturating_mul(1_000)),
+            info: Arc::clone(&snapshot.info),
+        })
+    }
+}
+
+fn parse(path: Path, add: &Add) -> Option<ViewFile> {
+    let number = |key: &str| add.tags.get(key)?.parse::<i64>().ok();
+    Some(ViewFile {
+        path,
+        blake3: add.tags.get("blake3")?.clone(),
+        bytes: add.size,
+        rows: add.tags.get("rows")?.parse().ok()?,
+        slice_start: Timestamp(number("slice_start")?),
+        slice_end: Timestamp(number("slice_end")?),
+    })
+}
