@@ -1,1 +1,221 @@
 //! `seam.yaml`: as written, then checked and compiled; every problem at once, each with its place.
+//!
+//! The text becomes a [`tree`] of nodes that know their line and column; `${VAR:-default}` is replaced in its strings
+//! ([`environment`]); [`shape`] checks it against the one table of [`keys`], from which [`schema`] is made too; and what
+//! is left, names and relations, is checked while the tree is compiled ([`sources`], [`views`], [`metrics`], [`settings`]).
+//! All of them add to one list of problems, so that a file is put right in one go.
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::time::Span;
+use crate::view::definition::{Measure, Source, View};
+use crate::view::expression::Expression;
+
+mod compile;
+mod environment;
+mod identity;
+mod keys;
+mod metrics;
+mod report;
+mod schedule;
+mod schema;
+mod settings;
+mod shape;
+mod sources;
+mod tree;
+mod views;
+
+pub use report::{Problem, Report};
+pub use schedule::Schedule;
+pub use schema::schema;
+
+/// The version of the file's format.
+pub const VERSION: i64 = 1;
+
+/// A whole configuration, checked: every name in it exists and every number is in its range.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What the deployment is called; `seam` by default.
+    pub name: String,
+    /// Where log, state and lake are.
+    pub storage: Storage,
+    /// The sources in the file's order.
+    pub sources: Vec<Arc<Source>>,
+    /// How each source takes events over HTTP, in the order of `sources`.
+    pub intake: Vec<Intake>,
+    /// The views in the file's order.
+    pub views: Vec<Arc<View>>,
+    /// The metrics in the file's order. A file without `metrics` offers `<view>.<measure>` for every measure.
+    pub metrics: Vec<Metric>,
+    /// What the dashboard shows.
+    pub dashboard: Dashboard,
+    /// When the batch layer runs.
+    pub batch: BatchSettings,
+    /// The HTTP server.
+    pub server: ServerSettings,
+}
+
+/// Where things are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Storage {
+    /// The lake's URL: archive and views. `file://./data` by default; a relative path starts at the working directory.
+    pub archive: String,
+    /// Where the embedded log and state are kept; `./data` by default.
+    pub directory: PathBuf,
+    /// The state store.
+    pub speed: SpeedStorage,
+    /// The log.
+    pub log: LogStorage,
+}
+
+/// The state stores to choose from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpeedStorage {
+    /// In [`Storage::directory`]; survives a restart.
+    Embedded,
+    /// In memory; rebuilt from lake and log at each start.
+    Memory,
+}
+
+/// The logs to choose from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogStorage {
+    /// In [`Storage::directory`].
+    Embedded,
+}
+
+/// How a source takes events over HTTP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Intake {
+    /// The source's name.
+    pub source: String,
+    /// The body formats it accepts; all that exist unless the file names some.
+    pub formats: Vec<Format>,
+}
+
+/// A body format of `POST /v1/events/{source}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// One JSON event or an array of them.
+    Json,
+    /// One JSON event a line.
+    Ndjson,
+    /// CloudEvents, structured or batched.
+    Cloudevents,
+}
+
+/// A public name of the HTTP API and of Grafana.
+#[derive(Debug, Clone)]
+pub struct Metric {
+    /// Its name, e.g. `flights.total`.
+    pub name: String,
+    /// What its value is.
+    pub kind: MetricKind,
+    /// What it means, for people.
+    pub help: Option<String>,
+    /// The unit of its value, e.g. `minutes`.
+    pub unit: Option<String>,
+}
+
+/// What a metric's value is.
+#[derive(Debug, Clone)]
+pub enum MetricKind {
+    /// A measure of a view.
+    Measure(MeasureOf),
+    /// The first divided by the second, each merged before the division; null where the second is 0 or null. Both are
+    /// measures of views over one source, so that one vector of positions covers both.
+    Ratio(MeasureOf, MeasureOf),
+}
+
+impl MetricKind {
+    /// The measures it is made of: one, or numerator and denominator.
+    pub fn measures(&self) -> Vec<&MeasureOf> {
+        match self {
+            MetricKind::Measure(measure) => vec![measure],
+            MetricKind::Ratio(numerator, denominator) => vec![numerator, denominator],
+        }
+    }
+}
+
+/// A measure of a view, of all its keys or of some.
+#[derive(Debug, Clone)]
+pub struct MeasureOf {
+    /// The view.
+    pub view: Arc<View>,
+    /// The index in [`View::measures`].
+    pub measure: usize,
+    /// Which keys count: a condition whose field indexes are the view's DIMENSIONS. `None`: all.
+    pub filter: Option<Expression>,
+}
+
+impl MeasureOf {
+    /// The measure itself.
+    pub fn definition(&self) -> &Measure {
+        &self.view.measures[self.measure]
+    }
+}
+
+/// What the dashboard shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dashboard {
+    /// The window of every figure on it: a multiple of the pane of every view it needs.
+    pub window: Span,
+    /// Names of metrics that exist, in order.
+    pub metrics: Vec<String>,
+}
+
+/// When the batch layer runs.
+#[derive(Debug, Clone)]
+pub struct BatchSettings {
+    /// When; `None`: only by hand (`schedule: off`). Every 15 minutes by default.
+    pub schedule: Option<Schedule>,
+    /// A run that could not start within this time after its moment is left out; 10 minutes by default.
+    pub starting_deadline: Span,
+    /// Names of the views it computes; all by default.
+    pub views: Vec<String>,
+}
+
+/// The HTTP server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerSettings {
+    /// Address and port, `127.0.0.1:8080` by default.
+    pub listen: std::net::SocketAddr,
+    /// Bytes of the largest request body, after decompression; 16 MiB by default.
+    pub max_body: u64,
+}
+
+impl Config {
+    /// A source by name.
+    pub fn source(&self, name: &str) -> Option<&Arc<Source>> {
+        self.sources.iter().find(|source| source.name == name)
+    }
+    /// A view by its public name.
+    pub fn view(&self, name: &str) -> Option<&Arc<View>> {
+        self.views.iter().find(|view| view.name == name)
+    }
+    /// A metric by name.
+    pub fn metric(&self, name: &str) -> Option<&Metric> {
+        self.metrics.iter().find(|metric| metric.name == name)
+    }
+    /// The views over a source, in the file's order.
+    pub fn views_of(&self, source: &str) -> Vec<Arc<View>> {
+        self.views.iter().filter(|view| view.source.name == source).cloned().collect()
+    }
+}
+
+/// Reads, checks and compiles a file's `text`; `file` is its name in the report. `${VAR}` is taken from the process's
+/// environment.
+pub fn load(text: &str, file: &str) -> Result<Config, Report> {
+    load_with(text, file, &|name| std::env::var(name).ok())
+}
+
+/// As [`load`], with another environment.
+pub fn load_with(text: &str, file: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Config, Report> {
+    let mut problems = report::Problems::default();
+    let config = tree::parse(text, &mut problems).and_then(|mut root| {
+        environment::substitute(&mut root, variable, &mut problems);
+        shape::check(&root, &keys::FILE, &mut problems);
+        compile::compile(&root, &mut problems)
+    });
+    problems.finish(config, file, text)
+}

@@ -1,0 +1,24 @@
+//! From the checked tree to the typed configuration: sources, then views, then what names them.
+use super::report::Problems;
+use super::tree::Node;
+use super::{Config, metrics, settings, sources, views};
+
+/// Compiles what passed the check of shapes, adding the problems of names and relations. Parts with problems are left out.
+pub(super) fn compile(root: &Node, problems: &mut Problems) -> Option<Config> {
+    let declared = sources::declare(root, problems);
+    let (sources, intake) = sources::compile(root, &declared, problems);
+    let views = views::compile(root, &sources, problems);
+    let metrics = metrics::compile(root, &views, problems);
+    let dashboard = settings::dashboard(root, &metrics, problems);
+    Some(Config {
+        name: root.text_of("name").unwrap_or("seam").to_owned(),
+        storage: settings::storage(root, problems),
+        sources,
+        intake,
+        batch: settings::batch(root, &views, problems)?,
+        views,
+        metrics,
+        dashboard,
+        server: settings::server(root),
+    })
+}

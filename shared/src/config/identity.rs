@@ -1,0 +1,111 @@
+//! The view's identity: a hash over everything that changes what the view holds, and over nothing else.
+use serde_json::{Value, json};
+
+use crate::state::ViewId;
+use crate::view::definition::{Field, StateKind, View};
+use crate::view::expression::{Comparison, Expression};
+use crate::view::value::{FieldType, Value as Literal};
+
+/// Raised when the same definition begins to mean something else, so that stored partials of old are not mixed in.
+const SEMANTICS_VERSION: u32 = 1;
+
+/// `name@` and twelve hex digits. Windows, names of measures and metrics do not count: they are asked of the same partials.
+pub(super) fn of(view: &View) -> ViewId {
+    let hash = blake3::hash(canonical(view).to_string().as_bytes()).to_hex();
+    format!("{}@{}", view.name, &hash[..12]).into()
+}
+
+/// The definition in one spelling, whatever the order of keys in the file. Positions of fields in the source do not count.
+fn canonical(view: &View) -> Value {
+    let source = &view.source;
+    let name_of = |field: usize| source.fields[field].name.as_str();
+    let states: Vec<Value> = view
+        .states
+        .iter()
+        .map(|state| {
+            let kind = match state.kind {
+                StateKind::Count => "count".to_owned(),
+                StateKind::Fixed { scale } => format!("fixed({scale})"),
+                StateKind::Float => "float".to_owned(),
+            };
+            json!([kind, state.field.map(name_of)])
+        })
+        .collect();
+    let dimensions: Vec<&str> = view.dimensions.iter().map(|d| name_of(d.field)).collect();
+    json!({
+        "semantics": SEMANTICS_VERSION,
+        "source": source.name,
+        "id": source.id,
+        "time": source.time,
+        "fields": fields(view),
+        "filter": view.filter.as_ref().map(|condition| filter(condition, &|field| name_of(field).to_owned())),
+        "dimensions": dimensions,
+        "pane": view.pane.0,
+        "states": states,
+        "duplicates": source.duplicates.map(|rule| json!([rule.horizon.0, rule.max_records])),
+        "segments": [json!(source.segments.max_events), json!(source.segments.interval.0)],
+    })
+}
+
+/// The fields that the view reads, with their places and types, by name.
+fn fields(view: &View) -> Vec<Value> {
+    let mut used: Vec<usize> = view.dimensions.iter().map(|d| d.field).collect();
+    used.extend(view.states.iter().filter_map(|state| state.field));
+    view.filter.iter().for_each(|filter| collect(filter, &mut used));
+    let mut fields: Vec<&Field> = used.iter().map(|&field| &view.source.fields[field]).collect();
+    fields.sort_by(|a, b| a.name.cmp(&b.name));
+    fields.dedup();
+    fields.iter().map(|field| json!([field.name, field.path, type_name(field.field_type)])).collect()
+}
+
+fn type_name(field_type: FieldType) -> String {
+    match field_type {
+        FieldType::String => "string".to_owned(),
+        FieldType::Bool => "bool".to_owned(),
+        FieldType::Int => "int".to_owned(),
+        FieldType::Decimal(scale) => format!("decimal({scale})"),
+        FieldType::Float => "float".to_owned(),
+    }
+}
+
+fn collect(expression: &Expression, used: &mut Vec<usize>) {
+    match expression {
+        Expression::Compare(field, ..) | Expression::In(field, _) | Expression::IsNull(field) => used.push(*field),
+        Expression::Not(inner) => collect(inner, used),
+        Expression::And(parts) | Expression::Or(parts) => parts.iter().for_each(|part| collect(part, used)),
+    }
+}
+
+/// A filter as a tree of names and literals: however it was spelled, and wherever its fields stand in the source.
+fn filter(expression: &Expression, name_of: &dyn Fn(usize) -> String) -> Value {
+    let all = |parts: &[Expression]| parts.iter().map(|part| filter(part, name_of)).collect::<Vec<_>>();
+    match expression {
+        Expression::Compare(field, comparison, value) => {
+            let sign = match comparison {
+                Comparison::Eq => "=",
+                Comparison::Ne => "!=",
+                Comparison::Lt => "<",
+                Comparison::Le => "<=",
+                Comparison::Gt => ">",
+                Comparison::Ge => ">=",
+            };
+            json!([sign, name_of(*field), literal(value)])
+        }
+        Expression::In(field, values) => json!(["in", name_of(*field), values.iter().map(literal).collect::<Vec<_>>()]),
+        Expression::IsNull(field) => json!(["null", name_of(*field)]),
+        Expression::Not(inner) => json!(["not", filter(inner, name_of)]),
+        Expression::And(parts) => json!(["and", all(parts)]),
+        Expression::Or(parts) => json!(["or", all(parts)]),
+    }
+}
+
+fn literal(value: &Literal) -> Value {
+    match value {
+        Literal::Null => Value::Null,
+        Literal::Bool(flag) => json!(flag),
+        Literal::Int(number) => json!(number),
+        Literal::Decimal(unscaled, scale) => json!(["decimal", unscaled.to_string(), scale]),
+        Literal::Float(number) => json!(["float", number.to_bits()]),
+        Literal::Str(text) => json!(text),
+    }
+}

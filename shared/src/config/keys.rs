@@ -1,0 +1,161 @@
+//! Every key of the file, in one table: what the check demands and what the JSON Schema tells editors are both read from it.
+use super::shape::{Choice, Key, Shape};
+
+const fn key(name: &'static str, shape: &'static Shape, help: &'static str) -> Key {
+    Key { name, shape: Some(shape), required: false, help }
+}
+const fn required(name: &'static str, shape: &'static Shape, help: &'static str) -> Key {
+    Key { name, shape: Some(shape), required: true, help }
+}
+const fn later(name: &'static str) -> Key {
+    Key { name, shape: None, required: false, help: "" }
+}
+const fn word(word: &'static str) -> Choice {
+    Choice { word, refused: None }
+}
+const fn refused(word: &'static str, reason: &'static str) -> Choice {
+    Choice { word, refused: Some(reason) }
+}
+
+const NOT_YET: &str = "is not supported yet";
+static NAMES: Shape = Shape::List(&Shape::Text, 0);
+static SOME_NAMES: Shape = Shape::List(&Shape::Text, 1);
+
+/// The whole file.
+pub(super) static FILE: Shape = Shape::Table(&[
+    required("version", &Shape::Integer(super::VERSION, super::VERSION), "the version of this format, 1"),
+    key("name", &Shape::Text, "what the deployment is called; `seam` by default"),
+    key("storage", &STORAGE, "where log, state and lake are; everything has an embedded default"),
+    required("sources", &Shape::Named("source", &SOURCE), "the checked feeds of events, by name"),
+    required("views", &Shape::Named("view", &VIEW), "the declared aggregates, by name"),
+    key("metrics", &Shape::Named("metric", &METRIC), "the public names; by default <view>.<measure> for every measure"),
+    key("dashboard", &DASHBOARD, "what the dashboard shows"),
+    key("batch", &BATCH, "when the batch layer recomputes"),
+    key("server", &SERVER, "the HTTP server"),
+    later("alerts"),
+    later("enrich"),
+    later("notify"),
+    later("recommend"),
+    later("tests"),
+]);
+
+static STORAGE: Shape = Shape::Table(&[
+    key("archive", &Shape::Text, "the lake's URL; file://./data by default"),
+    key("directory", &Shape::Text, "where the embedded log and state are kept; ./data by default"),
+    key("speed", &Shape::Text, "the state store: embedded (default) or memory"),
+    key("log", &Shape::Text, "the log: embedded"),
+]);
+
+static SOURCE: Shape = Shape::Table(&[
+    key("partitions", &Shape::Integer(1, 1024), "partitions of the topic when it is created; 1 by default"),
+    key("http", &HTTP, "how POST /v1/events/<source> takes events; every format by default"),
+    key("map", &MAP, "where an event's id, time and type lie"),
+    key("fields", &Shape::Named("field", &FIELD), "the typed fields; by default they follow from the views"),
+    key("dedupe", &Shape::Either(&DEDUPE_WORD, &DEDUPE), "when two events are one; on by default if there is an id"),
+    key("segment", &SEGMENT, "where segments end"),
+    later("files"),
+    later("kafka"),
+    later("on_error"),
+    later("schema"),
+]);
+
+static HTTP: Shape =
+    Shape::Table(&[key("formats", &Shape::List(&Shape::OneOf(&FORMATS), 1), "the body formats that are accepted")]);
+/// The body formats; [`super::Format`] in words.
+pub(super) static FORMATS: [Choice; 5] = [
+    word("json"),
+    word("ndjson"),
+    word("cloudevents"),
+    refused("segment", NOT_YET),
+    refused("csv", "is not supported yet over HTTP; `seam ingest` reads CSV files"),
+];
+static MAP: Shape = Shape::Table(&[
+    key("id", &Shape::Path, "where the id lies; without it, events have none and duplicates are not found"),
+    key("time", &Shape::Path, "where the event time lies; $.time by default"),
+    key("type", &Shape::Path, "where the type lies, a text field named `type`; $.type by default"),
+]);
+static FIELD: Shape = Shape::Either(
+    &Shape::FieldType,
+    &Shape::Table(&[
+        required("type", &Shape::FieldType, "string, bool, int, float or decimal(digits after the point)"),
+        key("path", &Shape::Path, "where it lies in the event; $.<name> by default"),
+    ]),
+);
+static DEDUPE_WORD: Shape = Shape::OneOf(&[word("off")]);
+static DEDUPE: Shape = Shape::Table(&[
+    key("horizon", &Shape::Duration, "how far back in log time an id is remembered; 10m by default"),
+    key("max_records", &Shape::Integer(1, 1 << 40), "how many records back an id is remembered; 1000000 by default"),
+]);
+static SEGMENT: Shape = Shape::Table(&[
+    key("events", &Shape::Integer(1, 1 << 32), "records in a full segment; 65536 by default"),
+    key("interval", &Shape::Duration, "the grid of log time that ends segments; 1m by default"),
+]);
+
+static VIEW: Shape = Shape::Table(&[
+    required("from", &Shape::Text, "the source's name"),
+    key("where", &Shape::Text, "which events count, e.g. type = \"click\" and price > 0; all by default"),
+    key("time", &Shape::OneOf(&[word("time")]), "the event time; `time` is the only one"),
+    key("dimensions", &NAMES, "the fields that keys are made of; none by default"),
+    key(
+        "pane",
+        &Shape::Duration,
+        "the smallest time bucket, an even part of a day; by default the largest that divides all windows, at most 15m",
+    ),
+    key(
+        "windows",
+        &Shape::List(&Shape::Duration, 1),
+        "the windows offered, multiples of the pane; 5m, 1h and 1d by default",
+    ),
+    required(
+        "measures",
+        &Shape::Named("measure", &Shape::Text),
+        "what is measured, by name: count(), sum(f), avg(f), min(f), max(f), stats(f)",
+    ),
+    later("key"),
+    later("retain"),
+    later("window"),
+]);
+
+static METRIC: Shape = Shape::Table(&[
+    key("view", &Shape::Text, "the view"),
+    key("measure", &Shape::Text, "its measure; for stats(f) without a suffix, the average"),
+    key("where", &Shape::Text, "which keys count: a condition over the view's dimensions"),
+    key("ratio", &SOME_NAMES, "two metrics: the first is divided by the second"),
+    key("help", &Shape::Text, "what it means, for people"),
+    key("unit", &Shape::Text, "the unit of its value"),
+]);
+
+static DASHBOARD: Shape = Shape::Table(&[
+    key(
+        "window",
+        &Shape::Duration,
+        "the window of every figure, a multiple of every pane; by default the smallest that fits",
+    ),
+    key("metrics", &NAMES, "the metrics shown, in order; all by default"),
+]);
+
+static BATCH: Shape = Shape::Table(&[
+    key(
+        "schedule",
+        &Shape::Cron,
+        "five fields of cron, @hourly and the like, @every 30s, or off; */15 * * * * by default",
+    ),
+    key("timezone", &Shape::Zone, "the time zone of the schedule; UTC by default"),
+    key(
+        "concurrency",
+        &Shape::OneOf(&CONCURRENCY),
+        "what happens when the last run is still going: forbid skips the new one",
+    ),
+    key("starting_deadline", &Shape::Duration, "how late a run may start before it is left out; 10m by default"),
+    key("views", &SOME_NAMES, "the views to compute; all by default"),
+]);
+static CONCURRENCY: [Choice; 3] = [
+    word("forbid"),
+    refused("replace", NOT_YET),
+    refused("allow", "is not possible: two runs would compute the same generation"),
+];
+
+static SERVER: Shape = Shape::Table(&[
+    key("listen", &Shape::Address, "address and port; 127.0.0.1:8080 by default"),
+    key("max_body", &Shape::Size, "the largest request body after decompression; 16MiB by default"),
+]);

@@ -1,0 +1,143 @@
+//! Metrics: the public names of measures, of measures of some keys, and of ratios.
+use std::sync::Arc;
+
+use super::report::{Place, Problems};
+use super::tree::{Key, Node};
+use super::views::expression;
+use super::{MeasureOf, Metric, MetricKind};
+use crate::view::definition::{Field, View};
+
+/// The metrics in the file's order; without `metrics`, one for each measure of each view.
+pub(super) fn compile(root: &Node, views: &[Arc<View>], problems: &mut Problems) -> Vec<Metric> {
+    let Some(table) = root.get("metrics") else { return every_measure(views) };
+    let mut metrics: Vec<Option<Metric>> = Vec::new();
+    for (key, node) in table.entries() {
+        let ratio = node.get("ratio").is_some();
+        metrics.push(if ratio { None } else { simple(root, key, node, views, problems) });
+    }
+    for (i, (key, node)) in table.entries().iter().enumerate() {
+        if let Some(list) = node.get("ratio") {
+            metrics[i] = ratio(key, node, list, table, &metrics, problems);
+        }
+    }
+    metrics.into_iter().flatten().collect()
+}
+
+fn every_measure(views: &[Arc<View>]) -> Vec<Metric> {
+    let all = views.iter().flat_map(|view| {
+        view.measures.iter().enumerate().map(|(measure, definition)| Metric {
+            name: format!("{}.{}", view.name, definition.name),
+            kind: MetricKind::Measure(MeasureOf { view: view.clone(), measure, filter: None }),
+            help: None,
+            unit: None,
+        })
+    });
+    all.collect()
+}
+
+fn named(key: &Key, node: &Node, kind: MetricKind) -> Metric {
+    let text = |name| node.text_of(name).map(str::to_owned);
+    Metric { name: key.name.clone(), kind, help: text("help"), unit: text("unit") }
+}
+
+fn simple(root: &Node, key: &Key, node: &Node, views: &[Arc<View>], problems: &mut Problems) -> Option<Metric> {
+    for needed in ["view", "measure"] {
+        if node.get(needed).is_none() && !node.entries().is_empty() {
+            let place = Place { length: 1, ..node.place };
+            let suggestion = "a metric is { view: …, measure: … } or { ratio: […, …] }".to_owned();
+            problems.suggest(place, format!("the key `{needed}` is missing"), Some(suggestion));
+        }
+    }
+    let view_node = node.get("view")?;
+    let name = view_node.text()?;
+    let Some(view) = views.iter().find(|view| view.name == name) else {
+        let declared = root.get("views").map_or(&[][..], Node::entries).iter().map(|(key, _)| key.name.as_str());
+        // a view that is there but wrong has been reported
+        if !declared.clone().any(|other| other == name) {
+            problems.unknown(view_node.place, "there is no view", name, declared);
+        }
+        return None;
+    };
+    let filter = node.get("where").map(|condition| expression(condition, &dimension_fields(view), problems));
+    let measure_node = node.get("measure")?;
+    let measure = measure_node.text()?;
+    let found = view.measures.iter().position(|m| m.name == measure);
+    let average = || view.measures.iter().position(|m| m.name == format!("{measure}.avg"));
+    let Some(measure) = found.or_else(average) else {
+        let what = format!("the view `{name}` has no measure");
+        problems.unknown(measure_node.place, &what, measure, view.measures.iter().map(|m| m.name.as_str()));
+        return None;
+    };
+    let filter = match filter {
+        Some(parsed) => Some(parsed?),
+        None => None,
+    };
+    Some(named(key, node, MetricKind::Measure(MeasureOf { view: view.clone(), measure, filter })))
+}
+
+/// A view's dimensions as the fields of a condition, so that its indexes are those of the dimensions.
+fn dimension_fields(view: &View) -> Vec<Field> {
+    let fields = view.dimensions.iter().map(|dimension| Field {
+        name: dimension.name.clone(),
+        path: Vec::new(),
+        field_type: dimension.field_type,
+    });
+    fields.collect()
+}
+
+fn ratio(
+    key: &Key,
+    node: &Node,
+    list: &Node,
+    table: &Node,
+    metrics: &[Option<Metric>],
+    problems: &mut Problems,
+) -> Option<Metric> {
+    for (other, value) in node.entries() {
+        if ["view", "measure", "where"].contains(&other.name.as_str()) && !value.is_null() {
+            problems.add(other.place, format!("a ratio has no `{}` of its own; its two metrics have", other.name));
+        }
+    }
+    let names = list.texts();
+    let [numerator, denominator] = names.as_slice() else {
+        if !list.items().is_empty() && names.len() == list.items().len() {
+            problems.add(list.place, format!("a ratio has two metrics, this one {}", names.len()));
+        }
+        return None;
+    };
+    let numerator = part(*numerator, table, metrics, problems);
+    let denominator = part(*denominator, table, metrics, problems);
+    let (numerator, denominator) = (numerator?, denominator?);
+    let (above, below) = (&numerator.view.source.name, &denominator.view.source.name);
+    if above != below {
+        let message = format!("`{above}` and `{below}` are different sources: no one position of the log covers both");
+        problems.add(list.place, message);
+        return None;
+    }
+    Some(named(key, node, MetricKind::Ratio(numerator, denominator)))
+}
+
+fn part(
+    (name, place): (&str, Place),
+    table: &Node,
+    metrics: &[Option<Metric>],
+    problems: &mut Problems,
+) -> Option<MeasureOf> {
+    if let Some(metric) = metrics.iter().flatten().find(|metric| metric.name == name)
+        && let MetricKind::Measure(measure) = &metric.kind
+    {
+        return Some(measure.clone());
+    }
+    match table.get(name) {
+        Some(node) if node.get("ratio").is_some() => {
+            problems.add(place, format!("`{name}` is a ratio itself; a ratio is made of plain measures"));
+        }
+        // a metric that is there but wrong has been reported
+        Some(_) => {}
+        None => {
+            let known = table.entries().iter().map(|(key, _)| key.name.as_str());
+            problems.unknown(place, "there is no metric", name, known);
+        }
+    }
+    None
+}

@@ -1,0 +1,152 @@
+//! Problems of a configuration file and the report that shows all of them, each with its line and a caret.
+use std::fmt;
+
+use crate::error::Error;
+
+/// A run of characters in one line of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(super) struct Place {
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// How many characters the carets cover, at least 1.
+    pub length: usize,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Its line, from 1.
+    pub line: usize,
+    /// Its column in characters, from 1.
+    pub column: usize,
+    /// How many characters of the line it is about.
+    pub length: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right, e.g. ``did you mean `carrier`?``.
+    pub suggestion: Option<String>,
+}
+
+/// All problems of a file in the order of their places. Its `Display` is what people read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The file's name.
+    pub file: String,
+    /// What is wrong; never empty.
+    pub problems: Vec<Problem>,
+    /// The lines of the file that have problems, by number.
+    lines: std::collections::BTreeMap<usize, String>,
+}
+
+/// The problems found so far.
+#[derive(Debug, Default)]
+pub(super) struct Problems(Vec<Problem>);
+
+/// Problems shown in full; a file that is no Seam file at all would fill the screen otherwise.
+const SHOWN: usize = 100;
+/// Characters of a source line that are shown around the place.
+const WIDTH: usize = 160;
+
+impl Problems {
+    /// Adds one without a suggestion.
+    pub fn add(&mut self, place: Place, message: impl Into<String>) {
+        self.suggest(place, message, None);
+    }
+    /// Adds one, with a suggestion if there is one.
+    pub fn suggest(&mut self, place: Place, message: impl Into<String>, suggestion: Option<String>) {
+        let Place { line, column, length } = place;
+        self.0.push(Problem { line, column, length, message: message.into(), suggestion });
+    }
+    /// Adds "no such thing", with the nearest known name or the list of all.
+    pub fn unknown<'a>(
+        &mut self,
+        place: Place,
+        what: &str,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str> + Clone,
+    ) {
+        self.suggest(place, format!("{what} `{name}`"), nearest(name, known));
+    }
+    /// What was made of the file, unless there are problems.
+    pub fn finish<T>(mut self, made: Option<T>, file: &str, text: &str) -> Result<T, Report> {
+        self.0.sort_by_key(|p| (p.line, p.column));
+        self.0.dedup();
+        match made {
+            Some(made) if self.0.is_empty() => Ok(made),
+            _ => {
+                if self.0.is_empty() {
+                    self.add(Place { line: 1, column: 1, length: 1 }, "the file cannot be read as a configuration");
+                }
+                let wanted = |number: &usize| self.0.iter().any(|p| p.line == *number);
+                let lines = (1..).zip(text.lines().map(str::to_owned)).filter(|(n, _)| wanted(n)).collect();
+                Err(Report { file: file.to_owned(), problems: self.0, lines })
+            }
+        }
+    }
+}
+
+/// The suggestion for a name that does not exist: the known name that is nearest to it, or all if they are few.
+pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
+    let allowed = (name.chars().count() / 3).max(1);
+    let lower = name.to_lowercase();
+    let best = known
+        .clone()
+        .into_iter()
+        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
+        .min_by_key(|(distance, _)| *distance);
+    if let Some((distance, candidate)) = best
+        && distance <= allowed
+    {
+        return Some(format!("did you mean `{candidate}`?"));
+    }
+    let all: Vec<String> = known.into_iter().map(|k| format!("`{k}`")).collect();
+    match all.as_slice() {
+        [] => None,
+        [one] => Some(format!("the only one is {one}")),
+        [..] if all.len() <= 12 => Some(format!("there are {}", all.join(", "))),
+        [..] => None,
+    }
+}
+
+impl Report {
+    fn fragment(&self, problem: &Problem) -> Option<(String, String)> {
+        let line: Vec<char> = self.lines.get(&problem.line)?.chars().collect();
+        let at = (problem.column - 1).min(line.len());
+        let start = if line.len() > WIDTH { at.saturating_sub(WIDTH / 2) } else { 0 };
+        let end = (start + WIDTH).min(line.len());
+        // tabs are kept as tabs so that the caret stands under its character
+        let indent = line[start..at].iter().map(|&c| if c == '\t' { '\t' } else { ' ' }).collect::<String>();
+        let carets = problem.length.clamp(1, (end - at).max(1));
+        Some((line[start..end].iter().collect(), indent + &"^".repeat(carets)))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for problem in self.problems.iter().take(SHOWN) {
+            write!(f, "{}:{}:{}: {}", self.file, problem.line, problem.column, problem.message)?;
+            if let Some(suggestion) = &problem.suggestion {
+                write!(f, "; {suggestion}")?;
+            }
+            writeln!(f)?;
+            if let Some((source, carets)) = self.fragment(problem) {
+                writeln!(f, "{:>5} | {source}\n      | {carets}", problem.line)?;
+            }
+        }
+        match self.problems.len() {
+            1 => write!(f, "1 problem in {}", self.file),
+            n if n > SHOWN => write!(f, "{n} problems in {}, {} of them not shown", self.file, n - SHOWN),
+            n => write!(f, "{n} problems in {}", self.file),
+        }
+    }
+}
+
+impl std::error::Error for Report {}
+
+impl From<Report> for Error {
+    fn from(report: Report) -> Error {
+        Error::invalid(report.to_string())
+    }
+}

@@ -1,0 +1,147 @@
+//! Storage, batch, dashboard and server: values with defaults, and the names they refer to.
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::report::Problems;
+use super::tree::Node;
+use super::{BatchSettings, Dashboard, LogStorage, Metric, Schedule, ServerSettings, SpeedStorage, Storage, shape};
+use crate::time::Span;
+use crate::view::definition::View;
+
+const ARCHIVE: &str = "file://./data";
+const DIRECTORY: &str = "./data";
+const SCHEDULE: &str = "*/15 * * * *";
+const STARTING_DEADLINE: Span = Span(10 * Span::MINUTE.0);
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+const MAX_BODY: u64 = 16 << 20;
+
+/// Where things are kept.
+pub(super) fn storage(root: &Node, problems: &mut Problems) -> Storage {
+    let node = root.get("storage");
+    let text = |name: &str| node.and_then(|n| n.text_of(name));
+    let archive = text("archive").unwrap_or(ARCHIVE).to_owned();
+    if let Some(place) = node.and_then(|n| n.get("archive")) {
+        let scheme = archive.split_once("://").map(|(scheme, _)| scheme);
+        match scheme {
+            Some("file") => {}
+            Some(later @ ("s3" | "gs" | "az" | "http" | "https")) => {
+                problems.add(place.place, format!("archives at {later}:// are not supported yet"));
+            }
+            _ => {
+                let hint = archive.starts_with(['.', '/']).then(|| format!("did you mean `file://{archive}`?"));
+                problems.suggest(
+                    place.place,
+                    format!("`{archive}` is no URL of an archive"),
+                    hint.or_else(|| Some("write it like file://./data".to_owned())),
+                );
+            }
+        }
+    }
+    let speed = match text("speed") {
+        Some("memory") => SpeedStorage::Memory,
+        _ => SpeedStorage::Embedded,
+    };
+    known_store(node, "speed", &["embedded", "memory"], problems);
+    known_store(node, "log", &["embedded"], problems);
+    let directory = PathBuf::from(text("directory").unwrap_or(DIRECTORY));
+    Storage { archive, directory, speed, log: LogStorage::Embedded }
+}
+
+/// `embedded` and the like are here; a service's address will be.
+fn known_store(node: Option<&Node>, name: &str, known: &'static [&'static str], problems: &mut Problems) {
+    let Some(value) = node.and_then(|n| n.get(name)) else { return };
+    let Some(text) = value.text().filter(|text| !known.contains(text)) else { return };
+    if text.contains(':') {
+        problems.suggest(
+            value.place,
+            format!("the store {text} is not supported yet"),
+            Some("write embedded".to_owned()),
+        );
+    } else {
+        problems.unknown(value.place, &format!("`{name}` cannot be kept in"), text, known.iter().copied());
+    }
+}
+
+/// When the batch layer runs. `None` only if the default schedule cannot be read, which a test rules out.
+pub(super) fn batch(root: &Node, views: &[Arc<View>], problems: &mut Problems) -> Option<BatchSettings> {
+    let node = root.get("batch");
+    let text = |name: &str| node.and_then(|n| n.text_of(name));
+    let zone = text("timezone").and_then(|zone| shape::zone(zone).ok()).unwrap_or(chrono_tz::UTC);
+    let schedule = match text("schedule").unwrap_or(SCHEDULE) {
+        "off" => None,
+        cron => Some(Schedule::parse(cron, zone).or_else(|_| Schedule::parse(SCHEDULE, zone)).ok()?),
+    };
+    let mut names: Vec<String> = Vec::new();
+    match node.and_then(|n| n.get("views")) {
+        None => names.extend(views.iter().map(|view| view.name.clone())),
+        Some(list) => {
+            let declared = root.get("views").map_or(&[][..], Node::entries).iter().map(|(key, _)| key.name.as_str());
+            for (name, place) in list.texts() {
+                if !declared.clone().any(|known| known == name) {
+                    problems.unknown(place, "there is no view", name, declared.clone());
+                } else if names.iter().any(|n| n == name) {
+                    problems.add(place, format!("the view `{name}` is there already"));
+                } else {
+                    names.push(name.to_owned());
+                }
+            }
+        }
+    }
+    let starting_deadline = node.and_then(|n| n.duration("starting_deadline")).unwrap_or(STARTING_DEADLINE);
+    Some(BatchSettings { schedule, starting_deadline, views: names })
+}
+
+/// What the dashboard shows. Its window must suit every view behind its metrics.
+pub(super) fn dashboard(root: &Node, metrics: &[Metric], problems: &mut Problems) -> Dashboard {
+    let node = root.get("dashboard");
+    let mut shown: Vec<&Metric> = Vec::new();
+    match node.and_then(|n| n.get("metrics")) {
+        None => shown.extend(metrics),
+        Some(list) => {
+            let declared = root.get("metrics").map_or(&[][..], Node::entries);
+            for (name, place) in list.texts() {
+                match metrics.iter().find(|metric| metric.name == name) {
+                    Some(metric) if shown.iter().any(|m| m.name == name) => {
+                        problems.add(place, format!("the metric `{}` is there already", metric.name));
+                    }
+                    Some(metric) => shown.push(metric),
+                    None if declared.iter().any(|(key, _)| key.name == name) => {}
+                    None => {
+                        let known: Vec<&str> = match declared {
+                            [] => metrics.iter().map(|m| m.name.as_str()).collect(),
+                            [..] => declared.iter().map(|(key, _)| key.name.as_str()).collect(),
+                        };
+                        problems.unknown(place, "there is no metric", name, known);
+                    }
+                }
+            }
+        }
+    }
+    let views: Vec<&View> = shown.iter().flat_map(|m| m.kind.measures()).map(|m| m.view.as_ref()).collect();
+    let fits = |window: Span| views.iter().find(|view| window.0 % view.pane.0 != 0);
+    let window = match node.and_then(|n| n.get("window")).and_then(|w| Some((w, w.as_duration()?))) {
+        Some((place, window)) => {
+            if let Some(view) = fits(window) {
+                let message =
+                    format!("the window {window} is no multiple of the pane {} of `{}`", view.pane, view.name);
+                problems.add(place.place, message);
+            }
+            window
+        }
+        None => {
+            let offered = views.iter().flat_map(|view| view.windows.iter().copied());
+            offered.filter(|window| fits(*window).is_none()).min().unwrap_or(Span::DAY)
+        }
+    };
+    Dashboard { window, metrics: shown.iter().map(|m| m.name.clone()).collect() }
+}
+
+/// The HTTP server.
+pub(super) fn server(root: &Node) -> ServerSettings {
+    let node = root.get("server");
+    ServerSettings {
+        listen: node.and_then(|n| n.text_of("listen")).and_then(|text| text.parse().ok()).unwrap_or(LISTEN),
+        max_body: node.and_then(|n| n.text_of("max_body")).and_then(shape::size).unwrap_or(MAX_BODY),
+    }
+}

@@ -1,0 +1,283 @@
+//! What may stand where in the file, as data; the one check that walks a tree along it, and the readers of what passed it.
+use std::str::FromStr;
+
+use super::report::{Place, Problems, nearest};
+use super::schedule::Schedule;
+use super::tree::{Content, Node, Scalar};
+use crate::time::Span;
+
+/// What a value must be.
+#[derive(Debug)]
+pub(super) enum Shape {
+    /// Any text.
+    Text,
+    /// A whole number in a range.
+    Integer(i64, i64),
+    /// A length of time above zero, like `5m`.
+    Duration,
+    /// A number of bytes, like `16MiB`.
+    Size,
+    /// A place in the event's JSON, like `$.user.id`.
+    Path,
+    /// A field's type, like `decimal(2)`.
+    FieldType,
+    /// An IANA time zone.
+    Zone,
+    /// Five fields of cron, or a nickname like `@hourly`.
+    Cron,
+    /// An address and a port.
+    Address,
+    /// One of some words.
+    OneOf(&'static [Choice]),
+    /// A list, of at least that many.
+    List(&'static Shape, usize),
+    /// A mapping with these keys.
+    Table(&'static [Key]),
+    /// A mapping from names that the user chooses, and what a name stands for.
+    Named(&'static str, &'static Shape),
+    /// The first for a scalar, the second for anything else.
+    Either(&'static Shape, &'static Shape),
+}
+
+/// A word of [`Shape::OneOf`].
+#[derive(Debug)]
+pub(super) struct Choice {
+    /// The word.
+    pub word: &'static str,
+    /// Why it cannot be had, if so.
+    pub refused: Option<&'static str>,
+}
+
+/// A key of [`Shape::Table`].
+#[derive(Debug)]
+pub(super) struct Key {
+    /// Its name.
+    pub name: &'static str,
+    /// What its value must be; `None`: the key is known, but this version cannot do it yet.
+    pub shape: Option<&'static Shape>,
+    /// Whether it must be there.
+    pub required: bool,
+    /// What it means, for editors.
+    pub help: &'static str,
+}
+
+/// Adds everything about `node` that is not of `shape`.
+pub(super) fn check(node: &Node, shape: &'static Shape, problems: &mut Problems) {
+    match (shape, &node.content) {
+        (Shape::Either(scalar, other), content) => {
+            check(node, if matches!(content, Content::Scalar(_)) { scalar } else { other }, problems);
+        }
+        (Shape::Table(keys), Content::Mapping(_)) => check_table(node, keys, problems),
+        (Shape::Named(what, each), Content::Mapping(entries)) => {
+            for (key, value) in entries {
+                if let Err(message) = identifier(&key.name) {
+                    problems.suggest(key.place, format!("`{}` is no {what} name", key.name), Some(message));
+                }
+                check(value, each, problems);
+            }
+        }
+        (Shape::List(each, least), Content::Sequence(items)) => {
+            if items.len() < *least {
+                problems.add(node.place, format!("expected {}, found an empty list", expected(shape)));
+            }
+            for item in items {
+                check(item, each, problems);
+            }
+        }
+        (_, Content::Scalar(scalar)) if !scalar.is_null() && !is_collection(shape) => {
+            if let Err((message, suggestion)) = check_scalar(scalar, shape) {
+                problems.suggest(node.place, message, suggestion);
+            }
+        }
+        _ => problems.add(node.place, format!("expected {}, found {}", expected(shape), node.describe())),
+    }
+}
+
+fn is_collection(shape: &Shape) -> bool {
+    matches!(shape, Shape::List(..) | Shape::Table(_) | Shape::Named(..))
+}
+
+fn check_table(node: &Node, keys: &'static [Key], problems: &mut Problems) {
+    for (key, value) in node.entries() {
+        match keys.iter().find(|k| k.name == key.name) {
+            Some(Key { shape: Some(shape), .. }) => check(value, shape, problems),
+            Some(Key { shape: None, .. }) => problems.add(key.place, format!("`{}` is not supported yet", key.name)),
+            None => {
+                let known = keys.iter().filter(|k| k.shape.is_some()).map(|k| k.name);
+                problems.unknown(key.place, "unknown key", &key.name, known);
+            }
+        }
+    }
+    for key in keys.iter().filter(|k| k.required && node.get(k.name).is_none()) {
+        problems.add(Place { length: 1, ..node.place }, format!("the key `{}` is missing: {}", key.name, key.help));
+    }
+}
+
+type Wrong = (String, Option<String>);
+
+fn check_scalar(scalar: &Scalar, shape: &Shape) -> Result<(), Wrong> {
+    let text = scalar.text.as_str();
+    let unlike = || format!("expected {}, found `{text}`", expected(shape));
+    let plainly = |message: String| (message, None);
+    match shape {
+        Shape::Text if text.trim().is_empty() => Err(plainly("expected text, found an empty one".to_owned())),
+        Shape::Text if scalar.plain && looks_like_a_number_or_flag(text) => {
+            Err((unlike(), Some(format!("write it as text: \"{text}\""))))
+        }
+        Shape::Integer(low, high) => match whole_number(text) {
+            Some(number) if (*low..=*high).contains(&number) => Ok(()),
+            _ => Err(plainly(unlike())),
+        },
+        Shape::Duration => match Span::parse(text) {
+            Ok(Span(0)) => Err(plainly(format!("`{text}` is no time at all; write it like 30s, 5m, 1h or 7d"))),
+            Ok(_) => Ok(()),
+            Err(message) => Err(plainly(message)),
+        },
+        Shape::Size => size(text).map(|_| ()).ok_or_else(|| plainly(unlike())),
+        Shape::Path => path(text).map(|_| ()).map_err(|hint| (unlike(), hint)),
+        Shape::FieldType => super::sources::field_type(text).map(|_| ()),
+        Shape::Zone => zone(text).map(|_| ()),
+        Shape::Cron if text == "off" => Ok(()),
+        Shape::Cron => Schedule::parse(text, chrono_tz::UTC).map(|_| ()).map_err(plainly),
+        Shape::Address => std::net::SocketAddr::from_str(text).map(|_| ()).map_err(|_| plainly(unlike())),
+        Shape::OneOf(choices) => match choices.iter().find(|c| c.word == text) {
+            Some(Choice { refused: Some(reason), .. }) => Err(plainly(format!("`{text}` {reason}"))),
+            Some(_) => Ok(()),
+            None => Err((unlike(), nearest(text, words(choices)).filter(|s| s.starts_with("did you")))),
+        },
+        Shape::Text | Shape::List(..) | Shape::Table(_) | Shape::Named(..) | Shape::Either(..) => Ok(()),
+    }
+}
+
+/// The words that may be chosen.
+pub(super) fn words(choices: &'static [Choice]) -> impl Iterator<Item = &'static str> + Clone {
+    choices.iter().filter(|c| c.refused.is_none()).map(|c| c.word)
+}
+
+/// What a shape asks for, in words.
+fn expected(shape: &Shape) -> String {
+    match shape {
+        Shape::Text => "text".to_owned(),
+        Shape::Integer(low, high) if *high == i64::MAX => format!("a whole number, at least {low}"),
+        Shape::Integer(low, high) if low == high => format!("{low}"),
+        Shape::Integer(low, high) => format!("a whole number from {low} to {high}"),
+        Shape::Duration => "a duration like 30s, 5m, 1h or 7d".to_owned(),
+        Shape::Size => "a size like 64KiB or 16MiB".to_owned(),
+        Shape::Path => "a path like $.user.id".to_owned(),
+        Shape::FieldType => "a field's type".to_owned(),
+        Shape::Zone => "a time zone like Europe/Berlin".to_owned(),
+        Shape::Cron => "a cron schedule like \"*/15 * * * *\"".to_owned(),
+        Shape::Address => "an address with a port like 127.0.0.1:8080".to_owned(),
+        Shape::OneOf(choices) => {
+            let all: Vec<String> = words(choices).map(|w| format!("`{w}`")).collect();
+            all.join(" or ")
+        }
+        Shape::List(each, _) => match each {
+            Shape::Text => "a list of names".to_owned(),
+            other => format!("a list, each item {}", expected(other)),
+        },
+        Shape::Table(keys) => {
+            let names: Vec<&str> = keys.iter().filter(|k| k.shape.is_some()).map(|k| k.name).collect();
+            format!("a mapping with {}", names.join(", "))
+        }
+        Shape::Named(what, _) => format!("a mapping from {what} names"),
+        Shape::Either(scalar, other) => format!("{} or {}", expected(scalar), expected(other)),
+    }
+}
+
+/// Whether the text is a name as they are allowed everywhere; the error says what is.
+pub(super) fn identifier(text: &str) -> Result<(), String> {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.';
+    if text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(good) && text.len() <= 63 {
+        return Ok(());
+    }
+    let rule = "lower-case letters, digits, _ and . after a first letter, at most 63";
+    let mut better = String::new();
+    for c in text.chars() {
+        if c.is_ascii_uppercase() && !better.is_empty() && !better.ends_with(['_', '.']) {
+            better.push('_');
+        }
+        better.push(if c.is_ascii_alphanumeric() || c == '.' { c.to_ascii_lowercase() } else { '_' });
+    }
+    let better = better.trim_matches('_');
+    if better.starts_with(|c: char| c.is_ascii_lowercase()) && better.len() <= 63 {
+        return Err(format!("write {rule}, like `{better}`"));
+    }
+    Err(format!("write {rule}"))
+}
+
+fn looks_like_a_number_or_flag(text: &str) -> bool {
+    let flag = matches!(text, "true" | "True" | "TRUE" | "false" | "False" | "FALSE");
+    flag || (text.parse::<f64>().is_ok() && text.contains(|c: char| c.is_ascii_digit()))
+}
+
+/// Reads `65536` and `65_536`.
+pub(super) fn whole_number(text: &str) -> Option<i64> {
+    if text.starts_with('_') || text.ends_with('_') { None } else { text.replace('_', "").parse().ok() }
+}
+
+/// Reads `512`, `64KiB`, `16MiB`, `1GB` as bytes, at least 1.
+pub(super) fn size(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let unit = match text[digits..].trim() {
+        "" | "B" => 1,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    text[..digits].parse::<u64>().ok()?.checked_mul(unit).filter(|bytes| *bytes > 0)
+}
+
+/// Reads `$.a.b` or `$.a['b.c']` as member names from the outermost object inwards; the error may hold a suggestion.
+pub(super) fn path(text: &str) -> Result<Vec<String>, Option<String>> {
+    let Some(mut rest) = text.strip_prefix('$') else {
+        let plain = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.');
+        return Err(plain.then(|| format!("did you mean `$.{text}`?")));
+    };
+    let mut members = Vec::new();
+    while !rest.is_empty() {
+        let (member, after) = if let Some(quoted) = rest.strip_prefix("['") {
+            quoted.split_once("']").ok_or(None)?
+        } else {
+            let tail = rest.strip_prefix('.').ok_or(None)?;
+            tail.split_at(tail.find(['.', '[']).unwrap_or(tail.len()))
+        };
+        if member.is_empty() {
+            return Err(None);
+        }
+        members.push(member.to_owned());
+        rest = after;
+    }
+    if members.is_empty() { Err(None) } else { Ok(members) }
+}
+
+/// Reads an IANA time zone; the error holds a suggestion.
+pub(super) fn zone(text: &str) -> Result<chrono_tz::Tz, Wrong> {
+    chrono_tz::Tz::from_str(text).map_err(|_| {
+        let near = nearest(text, chrono_tz::TZ_VARIANTS.iter().map(|tz| tz.name()));
+        (format!("there is no time zone `{text}`"), near.or_else(|| Some("name one like Europe/Berlin".to_owned())))
+    })
+}
+
+impl Node {
+    /// The duration at `name`, if it is there and right; zero and nonsense were reported by [`check`].
+    pub fn duration(&self, name: &str) -> Option<Span> {
+        self.get(name)?.as_duration()
+    }
+    /// This node as a duration above zero.
+    pub fn as_duration(&self) -> Option<Span> {
+        Span::parse(self.text()?).ok().filter(|span| span.0 > 0)
+    }
+    /// The positive whole number at `name`, if it is there and right.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        whole_number(self.get(name)?.text()?).and_then(|n| u64::try_from(n).ok())
+    }
+    /// The text at `name`.
+    pub fn text_of(&self, name: &str) -> Option<&str> {
+        self.get(name)?.text()
+    }
+}
