@@ -3,6 +3,9 @@ pub mod aggregate;
 pub mod definition;
 pub mod exact_sum;
 pub mod expression;
+pub mod groups;
+#[cfg(test)]
+mod laws;
 pub mod oracle;
 pub mod rows;
 pub mod value;

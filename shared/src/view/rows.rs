@@ -1,7 +1,11 @@
 //! Rows of partials: the one columnar form in which speed, state store, lake and serving hand (pane, key, states) around.
+mod codec;
+
+use crate::error::{Error, Result};
 use crate::time::Timestamp;
 use crate::view::aggregate::{FixedStats, FloatStats, State};
 use crate::view::definition::StateKind;
+use crate::view::groups::Groups;
 use crate::view::value::Value;
 
 /// A dictionary-coded dimension: row `i` holds `values[codes[i]]`.
@@ -35,6 +39,39 @@ pub struct Rows {
     pub states: Vec<States>,
 }
 
+impl Dimension {
+    /// The rows `picks` in that order, with the values that they use in the order in which they first occur.
+    fn gather(&self, picks: &[u32]) -> Dimension {
+        let mut new_codes = vec![u32::MAX; self.values.len()];
+        let mut out = Dimension { codes: Vec::with_capacity(picks.len()), values: Vec::new() };
+        for &pick in picks {
+            let old = self.codes[pick as usize] as usize;
+            if new_codes[old] == u32::MAX {
+                new_codes[old] = out.values.len() as u32;
+                out.values.push(self.values[old].clone());
+            }
+            out.codes.push(new_codes[old]);
+        }
+        out
+    }
+    /// Sorts the dictionary and drops what no row uses: then codes compare as their values do.
+    fn canonicalize(&mut self) {
+        let mut used = vec![false; self.values.len()];
+        self.codes.iter().for_each(|&code| used[code as usize] = true);
+        let values = std::mem::take(&mut self.values);
+        let mut sorted: Vec<(Value, usize)> = values.into_iter().zip(0..).filter(|(_, old)| used[*old]).collect();
+        sorted.sort_unstable();
+        let mut new_codes = vec![0u32; used.len()];
+        for (value, old) in sorted {
+            if self.values.last() != Some(&value) {
+                self.values.push(value);
+            }
+            new_codes[old] = (self.values.len() - 1) as u32;
+        }
+        self.codes.iter_mut().for_each(|code| *code = new_codes[*code as usize]);
+    }
+}
+
 impl States {
     /// An empty column of `kind`.
     pub fn empty(kind: StateKind) -> States {
@@ -44,6 +81,22 @@ impl States {
             StateKind::Float => States::Float(Vec::new()),
         }
     }
+    /// An empty column of the same kind.
+    pub fn empty_like(&self) -> States {
+        self.gather(&[])
+    }
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        match self {
+            States::Count(v) => v.len(),
+            States::Fixed(v) => v.len(),
+            States::Float(v) => v.len(),
+        }
+    }
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
     /// The state in row `i`.
     pub fn get(&self, i: usize) -> State {
         match self {
@@ -52,12 +105,44 @@ impl States {
             States::Float(v) => State::Float(v[i].clone()),
         }
     }
+    /// The rows `picks` in that order.
+    #[must_use]
+    pub fn gather(&self, picks: &[u32]) -> States {
+        match self {
+            States::Count(v) => States::Count(picks.iter().map(|&i| v[i as usize]).collect()),
+            States::Fixed(v) => States::Fixed(picks.iter().map(|&i| v[i as usize]).collect()),
+            States::Float(v) => States::Float(picks.iter().map(|&i| v[i as usize].clone()).collect()),
+        }
+    }
     /// Appends the identity.
     pub fn push_empty(&mut self) {
         match self {
             States::Count(v) => v.push(0),
             States::Fixed(v) => v.push(FixedStats::default()),
             States::Float(v) => v.push(FloatStats::default()),
+        }
+    }
+    /// Adds one event's value to row `i`; a null adds nothing, but a `Count` counts it.
+    pub fn lift(&mut self, i: usize, value: &Value) {
+        match (self, value) {
+            (States::Count(v), _) => v[i] += 1,
+            (States::Fixed(v), Value::Int(n)) => v[i].lift(i128::from(*n)),
+            (States::Fixed(v), Value::Decimal(n, _)) => v[i].lift(*n),
+            (States::Float(v), Value::Float(x)) => v[i].lift(*x),
+            (States::Fixed(_) | States::Float(_), _) => {
+                debug_assert_eq!(value, &Value::Null, "definitions are typed: only the measured type or null arrives");
+            }
+        }
+    }
+    /// Combines a state of the same kind into row `i`.
+    pub fn combine_state(&mut self, i: usize, state: &State) {
+        match (self, state) {
+            (States::Count(v), State::Count(n)) => v[i] += n,
+            (States::Fixed(v), State::Fixed(s)) => v[i].combine(s),
+            (States::Float(v), State::Float(s)) => v[i].combine(s),
+            (States::Count(_) | States::Fixed(_) | States::Float(_), _) => {
+                debug_assert!(false, "state columns of one view have one kind");
+            }
         }
     }
     /// Combines row `j` of `other`, a column of the same kind, into row `i`.
@@ -70,6 +155,25 @@ impl States {
                 debug_assert!(false, "state columns of one view have one kind");
             }
         }
+    }
+    /// Puts row `j` of `other`, a column of the same kind, in the place of row `i`.
+    pub fn replace(&mut self, i: usize, other: &States, j: usize) {
+        match (self, other) {
+            (States::Count(a), States::Count(b)) => a[i] = b[j],
+            (States::Fixed(a), States::Fixed(b)) => a[i] = b[j],
+            (States::Float(a), States::Float(b)) => a[i].clone_from(&b[j]),
+            (States::Count(_) | States::Fixed(_) | States::Float(_), _) => {
+                debug_assert!(false, "state columns of one view have one kind");
+            }
+        }
+    }
+    fn is_of(&self, kind: StateKind) -> bool {
+        matches!(
+            (self, kind),
+            (States::Count(_), StateKind::Count)
+                | (States::Fixed(_), StateKind::Fixed { .. })
+                | (States::Float(_), StateKind::Float)
+        )
     }
 }
 
@@ -94,5 +198,74 @@ impl Rows {
     pub fn value(&self, d: usize, i: usize) -> &Value {
         let dimension = &self.dimensions[d];
         &dimension.values[dimension.codes[i] as usize]
+    }
+    /// Appends a row with empty states and answers with its number. It looks each value up in the whole dictionary: for
+    /// many rows use [`Groups`].
+    pub fn push_row(&mut self, pane: Timestamp, key: &[Value]) -> usize {
+        debug_assert_eq!(key.len(), self.dimensions.len(), "one value a dimension");
+        self.panes.push(pane);
+        for (dimension, value) in self.dimensions.iter_mut().zip(key) {
+            let code = dimension.values.iter().position(|v| v == value).unwrap_or_else(|| {
+                dimension.values.push(value.clone());
+                dimension.values.len() - 1
+            });
+            dimension.codes.push(code as u32);
+        }
+        self.states.iter_mut().for_each(States::push_empty);
+        self.len() - 1
+    }
+    /// The rows `picks` in that order, with dictionaries that hold no more than they use.
+    #[must_use]
+    pub fn gather(&self, picks: &[u32]) -> Rows {
+        Rows {
+            panes: picks.iter().map(|&i| self.panes[i as usize]).collect(),
+            dimensions: self.dimensions.iter().map(|d| d.gather(picks)).collect(),
+            states: self.states.iter().map(|s| s.gather(picks)).collect(),
+        }
+    }
+    /// Brings the rows into their canonical form: dictionaries sorted and without unused values, rows by pane and then by the
+    /// dimensions' values in order. The same set of rows gives the same form, whatever the order in which it came about.
+    pub fn sort(&mut self) {
+        self.dimensions.iter_mut().for_each(Dimension::canonicalize);
+        let key = |row: usize| self.dimensions.iter().map(move |d| d.codes[row]);
+        let before = |a: usize, b: usize| self.panes[a].cmp(&self.panes[b]).then_with(|| key(a).cmp(key(b)));
+        if (1..self.len()).all(|row| before(row - 1, row).is_le()) {
+            return;
+        }
+        let mut order: Vec<u32> = (0..self.len() as u32).collect();
+        order.sort_by(|&a, &b| before(a as usize, b as usize));
+        self.panes = order.iter().map(|&i| self.panes[i as usize]).collect();
+        self.states = self.states.iter().map(|s| s.gather(&order)).collect();
+        for dimension in &mut self.dimensions {
+            dimension.codes = order.iter().map(|&i| dimension.codes[i as usize]).collect();
+        }
+    }
+    /// Takes over each row of `newer`, of the same view, in the place of the row with its pane and key, or as a new row.
+    pub fn upsert(&mut self, newer: &Rows) {
+        let mut groups = Groups::like(self);
+        groups.merge(self);
+        groups.replace(newer);
+        *self = groups.into_unsorted();
+    }
+    /// Whether these are rows of a view with that many dimensions and those states.
+    ///
+    /// # Errors
+    /// `Kind::Corrupt` if they are not: stored rows must be checked before they are merged.
+    pub fn check_shape(&self, dimensions: usize, kinds: &[StateKind]) -> Result<()> {
+        let fits = self.dimensions.len() == dimensions
+            && self.states.len() == kinds.len()
+            && self.states.iter().zip(kinds).all(|(states, kind)| states.is_of(*kind));
+        if fits { Ok(()) } else { Err(Error::corrupt("stored rows do not have the view's columns")) }
+    }
+    /// A compact, versioned spelling. Canonical rows (see [`Rows::sort`]) that are equal give equal bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        codec::encode(self)
+    }
+    /// Reads what [`Rows::encode`] wrote. Never panics, and takes no more memory than a fixed multiple of `bytes`.
+    ///
+    /// # Errors
+    /// `Kind::Corrupt` if the bytes are not such a spelling.
+    pub fn decode(bytes: &[u8]) -> Result<Rows> {
+        codec::decode(bytes)
     }
 }
