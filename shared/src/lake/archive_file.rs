@@ -137,7 +137,7 @@ fn columns(source: &Source, partition: u32, parts: &[(EventBatch, Chunk)], group
         Arc::new(log_times.with_timezone("UTC")),
         Arc::new(StringArray::from_iter_values(batches().map(|(b, i)| verdict_text(b.verdicts[i])))),
         Arc::new(times.with_timezone("UTC")),
-        Arc::new(batches().map(|(b, i)| b.ids[i].as_deref()).collect::<StringArray>()),
+        Arc::new(batches().map(|(b, i)| b.ids.get(i)).collect::<StringArray>()),
     ];
     for (index, field) in source.fields.iter().enumerate() {
         columns.push(column(field.field_type, index, parts, group)?);
