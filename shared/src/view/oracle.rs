@@ -1,1 +1,151 @@
-//! The plain oracle: keep every event, recompute from scratch. Every layer is tested against it.
+//! The plain oracle: keep every event, recompute from scratch. Every layer is tested against it, and it uses nothing of what
+//! they add up with.
+use std::collections::BTreeMap;
+
+use crate::event::batch::{EventBatch, Verdict};
+use crate::log::{Offset, OffsetVector};
+use crate::time::Timestamp;
+use crate::view::aggregate::Figures;
+use crate::view::definition::{StateKind, View};
+use crate::view::value::Value;
+
+/// One record as it was decoded.
+#[derive(Debug, Clone)]
+pub struct KeptEvent {
+    /// Its partition.
+    pub partition: u32,
+    /// Its offset there.
+    pub offset: Offset,
+    /// Its event time.
+    pub time: Timestamp,
+    /// Whether it counts.
+    pub verdict: Verdict,
+    /// Its source's fields in order.
+    pub values: Vec<Value>,
+}
+
+/// Every event of one source.
+#[derive(Debug, Clone, Default)]
+pub struct Oracle {
+    /// In any order.
+    pub events: Vec<KeptEvent>,
+}
+
+impl Oracle {
+    /// Keeps the records of one partition, with their final verdicts.
+    pub fn keep(&mut self, partition: u32, batch: &EventBatch) {
+        for row in 0..batch.offsets.len() {
+            let verdict = batch.verdicts[row];
+            let fields = if verdict == Verdict::Invalid { 0 } else { batch.columns.len() };
+            let values = (0..fields).map(|field| batch.value(field, row)).collect();
+            let (offset, time) = (batch.offsets[row], batch.times[row]);
+            self.events.push(KeptEvent { partition, offset, time, verdict, values });
+        }
+    }
+    /// What a view says of the panes with end in `(start, end]`, by key (the dimensions in `group_by`, by index): the figures
+    /// of each of its states, from the events below `below`. Without dimensions there is one key, even of no events.
+    pub fn answer(
+        &self,
+        view: &View,
+        group_by: &[usize],
+        (start, end): (Timestamp, Timestamp),
+        below: &OffsetVector,
+    ) -> BTreeMap<Vec<Value>, Vec<Figures>> {
+        let mut groups: BTreeMap<Vec<Value>, Vec<&KeptEvent>> = BTreeMap::new();
+        if group_by.is_empty() {
+            groups.insert(Vec::new(), Vec::new());
+        }
+        for event in &self.events {
+            let pane_end = event.time.0 - event.time.0.rem_euclid(view.pane.0) + view.pane.0;
+            if event.verdict == Verdict::Counts
+                && event.offset < below.get(event.partition)
+                && start.0 < pane_end
+                && pane_end <= end.0
+                && view.filter.as_ref().is_none_or(|f| f.matches(&|field| event.values[field].clone()) == Some(true))
+            {
+                let key = group_by.iter().map(|&d| event.values[view.dimensions[d].field].clone()).collect();
+                groups.entry(key).or_default().push(event);
+            }
+        }
+        let figures = |events: &[&KeptEvent]| -> Vec<Figures> {
+            let values = |field: Option<usize>| events.iter().filter_map(move |e| field.map(|f| &e.values[f]));
+            view.states
+                .iter()
+                .map(|state| match state.kind {
+                    StateKind::Count => Figures { count: events.len() as u64, ..nothing() },
+                    StateKind::Fixed { scale } => of_fixed(values(state.field), scale),
+                    StateKind::Float => of_doubles(values(state.field)),
+                })
+                .collect()
+        };
+        groups.into_iter().map(|(key, events)| (key, figures(&events))).collect()
+    }
+}
+
+fn nothing() -> Figures {
+    let null = || Value::Null;
+    Figures { count: 0, sum: null(), avg: null(), min: null(), max: null(), not_finite: [0; 3] }
+}
+
+fn of_fixed<'a>(values: impl Iterator<Item = &'a Value>, scale: u8) -> Figures {
+    let numbers: Vec<i128> = values
+        .filter_map(|value| match value {
+            Value::Int(number) => Some(i128::from(*number)),
+            Value::Decimal(number, _) => Some(*number),
+            _ => None,
+        })
+        .collect();
+    let (Some(&min), Some(&max)) = (numbers.iter().min(), numbers.iter().max()) else { return nothing() };
+    let decimal = |number: i128| Value::Decimal(number, scale);
+    let sum: i128 = numbers.iter().sum();
+    let avg = sum as f64 / 10f64.powi(i32::from(scale)) / numbers.len() as f64;
+    let figures = Figures { count: numbers.len() as u64, sum: decimal(sum), avg: Value::Float(avg), ..nothing() };
+    Figures { min: decimal(min), max: decimal(max), ..figures }
+}
+
+fn of_doubles<'a>(values: impl Iterator<Item = &'a Value>) -> Figures {
+    let all: Vec<f64> = values.filter_map(|v| if let Value::Float(x) = v { Some(*x) } else { None }).collect();
+    let how_many = |what: fn(f64) -> bool| all.iter().filter(|x| what(**x)).count() as u64;
+    let not_finite = [how_many(f64::is_nan), how_many(|x| x == f64::INFINITY), how_many(|x| x == f64::NEG_INFINITY)];
+    let mut finite: Vec<f64> = all.iter().copied().filter(|x| x.is_finite()).collect();
+    finite.sort_by(f64::total_cmp);
+    let (Some(min), Some(max)) = (finite.first(), finite.last()) else { return Figures { not_finite, ..nothing() } };
+    let double = |x: f64| if x.is_finite() { Value::Float(x + 0.0) } else { Value::Null };
+    let sum = exact_sum(&finite);
+    let figures =
+        Figures { count: finite.len() as u64, sum: double(sum), avg: double(sum / finite.len() as f64), ..nothing() };
+    Figures { min: double(*min), max: double(*max), not_finite, ..figures }
+}
+
+/// The double nearest to the real sum of finite doubles: every bit of every number is counted in its place.
+pub fn exact_sum(numbers: &[f64]) -> f64 {
+    let mut places = vec![0i64; 2200]; // places[i] counts 2^(i - 1074)
+    for number in numbers {
+        let exponent = number.to_bits() >> 52 & 0x7FF;
+        let mantissa = number.to_bits() << 12 >> 12 | u64::from(exponent > 0) << 52;
+        for bit in (0..53).filter(|bit| mantissa >> bit & 1 == 1) {
+            places[exponent.max(1) as usize - 1 + bit] += if *number < 0.0 { -1 } else { 1 };
+        }
+    }
+    let carry = |places: &mut [i64]| {
+        places.iter_mut().fold(0, |carry: i64, place| {
+            let count = *place + carry;
+            *place = count.rem_euclid(2);
+            count.div_euclid(2)
+        })
+    };
+    let negative = carry(&mut places.clone()) < 0;
+    if negative {
+        places.iter_mut().for_each(|place| *place = -*place);
+    }
+    carry(&mut places);
+    let Some(top) = places.iter().rposition(|place| *place == 1) else { return 0.0 };
+    // 54 bits from the highest on and one for all that is below them: the conversion to a double rounds them as it should
+    let bottom = top.saturating_sub(53);
+    let head = places[bottom..=top].iter().rev().fold(0u64, |head, place| head << 1 | *place as u64);
+    let below = u64::from(places[..bottom].contains(&1));
+    let exponent = bottom as i32 - 1075;
+    // in two steps, as neither factor may leave the range of doubles; only a sum that fits 53 bits can be subnormal
+    let magnitude = (head << 1 | below) as f64 * 2f64.powi(exponent / 2) * 2f64.powi(exponent - exponent / 2);
+    if negative { -magnitude } else { magnitude }
+}
