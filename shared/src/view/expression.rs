@@ -2,7 +2,7 @@
 mod columns;
 mod parse;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::cmp::Ordering;
 use std::fmt;

@@ -1,4 +1,5 @@
 //! The laws of the algebra, on random states and streams: each law of the documentation is a test of the same name.
+mod recount;
 mod sums;
 
 use proptest::collection::vec;
@@ -76,7 +77,7 @@ fn bytes_of(kind: StateKind, state: &State) -> Vec<u8> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
+    #![proptest_config(ProptestConfig::with_cases(192))]
 
     #[test]
     fn every_state_is_a_commutative_monoid(a in vec(lifted(), 0..6), b in vec(lifted(), 0..6), c in vec(lifted(), 0..6)) {
@@ -181,7 +182,7 @@ proptest! {
         let back = Rows::decode(&bytes).expect("what was encoded decodes");
         prop_assert_eq!(back.encode(), bytes.clone());
         prop_assert_eq!(&back, &rows);
-        for cut in 0..bytes.len() {
+        for cut in (0..bytes.len()).step_by(1 + bytes.len() / 64) {
             prop_assert_eq!(Rows::decode(&bytes[..cut]).map_err(|e| e.kind()), Err(Kind::Corrupt));
         }
     }
@@ -202,4 +203,18 @@ proptest! {
             drop(Rows::decode(&rows.encode()).expect("what decodes encodes"));
         }
     }
+}
+
+#[test]
+fn rows_with_very_wide_keys_sort_the_same_way() {
+    let mut groups = Groups::new(3, &KINDS[..1]);
+    for i in (0..3_000i64).rev() {
+        let key = [i % 2_999, i % 2_503, i].map(Value::Int);
+        let pane = if i % 2 == 0 { i64::MAX - i } else { i64::MIN + i };
+        groups.merge_row(Timestamp(pane), &key, &[State::Count(1)]);
+    }
+    let rows = groups.into_rows();
+    let key = |i: usize| (rows.panes[i], [0, 1, 2].map(|d| rows.value(d, i).clone()));
+    assert_eq!(rows.len(), 3_000);
+    assert!((1..rows.len()).all(|i| key(i - 1) < key(i)));
 }

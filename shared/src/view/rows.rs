@@ -227,18 +227,39 @@ impl Rows {
     /// dimensions' values in order. The same set of rows gives the same form, whatever the order in which it came about.
     pub fn sort(&mut self) {
         self.dimensions.iter_mut().for_each(Dimension::canonicalize);
-        let key = |row: usize| self.dimensions.iter().map(move |d| d.codes[row]);
-        let before = |a: usize, b: usize| self.panes[a].cmp(&self.panes[b]).then_with(|| key(a).cmp(key(b)));
-        if (1..self.len()).all(|row| before(row - 1, row).is_le()) {
+        let order = self.order();
+        if order.is_sorted() {
             return;
         }
-        let mut order: Vec<u32> = (0..self.len() as u32).collect();
-        order.sort_by(|&a, &b| before(a as usize, b as usize));
         self.panes = order.iter().map(|&i| self.panes[i as usize]).collect();
         self.states = self.states.iter().map(|s| s.gather(&order)).collect();
         for dimension in &mut self.dimensions {
             dimension.codes = order.iter().map(|&i| dimension.codes[i as usize]).collect();
         }
+    }
+    /// The numbers of the rows in canonical order; the dictionaries must be sorted.
+    fn order(&self) -> Vec<u32> {
+        let bits = |largest: u64| 64 - largest.leading_zeros();
+        let first = self.panes.iter().min().copied().unwrap_or_default();
+        let since_first = |pane: Timestamp| pane.0.wrapping_sub(first.0) as u64;
+        let widths: Vec<u32> = self.dimensions.iter().map(|d| bits(d.values.len() as u64)).collect();
+        let width =
+            bits(self.panes.iter().map(|&pane| since_first(pane)).max().unwrap_or(0)) + widths.iter().sum::<u32>();
+        if width > 96 {
+            let key = |row: u32| self.dimensions.iter().map(move |d| d.codes[row as usize]);
+            let pane = |row: u32| self.panes[row as usize];
+            let mut order: Vec<u32> = (0..self.len() as u32).collect();
+            order.sort_by(|&a, &b| pane(a).cmp(&pane(b)).then_with(|| key(a).cmp(key(b))));
+            return order;
+        }
+        // pane, codes and row number side by side in one integer each: several times faster to sort
+        let mut keys: Vec<u128> = self.panes.iter().map(|&pane| u128::from(since_first(pane))).collect();
+        for (dimension, width) in self.dimensions.iter().zip(widths) {
+            keys.iter_mut().zip(&dimension.codes).for_each(|(key, code)| *key = *key << width | u128::from(*code));
+        }
+        keys.iter_mut().zip(0u32..).for_each(|(key, row)| *key = *key << 32 | u128::from(row));
+        keys.sort_unstable();
+        keys.into_iter().map(|key| key as u32).collect()
     }
     /// Takes over each row of `newer`, of the same view, in the place of the row with its pane and key, or as a new row.
     pub fn upsert(&mut self, newer: &Rows) {

@@ -6,7 +6,7 @@ use crate::event::batch::{Column, EventBatch};
 use crate::log::Offset;
 use crate::view::value::FieldType;
 
-fn fields() -> Vec<Field> {
+pub fn fields() -> Vec<Field> {
     let field = |name: &str, field_type| Field { name: name.to_owned(), path: vec![name.to_owned()], field_type };
     vec![
         field("type", FieldType::String),
@@ -136,7 +136,7 @@ fn literal(field: usize) -> BoxedStrategy<Value> {
     }
 }
 
-fn expressions() -> impl Strategy<Value = Expression> {
+pub fn expressions() -> impl Strategy<Value = Expression> {
     use Comparison as C;
     let comparison = prop::sample::select(vec![C::Eq, C::Ne, C::Lt, C::Le, C::Gt, C::Ge]);
     let leaf = (0usize..6).prop_flat_map(move |field| {
@@ -157,7 +157,7 @@ fn expressions() -> impl Strategy<Value = Expression> {
 }
 
 /// Records with a null now and then; text in a dictionary of its own for each field.
-fn batches() -> impl Strategy<Value = EventBatch> {
+pub fn batches() -> impl Strategy<Value = EventBatch> {
     let value = |field: usize| prop_oneof![1 => Just(Value::Null), 4 => literal(field)];
     let row = (value(0), value(1), value(2), value(3), value(4), value(5));
     prop::collection::vec(row, 0..30).prop_map(|rows| {
