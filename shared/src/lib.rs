@@ -10,6 +10,7 @@ pub mod event;
 pub mod time;
 
 // where it is kept
+pub mod embedded;
 pub mod lake;
 pub mod log;
 pub mod segment;

@@ -1,5 +1,6 @@
 //! The log port: the append-only, partitioned record of events, the only way in.
 pub mod contract;
+pub mod embedded;
 pub mod memory;
 pub mod offset;
 

@@ -1,5 +1,6 @@
 //! The state port: what the speed layer holds of the log that no generation covers yet. Disposable: it may lose everything.
 pub mod contract;
+pub mod embedded;
 mod held;
 pub mod memory;
 mod open_rows;

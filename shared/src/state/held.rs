@@ -29,6 +29,7 @@ impl Held {
     }
     /// Applies a commit that [`check`] let pass; hands each closed segment to `close`.
     pub(super) fn apply(&mut self, commit: ViewCommit, mut close: impl FnMut(Offset, Rows)) {
+        self.progress = self.after(&commit);
         for SegmentWrite { start, end, rows } in commit.segments {
             match end {
                 Some(end) => {
@@ -39,7 +40,10 @@ impl Held {
                 None => self.open.write(rows),
             }
         }
-        self.progress = Progress { floor: self.progress.floor, ..commit.progress };
+    }
+    /// The progress after a commit: its own, but for the floor.
+    pub(super) fn after(&self, commit: &ViewCommit) -> Progress {
+        Progress { floor: self.progress.floor, ..commit.progress }
     }
     /// What raising the floor to `floor` would leave, or `None` if it changes nothing.
     pub(super) fn trimmed(&self, name: &dyn std::fmt::Display, floor: Offset) -> Result<Option<Held>> {
