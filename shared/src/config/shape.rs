@@ -84,6 +84,8 @@ pub(super) fn check(node: &Node, shape: &'static Shape, problems: &mut Problems)
                 check(item, each, problems);
             }
         }
+        // a key with nothing after it is a mapping with nothing in it
+        (Shape::Table(keys), Content::Scalar(scalar)) if scalar.is_null() && keys.iter().all(|k| !k.required) => {}
         (_, Content::Scalar(scalar)) if !scalar.is_null() && !is_collection(shape) => {
             if let Err((message, suggestion)) = check_scalar(scalar, shape) {
                 problems.suggest(node.place, message, suggestion);

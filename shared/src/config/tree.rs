@@ -93,12 +93,14 @@ impl Node {
     pub fn is_null(&self) -> bool {
         matches!(&self.content, Content::Scalar(scalar) if scalar.is_null())
     }
-    /// The place of the character at byte `at` of a scalar's text, as exactly as its spelling allows.
+    /// The place of the word (or the sign) at byte `at` of a scalar's text, as exactly as its spelling allows.
     pub fn inside(&self, at: usize) -> Place {
         match self.scalar().and_then(|s| s.verbatim.map(|column| (column, &s.text))) {
             Some((column, text)) => {
                 let before = text.get(..at).map_or(0, |head| head.chars().count());
-                Place { line: self.place.line, column: column + before, length: 1 }
+                let word = |c: &char| c.is_alphanumeric() || *c == '_' || *c == '.';
+                let length = text.get(at..).map_or(0, |tail| tail.chars().take_while(word).count()).max(1);
+                Place { line: self.place.line, column: column + before, length }
             }
             None => self.place,
         }

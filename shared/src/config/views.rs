@@ -90,7 +90,7 @@ fn view(name: &str, node: &Node, source: &Arc<Source>, problems: &mut Problems) 
 
 /// A condition over `fields`; what is wrong in it is shown inside the string.
 pub(super) fn expression(node: &Node, fields: &[Field], problems: &mut Problems) -> Option<Expression> {
-    match parse_condition(node.text()?, fields) {
+    match Expression::parse(node.text()?, fields) {
         Ok(expression) => Some(expression),
         Err(error) => {
             problems.suggest(node.inside(error.at), error.message, error.suggestion);
@@ -288,14 +288,4 @@ fn measure(
 
 fn is_number(field_type: FieldType) -> bool {
     matches!(field_type, FieldType::Int | FieldType::Decimal(_) | FieldType::Float)
-}
-
-struct ConditionError {
-    at: usize,
-    message: String,
-    suggestion: Option<String>,
-}
-
-fn parse_condition(text: &str, _fields: &[Field]) -> Result<Expression, ConditionError> {
-    Err(ConditionError { at: 0, message: format!("the condition {text} is not read yet"), suggestion: None })
 }

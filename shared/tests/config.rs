@@ -1,0 +1,147 @@
+//! `seam.yaml`, good and bad: every bad file under `config/bad` gives the report beside it, word for word.
+use std::path::{Path, PathBuf};
+
+use seam_shared::config::{self, Config, MetricKind, Report};
+use seam_shared::time::Span;
+use seam_shared::view::definition::{Figure, StateKind};
+use seam_shared::view::value::FieldType;
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(name)
+}
+
+fn files(name: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder(name)).expect("the folder is there");
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("readable").path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    paths.sort();
+    paths
+}
+
+fn environment(name: &str) -> Option<String> {
+    match name {
+        "SEAM_TEST_PARTITIONS" => Some("3".to_owned()),
+        "SEAM_TEST_EMPTY" => Some(String::new()),
+        "SEAM_TEST_NAME" => Some("a: [b".to_owned()),
+        _ => None,
+    }
+}
+
+fn load(text: &str) -> Result<Config, Report> {
+    config::load_with(text, "seam.yaml", &environment)
+}
+
+fn good(text: &str) -> Config {
+    load(text).unwrap_or_else(|report| panic!("{report}"))
+}
+
+/// With `UPDATE_GOLDEN=1` the reports are written instead, to be read before they are committed.
+#[test]
+fn every_bad_file_gives_its_report() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let paths = files("bad");
+    assert!(paths.len() >= 25, "only {} bad files", paths.len());
+    let mut wrong = Vec::new();
+    for path in paths {
+        let text = std::fs::read_to_string(&path).expect("readable");
+        let report = match load(&text) {
+            Ok(_) => panic!("{} was accepted", path.display()),
+            Err(report) => format!("{report}\n"),
+        };
+        let golden = path.with_extension("txt");
+        if update {
+            std::fs::write(&golden, &report).expect("writable");
+        } else if std::fs::read_to_string(&golden).ok().as_deref() != Some(report.as_str()) {
+            wrong.push(format!("{}:\n{report}", path.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "reports changed:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_good_file_is_accepted() {
+    let paths = files("good");
+    assert!(paths.len() >= 3, "only {} good files", paths.len());
+    for path in paths {
+        good(&std::fs::read_to_string(path).expect("readable"));
+    }
+}
+
+const SMALL: &str = "
+version: 1
+sources:
+  s:
+    map: { id: $.id }
+    fields: { a: string, b: bool, n: int, price: decimal(2), ratio: float, deep: { type: int, path: $.x.y } }
+views:
+  v:
+    from: s
+    dimensions: [a, b]
+    windows: [5m, 1h]
+    measures: { events: count(), price: stats(price), most: max(ratio), deep: avg(deep) }
+";
+
+#[test]
+fn a_file_becomes_typed() {
+    let config = good(SMALL);
+    let source = config.source("s").expect("declared");
+    assert_eq!(source.id.as_deref(), Some(&["id".to_owned()][..]));
+    assert_eq!(source.time, ["time"]);
+    assert_eq!(source.partitions, 1);
+    assert_eq!(source.fields[0].name, "type");
+    let price = &source.fields[source.field("price").expect("declared")];
+    assert_eq!(price.field_type, FieldType::Decimal(2));
+    assert_eq!(source.fields[source.field("deep").expect("declared")].path, ["x", "y"]);
+    assert_eq!(source.duplicates.map(|d| (d.horizon, d.max_records)), Some((Span(600_000_000), 1_000_000)));
+    let view = config.view("v").expect("declared");
+    assert_eq!(view.pane, Span(5 * 60_000_000), "the largest that divides 5m and 1h");
+    let kinds: Vec<StateKind> = view.kinds();
+    let fixed = |scale| StateKind::Fixed { scale };
+    assert_eq!(kinds, [StateKind::Count, fixed(0), fixed(2), StateKind::Float], "a count, then deep, price, ratio");
+    let names: Vec<&str> = view.measures.iter().map(|m| m.name.as_str()).collect();
+    let stats = ["price.count", "price.sum", "price.avg", "price.min", "price.max"];
+    assert_eq!(names, [&["events"][..], &stats, &["most", "deep"]].concat());
+    assert_eq!(view.measure("most").map(|m| (m.state, m.figure)), Some((3, Figure::Max)));
+    assert_eq!(config.metrics.len(), view.measures.len(), "without `metrics`, every measure is one");
+    assert_eq!(config.metrics[0].name, "v.events");
+    assert_eq!(config.batch.schedule.as_ref().map(|s| s.text().to_owned()), Some("*/15 * * * *".to_owned()));
+    assert_eq!(config.dashboard.window, Span(5 * 60_000_000));
+}
+
+#[test]
+fn fields_follow_from_the_views_where_none_are_declared() {
+    let config = good(
+        "{version: 1, sources: {s: {}}, views: {v: {from: s, dimensions: [a, x.y], measures: {m: sum(z), n: count()}}}}",
+    );
+    let source = config.source("s").expect("declared");
+    let fields: Vec<_> = source.fields.iter().map(|f| (f.name.as_str(), f.path.join("/"), f.field_type)).collect();
+    let text = FieldType::String;
+    let expected = [("type", "type", text), ("a", "a", text), ("x.y", "x/y", text), ("z", "z", FieldType::Float)];
+    assert_eq!(fields, expected.map(|(name, path, kind)| (name, path.to_owned(), kind)));
+    assert_eq!(source.id, None);
+    assert_eq!(source.duplicates, None);
+    let view = config.view("v").expect("declared");
+    assert_eq!(view.pane, Span(5 * 60_000_000));
+    assert_eq!(view.windows.len(), 3);
+}
+
+#[test]
+fn the_environment_is_filled_in_after_parsing() {
+    let text =
+        "{version: 1, name: \"${SEAM_TEST_NAME} $${X} ${SEAM_TEST_NONE:-y} ${SEAM_TEST_EMPTY:-z}${SEAM_TEST_EMPTY-q}\",
+        sources: {s: {partitions: \"${SEAM_TEST_PARTITIONS}\"}}, views: {v: {from: s, measures: {m: count()}}}}";
+    let config = good(text);
+    assert_eq!(config.name, "a: [b ${X} y z");
+    assert_eq!(config.source("s").map(|s| s.partitions), Some(3));
+}
+
+#[test]
+fn a_metric_of_stats_without_a_suffix_is_the_average() {
+    let config = good(&format!(
+        "{SMALL}metrics: {{ price: {{ view: v, measure: price }}, r: {{ ratio: [price, n] }}, n: {{ view: v, measure: events }} }}\n"
+    ));
+    let MetricKind::Measure(price) = &config.metric("price").expect("declared").kind else { panic!("a measure") };
+    assert_eq!(price.definition().name, "price.avg");
+    let MetricKind::Ratio(above, below) = &config.metric("r").expect("declared").kind else { panic!("a ratio") };
+    assert_eq!((above.definition().figure, below.definition().figure), (Figure::Avg, Figure::Count));
+}
