@@ -214,7 +214,9 @@ pub fn load_with(text: &str, file: &str, variable: &dyn Fn(&str) -> Option<Strin
     let mut problems = report::Problems::default();
     let config = tree::parse(text, &mut problems).and_then(|mut root| {
         environment::substitute(&mut root, variable, &mut problems);
+        problems.next_stage();
         shape::check(&root, &keys::FILE, &mut problems);
+        problems.next_stage();
         compile::compile(&root, &mut problems)
     });
     problems.finish(config, file, text)

@@ -100,7 +100,9 @@ fn schedules_come_when_they_should() {
     assert_eq!(next("0 0 29 2 *", utc, "2026-01-01T00:00:00Z"), "2028-02-29T00:00:00Z");
     assert_eq!(next("@every 2s", utc, "2026-01-01T00:00:00.5Z"), "2026-01-01T00:00:02Z");
     assert_eq!(next("@every 2s", utc, "2026-01-01T00:00:02Z"), "2026-01-01T00:00:04Z");
-    for bad in ["", "* * * *", "* * * * * *", "60 * * * *", "0 0 30 2 *", "@often", "@every 1ms", "@every x", "a b c d e"] {
+    for bad in
+        ["", "* * * *", "* * * * * *", "60 * * * *", "0 0 30 2 *", "@often", "@every 1ms", "@every x", "a b c d e"]
+    {
         assert!(Schedule::parse(bad, utc).is_err(), "{bad}");
     }
 }
@@ -140,7 +142,11 @@ fn schema_and_check_know_the_same_keys() {
         let problem = report.problems.iter().find(|p| p.message == "unknown key `zzzz`");
         assert!(problem.is_some(), "{text}: {report}");
         for key in keys {
-            let text = if path.is_empty() { format!("{key}: {{}}") } else { path.replacen('@', &format!("{{ {key}: {{}} }}"), 1) };
+            let text = if path.is_empty() {
+                format!("{key}: {{}}")
+            } else {
+                path.replacen('@', &format!("{{ {key}: {{}} }}"), 1)
+            };
             if let Err(report) = config::load_with(&text, "f", &|_| None) {
                 assert!(!report.problems.iter().any(|p| p.message.contains("unknown key")), "{text}: {report}");
             }

@@ -7,6 +7,7 @@ use super::{Config, metrics, settings, sources, views};
 pub(super) fn compile(root: &Node, problems: &mut Problems) -> Option<Config> {
     let declared = sources::declare(root, problems);
     let (sources, intake) = sources::compile(root, &declared, problems);
+    problems.next_stage();
     let views = views::compile(root, &sources, problems);
     let metrics = metrics::compile(root, &views, problems);
     let dashboard = settings::dashboard(root, &metrics, problems);

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use super::report::{Place, Problems};
-use super::tree::{Key, Node};
+use super::tree::{Content, Key, Node};
 use super::views::expression;
 use super::{MeasureOf, Metric, MetricKind};
 use crate::view::definition::{Field, View};
@@ -42,7 +42,7 @@ fn named(key: &Key, node: &Node, kind: MetricKind) -> Metric {
 
 fn simple(root: &Node, key: &Key, node: &Node, views: &[Arc<View>], problems: &mut Problems) -> Option<Metric> {
     for needed in ["view", "measure"] {
-        if node.get(needed).is_none() && !node.entries().is_empty() {
+        if node.get(needed).is_none() && (node.is_null() || matches!(node.content, Content::Mapping(_))) {
             let place = Place { length: 1, ..node.place };
             let suggestion = "a metric is { view: …, measure: … } or { ratio: […, …] }".to_owned();
             problems.suggest(place, format!("the key `{needed}` is missing"), Some(suggestion));

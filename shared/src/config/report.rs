@@ -42,7 +42,11 @@ pub struct Report {
 
 /// The problems found so far.
 #[derive(Debug, Default)]
-pub(super) struct Problems(Vec<Problem>);
+pub(super) struct Problems {
+    all: Vec<Problem>,
+    /// How many were found by earlier stages.
+    earlier: usize,
+}
 
 /// Problems shown in full; a file that is no Seam file at all would fill the screen otherwise.
 const SHOWN: usize = 100;
@@ -57,7 +61,11 @@ impl Problems {
     /// Adds one, with a suggestion if there is one.
     pub fn suggest(&mut self, place: Place, message: impl Into<String>, suggestion: Option<String>) {
         let Place { line, column, length } = place;
-        self.0.push(Problem { line, column, length, message: message.into(), suggestion });
+        let within = |p: &Problem| p.line == line && (column..column + length).contains(&p.column);
+        if self.all[..self.earlier].iter().any(within) {
+            return;
+        }
+        self.all.push(Problem { line, column, length, message: message.into(), suggestion });
     }
     /// Adds "no such thing", with the nearest known name or the list of all.
     pub fn unknown<'a>(
@@ -69,19 +77,23 @@ impl Problems {
     ) {
         self.suggest(place, format!("{what} `{name}`"), nearest(name, known));
     }
+    /// From here on, a place that has a problem already is left alone: the next stage would only see its consequences.
+    pub fn next_stage(&mut self) {
+        self.earlier = self.all.len();
+    }
     /// What was made of the file, unless there are problems.
     pub fn finish<T>(mut self, made: Option<T>, file: &str, text: &str) -> Result<T, Report> {
-        self.0.sort_by_key(|p| (p.line, p.column));
-        self.0.dedup();
+        self.all.sort_by_key(|p| (p.line, p.column));
+        self.all.dedup();
         match made {
-            Some(made) if self.0.is_empty() => Ok(made),
+            Some(made) if self.all.is_empty() => Ok(made),
             _ => {
-                if self.0.is_empty() {
+                if self.all.is_empty() {
                     self.add(Place { line: 1, column: 1, length: 1 }, "the file cannot be read as a configuration");
                 }
-                let wanted = |number: &usize| self.0.iter().any(|p| p.line == *number);
+                let wanted = |number: &usize| self.all.iter().any(|p| p.line == *number);
                 let lines = (1..).zip(text.lines().map(str::to_owned)).filter(|(n, _)| wanted(n)).collect();
-                Err(Report { file: file.to_owned(), problems: self.0, lines })
+                Err(Report { file: file.to_owned(), problems: self.all, lines })
             }
         }
     }
@@ -98,6 +110,7 @@ pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str> +
         .min_by_key(|(distance, _)| *distance);
     if let Some((distance, candidate)) = best
         && distance <= allowed
+        && distance < candidate.chars().count()
     {
         return Some(format!("did you mean `{candidate}`?"));
     }

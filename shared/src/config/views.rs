@@ -108,7 +108,9 @@ fn dimensions(node: &Node, source: &Source, problems: &mut Problems) -> Vec<Dime
             continue;
         };
         let field_type = source.fields[field].field_type;
-        if field_type == FieldType::Float {
+        if is_column(name) {
+            problems.add(place, format!("`{name}` is a column of its own in the view's files"));
+        } else if field_type == FieldType::Float {
             let message = format!("`{name}` is a float; a dimension is string, bool, int or decimal");
             problems.suggest(place, message, Some("make the field decimal(n) if its values are exact".to_owned()));
         } else if out.iter().any(|d| d.name == name) {
@@ -124,6 +126,12 @@ fn dimensions(node: &Node, source: &Source, problems: &mut Problems) -> Vec<Dime
         );
     }
     out
+}
+
+/// Whether the view's files name a column of theirs so: `pane_end`, or `s0_count` and the like.
+fn is_column(name: &str) -> bool {
+    let state = name.strip_prefix('s').and_then(|rest| rest.split_once('_'));
+    name == "pane_end" || state.is_some_and(|(n, _)| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit()))
 }
 
 fn no_field(source: &Source) -> String {
@@ -147,8 +155,9 @@ fn panes(node: &Node, problems: &mut Problems) -> (Span, Vec<Span>) {
     let Some(pane_node) = node.get("pane") else { return (default_pane(&windows), windows) };
     let Some(pane) = pane_node.as_duration() else { return (Span::MINUTE, windows) };
     if Span::DAY.0 % pane.0 != 0 {
-        let nearest = (1..=pane.0.min(Span::DAY.0)).rev().take(4_000).find(|p| Span::DAY.0 % p == 0);
-        let fitting = nearest.map(Span).unwrap_or_else(|| default_pane(&[pane]));
+        let seconds = Span::DAY.0 / Span::SECOND.0;
+        let parts = (1..=seconds).filter(|n| seconds % n == 0).map(|n| n * Span::SECOND.0);
+        let fitting = Span(parts.min_by_key(|part| part.abs_diff(pane.0)).unwrap_or(Span::SECOND.0));
         let message = format!("a day cannot be cut into panes of {pane}: they leave a remainder");
         problems.suggest(pane_node.place, message, Some(format!("did you mean {fitting}?")));
         return (pane, windows);
