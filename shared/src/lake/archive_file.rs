@@ -3,18 +3,23 @@
 //! Rows are ordered by the UTC hour of their event time and within it by offset, invalid records last: the file of a quiet topic
 //! spans days, and a reader that wants one of them skips the other row groups by their statistics.
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int64Type, TimestampMicrosecondType};
 use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, RecordBatch,
     StringArray, TimestampMicrosecondArray,
 };
 use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use bytes::Bytes;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::Result;
 use crate::event::batch::{Column, EventBatch, Verdict};
-use crate::lake::parquet_file::{self, GROUP_ROWS, unbuilt};
+use crate::lake::parquet_file::{self, GROUP_ROWS, unbuilt, unread};
 use crate::log::{Chunk, Offset};
 use crate::time::{Span, Timestamp};
 use crate::view::definition::Source;
@@ -76,13 +81,13 @@ pub fn verdict_text(verdict: Verdict) -> &'static str {
     }
 }
 
-/// Writes the records below `until` of decoded runs, each beside the chunk it was decoded from, in log order. Equal events
+/// Writes the records in `range` of decoded runs, each beside the chunk it was decoded from, in log order. Equal events
 /// give equal bytes.
 ///
 /// # Errors
 /// `Internal` if a batch is not the source's.
-pub fn write(source: &Source, partition: u32, parts: &[(EventBatch, Chunk)], until: Offset) -> Result<Written> {
-    let places = order(parts, until);
+pub fn write(source: &Source, partition: u32, parts: &[(EventBatch, Chunk)], range: Range<Offset>) -> Result<Written> {
+    let places = order(parts, &range);
     let schema = schema(source);
     let groups = places.chunks(GROUP_ROWS).map(|group| {
         let columns = columns(source, partition, parts, group)?;
@@ -111,10 +116,11 @@ struct Place {
     row: usize,
 }
 
-fn order(parts: &[(EventBatch, Chunk)], until: Offset) -> Vec<Place> {
+fn order(parts: &[(EventBatch, Chunk)], range: &Range<Offset>) -> Vec<Place> {
     let all = parts.iter().enumerate().flat_map(|(part, (batch, _))| {
-        let rows = batch.offsets.partition_point(|&offset| offset < until);
-        (0..rows).map(move |row| Place { part, row })
+        let start = batch.offsets.partition_point(|&offset| offset < range.start);
+        let end = batch.offsets.partition_point(|&offset| offset < range.end);
+        (start..end).map(move |row| Place { part, row })
     });
     let mut places: Vec<Place> = all.collect();
     places.sort_by_cached_key(|place| {
@@ -206,4 +212,47 @@ fn decimal(batch: &EventBatch, column: usize, row: usize) -> Option<i128> {
         Column::Decimal(values, present, _) => present[row].then_some(values[row]),
         _ => None,
     }
+}
+
+/// What the duplicate rule needs of an archive file, in offset order: offsets, log times, verdicts and ids. No event times, no
+/// fields.
+///
+/// # Errors
+/// `Corrupt` if the bytes are no archive file.
+pub fn read_ids(bytes: &Bytes) -> Result<EventBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(|e| unread().because(e))?;
+    let columns = reader.parquet_schema();
+    let mask = ProjectionMask::columns(columns, ["seam_offset", "seam_log_time", "seam_verdict", "seam_id"]);
+    let reader = reader.with_projection(mask).build().map_err(|e| unread().because(e))?;
+    let mut rows = Vec::new();
+    for batch in reader {
+        read_id_columns(&batch.map_err(|e| unread().because(e))?, &mut rows).ok_or_else(unread)?;
+    }
+    rows.sort_unstable_by_key(|row| row.0);
+    let mut batch = EventBatch::default();
+    for (offset, log_time, verdict, id) in rows {
+        batch.offsets.push(Offset(offset.cast_unsigned()));
+        batch.log_times.push(Timestamp(log_time));
+        batch.verdicts.push(verdict);
+        batch.ids.push(id.as_deref());
+    }
+    Ok(batch)
+}
+
+type IdRow = (i64, i64, Verdict, Option<Box<str>>);
+
+fn read_id_columns(batch: &RecordBatch, rows: &mut Vec<IdRow>) -> Option<()> {
+    let offsets = batch.column(0).as_primitive_opt::<Int64Type>()?.values();
+    let log_times = batch.column(1).as_primitive_opt::<TimestampMicrosecondType>()?.values();
+    let (verdicts, ids) = (batch.column(2).as_string_opt::<i32>()?, batch.column(3).as_string_opt::<i32>()?);
+    for ((offset, log_time), (verdict, id)) in offsets.iter().zip(log_times).zip(verdicts.iter().zip(ids)) {
+        let verdict = match verdict? {
+            "counts" => Verdict::Counts,
+            "duplicate" => Verdict::Duplicate,
+            "invalid" => Verdict::Invalid,
+            _ => return None,
+        };
+        rows.push((*offset, *log_time, verdict, id.map(Into::into)));
+    }
+    Some(())
 }

@@ -167,7 +167,13 @@ fn write_float(stats: &[FloatStats], columns: &mut Vec<ArrayRef>) {
     let filled = |figure: fn(&FloatStats) -> f64| -> ArrayRef {
         Arc::new(stats.iter().map(|s| (s.count > 0).then(|| figure(s))).collect::<Float64Array>())
     };
-    let sums = stats.iter().map(|s| (s.count > 0).then(|| s.sum.round().to_le_bytes().to_vec()));
+    let sums = stats.iter().map(|s| {
+        (s.count > 0).then(|| {
+            let mut bytes = Vec::new();
+            s.sum.encode(&mut bytes);
+            bytes
+        })
+    });
     columns.push(counted(stats.iter().map(|s| s.count)));
     columns.push(Arc::new(sums.collect::<BinaryArray>()));
     columns.push(filled(|s| s.min));
@@ -287,7 +293,7 @@ impl<'a> Reading<'a> {
         let start = panes.partition_point(|&pane| pane <= after.0);
         let end = panes.partition_point(|&pane| pane <= until.0);
         let batch = batch.slice(start, end.saturating_sub(start));
-        let mut columns = batch.columns().iter();
+        let mut columns = batch.columns().iter().skip(1);
         self.rows.panes.extend(panes[start..end.max(start)].iter().map(|&pane| Timestamp(pane)));
         let dimensions = self.view.dimensions.iter().zip(&mut self.rows.dimensions).zip(&mut self.coders);
         for ((definition, dimension), coder) in dimensions {
@@ -395,8 +401,8 @@ fn read_float(counts: impl Iterator<Item = u64>, columns: [&ArrayRef; 6], all: &
         let finite = if count == 0 {
             FloatStats::default()
         } else {
-            let mut sum = ExactSum::default();
-            sum.add(f64::from_le_bytes(sums.value(i).try_into().ok()?));
+            let mut bytes = sums.value(i);
+            let sum = ExactSum::decode(&mut bytes).ok()?;
             FloatStats { count, sum, min: mins[i], max: maxs[i], ..FloatStats::default() }
         };
         all.push(FloatStats { nan, positive_infinite, negative_infinite, ..finite });

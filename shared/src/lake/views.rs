@@ -89,7 +89,14 @@ impl ViewTable {
     /// # Errors
     /// As [`Table::latest`].
     pub async fn latest(&self) -> Result<Option<Generation>> {
-        let snapshot = self.table.latest().await?.filter(|s| s.version > 0);
+        self.newer_than(0).await
+    }
+    /// The newest generation if it is newer than `number`: one small read when it is not.
+    ///
+    /// # Errors
+    /// As [`Table::latest`].
+    pub async fn newer_than(&self, number: u64) -> Result<Option<Generation>> {
+        let snapshot = self.table.latest().await?.filter(|s| s.version > number);
         snapshot.map(|s| self.read_generation(&s)).transpose()
     }
     /// Generation `number`.
