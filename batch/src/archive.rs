@@ -1,0 +1,307 @@
+//! The archiver of one partition: from A it reads the log, decodes, and appends whole closed segments to the archive as files.
+//!
+//! The archive is the only memory: a restart reads A from it and the ids that the duplicate rule needs from its last files. A
+//! crash leaves an object that no version names. Of two archivers one wins each commit; the other goes on from there.
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seam_shared::clock::Clock;
+use seam_shared::error::{Error, Kind, Result};
+use seam_shared::event::batch::EventBatch;
+use seam_shared::event::decode::Decoder;
+use seam_shared::event::duplicates::Duplicates;
+use seam_shared::lake::archive::{ArchiveFile, ArchiveSnapshot, ArchiveTable, NewFile};
+use seam_shared::lake::{archive_file, verified};
+use seam_shared::log::{Chunk, EventLog, Offset, Partition};
+use seam_shared::segment::OpenSegment;
+use seam_shared::time::{Span, Timestamp};
+use seam_shared::view::definition::Source;
+use tokio_util::sync::CancellationToken;
+
+/// When closed segments become a file, and how much is read at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// A file is written when the closed segments hold so many records.
+    pub file_events: u64,
+    /// Or so many bytes of events.
+    pub file_bytes: u64,
+    /// Or when the first of them has waited so long.
+    pub delay_max: Span,
+    /// Records of one read.
+    pub chunk_events: usize,
+    /// Bytes of one read.
+    pub chunk_bytes: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            file_events: 262_144,
+            file_bytes: 256 << 20,
+            delay_max: Span(30 * Span::SECOND.0),
+            chunk_events: 16_384,
+            chunk_bytes: 8 << 20,
+        }
+    }
+}
+
+/// What one step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It took in so many records.
+    Read(usize),
+    /// It archived up to this position.
+    Archived(Offset),
+    /// Another archiver was first: the next step goes on from where the archive is now.
+    Moved,
+    /// There is nothing to do until the log grows or a closed segment has waited long enough.
+    Idle,
+}
+
+/// The archiver of one partition.
+#[derive(Debug)]
+pub struct Archiver {
+    log: Arc<dyn EventLog>,
+    archive: Arc<ArchiveTable>,
+    source: Arc<Source>,
+    partition: Partition,
+    clock: Arc<dyn Clock>,
+    settings: Settings,
+    reading: Option<Reading>,
+}
+
+/// What is read beyond A. Dropped whole whenever A turns out to be elsewhere.
+#[derive(Debug)]
+struct Reading {
+    decoder: Decoder,
+    duplicates: Duplicates,
+    /// A, or where the log starts if nothing is archived yet.
+    archived: Offset,
+    /// The next offset to read.
+    position: Offset,
+    segment: OpenSegment,
+    /// Starts of the closed segments at or above A.
+    closed: Vec<Offset>,
+    /// Records and bytes at or above A when the newest of them closed.
+    closed_events: u64,
+    closed_bytes: u64,
+    /// When the first of them closed.
+    closed_since: Timestamp,
+    /// Records and bytes at or above A.
+    events: u64,
+    bytes: u64,
+    /// The records at or above A (the first part may begin below), decoded.
+    parts: Vec<(EventBatch, Chunk)>,
+}
+
+impl Archiver {
+    /// An archiver of `partition` of `source`. Nothing is read yet.
+    pub fn new(
+        log: Arc<dyn EventLog>,
+        archive: Arc<ArchiveTable>,
+        source: Arc<Source>,
+        partition: u32,
+        clock: Arc<dyn Clock>,
+        settings: Settings,
+    ) -> Archiver {
+        let partition = Partition::new(source.name.as_str(), partition);
+        Archiver { log, archive, source, partition, clock, settings, reading: None }
+    }
+    /// Reads one chunk, or writes and commits one file. Dropped at any await it loses nothing but time.
+    ///
+    /// # Errors
+    /// What the log, the store or the archive cannot do; the archiver stays usable. `NotFound` when the log no longer holds what is not
+    /// archived yet: those records are lost, and only a person can decide to go on.
+    pub async fn step(&mut self) -> Result<Step> {
+        let reading = self.reading().await?;
+        let waited = self.clock.now().0.saturating_sub(reading.closed_since.0);
+        let due = reading.closed_events >= self.settings.file_events
+            || reading.closed_bytes >= self.settings.file_bytes
+            || !(0..self.settings.delay_max.0).contains(&waited);
+        if due && !reading.closed.is_empty() {
+            return self.write(reading).await;
+        }
+        self.read(reading).await
+    }
+    /// Archives every segment that is closed by now, however small; answers with A.
+    ///
+    /// # Errors
+    /// As [`Archiver::step`].
+    pub async fn drain(&mut self) -> Result<Offset> {
+        loop {
+            if self.step().await? != Step::Idle {
+                continue;
+            }
+            let reading = self.reading().await?;
+            if reading.closed.is_empty() {
+                let archived = reading.archived;
+                self.reading = Some(reading);
+                return Ok(archived);
+            }
+            self.write(reading).await?;
+        }
+    }
+    /// Steps until cancelled; waits while there is nothing to do, and after trouble that may pass.
+    ///
+    /// # Errors
+    /// As [`Archiver::step`], but for `Unavailable`, which is tried again.
+    pub async fn run(&mut self, cancel: CancellationToken) -> Result<()> {
+        loop {
+            let stepped = tokio::select! {
+                () = cancel.cancelled() => return Ok(()),
+                stepped = self.step() => stepped,
+            };
+            let idle = match stepped {
+                Ok(Step::Idle) => true,
+                Ok(Step::Read(_) | Step::Archived(_) | Step::Moved) => false,
+                Err(error) if error.kind() == Kind::Unavailable => {
+                    tracing::warn!(partition = %self.partition, %error, "archiving will be tried again");
+                    true
+                }
+                Err(error) => return Err(error),
+            };
+            if idle {
+                tokio::select! {
+                    () = cancel.cancelled() => return Ok(()),
+                    () = self.pause() => {}
+                }
+            }
+        }
+    }
+
+    /// Until the log grows, but not too long: a closed segment may come of age.
+    async fn pause(&self) {
+        const LONGEST: Duration = Duration::from_secs(1);
+        let grown = async {
+            match &self.reading {
+                Some(reading) => self.log.wait(&self.partition, reading.position).await,
+                None => Err(Error::unavailable("not reading")),
+            }
+        };
+        if !matches!(tokio::time::timeout(LONGEST, grown).await, Ok(Ok(()))) {
+            // a log that cannot be waited for is tried again at the same pace
+            tokio::time::sleep(LONGEST / 4).await;
+        }
+    }
+    /// Takes what is read so far; begins at A if that is nothing.
+    async fn reading(&mut self) -> Result<Reading> {
+        if let Some(reading) = self.reading.take() {
+            return Ok(reading);
+        }
+        let archive = self.archive.latest().await?;
+        let archived = match archive.position(self.partition.number) {
+            Some(position) => position,
+            None => self.log.bounds(&self.partition).await?.0,
+        };
+        let mut duplicates = Duplicates::new(self.source.duplicates);
+        self.remember(&archive, &mut duplicates).await?;
+        Ok(Reading {
+            decoder: Decoder::new(Arc::clone(&self.source)),
+            duplicates,
+            archived,
+            position: archived,
+            segment: OpenSegment::at(archived),
+            closed: Vec::new(),
+            closed_events: 0,
+            closed_bytes: 0,
+            closed_since: Timestamp::default(),
+            events: 0,
+            bytes: 0,
+            parts: Vec::new(),
+        })
+    }
+    /// Rebuilds what the duplicate rule must know at A: the ids of the archive's last records.
+    async fn remember(&self, archive: &ArchiveSnapshot, duplicates: &mut Duplicates) -> Result<()> {
+        let mut missing = duplicates.needs();
+        let mut needed: Vec<&ArchiveFile> = Vec::new();
+        for file in archive.files_of(self.partition.number).iter().rev() {
+            if missing == 0 {
+                break;
+            }
+            needed.push(file);
+            missing = missing.saturating_sub(file.rows);
+        }
+        for file in needed.into_iter().rev() {
+            let bytes = verified::get(self.archive.store().as_ref(), &file.path, &file.blake3).await?;
+            duplicates.remember(&archive_file::read_ids(&bytes)?);
+        }
+        Ok(())
+    }
+    async fn read(&mut self, mut reading: Reading) -> Result<Step> {
+        let (records, bytes) = (self.settings.chunk_events, self.settings.chunk_bytes);
+        let chunk = match self.log.read(&self.partition, reading.position, records, bytes).await {
+            Ok(chunk) => chunk,
+            Err(error) if error.kind() == Kind::NotFound => return Err(self.lost(reading.archived, error)),
+            Err(error) => {
+                self.reading = Some(reading);
+                return Err(error);
+            }
+        };
+        let step = if chunk.is_empty() { Step::Idle } else { Step::Read(chunk.len()) };
+        reading.take_in(chunk, &self.source, self.clock.now());
+        self.reading = Some(reading);
+        Ok(step)
+    }
+    async fn write(&mut self, reading: Reading) -> Result<Step> {
+        let range = reading.archived..reading.segment.start;
+        let content = archive_file::write(&self.source, self.partition.number, &reading.parts, range.clone())?;
+        let Range { start: from, end: to } = range;
+        let boundaries = reading.closed.clone();
+        let file = NewFile { partition: self.partition.number, from, to, boundaries, content };
+        match self.archive.commit_file(file).await {
+            Ok(_) => {
+                self.reading = Some(reading.archived());
+                Ok(Step::Archived(to))
+            }
+            Err(error) if error.kind() == Kind::Conflict => {
+                tracing::info!(partition = %self.partition, %error, "another archiver was first");
+                Ok(Step::Moved)
+            }
+            Err(error) => Err(error), // whether it was committed is seen when the archive is read again
+        }
+    }
+    fn lost(&self, archived: Offset, cause: Error) -> Error {
+        let partition = &self.partition;
+        Error::not_found(format!("the log of {partition} no longer holds {archived}, up to which it is archived"))
+            .because(cause)
+    }
+}
+
+impl Reading {
+    fn take_in(&mut self, chunk: Chunk, source: &Source, now: Timestamp) {
+        for record in chunk.iter() {
+            let before = self.segment.start;
+            if let Some(_boundary) = self.segment.admit(source.segments, record.offset, record.timestamp) {
+                if self.closed.is_empty() {
+                    self.closed_since = now;
+                }
+                self.closed.push(before);
+                (self.closed_events, self.closed_bytes) = (self.events, self.bytes);
+            }
+            self.events += 1;
+            self.bytes += record.value.len() as u64;
+        }
+        self.position = chunk.next;
+        if !chunk.is_empty() {
+            let mut batch = self.decoder.decode(&chunk);
+            self.duplicates.mark(&mut batch);
+            self.parts.push((batch, chunk));
+        }
+    }
+    /// The same after all closed segments were archived.
+    fn archived(mut self) -> Reading {
+        let start = self.segment.start;
+        self.archived = start;
+        self.parts.retain(|(_, chunk)| chunk.next > start);
+        self.events -= self.closed_events;
+        self.bytes -= self.closed_bytes;
+        self.closed.clear();
+        (self.closed_events, self.closed_bytes) = (0, 0);
+        self.decoder.reset();
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! The archiver under restarts, rivals and a failing store: the archive is always what one pass over the log would make.
+#![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use seam_shared::clock::ManualClock;
+use seam_shared::event::batch::Verdict;
+use seam_shared::lake::faulty::FaultyStore;
+use seam_shared::log::NewRecord;
+use seam_shared::log::memory::MemoryLog;
+use seam_shared::segment::SegmentRule;
+use seam_shared::view::definition::{DuplicateRule, Field};
+use seam_shared::view::value::FieldType;
+
+use super::*;
+
+fn source() -> Arc<Source> {
+    let field = Field { name: "country".into(), path: vec!["country".into()], field_type: FieldType::String };
+    Arc::new(Source {
+        name: "clicks".into(),
+        id: Some(vec!["id".into()]),
+        time: vec!["time".into()],
+        fields: vec![field],
+        duplicates: Some(DuplicateRule { horizon: Span(40 * Span::SECOND.0), max_records: 30 }),
+        segments: SegmentRule { max_events: 25, interval: Span(20 * Span::SECOND.0) },
+        partitions: 1,
+    })
+}
+
+fn settings() -> Settings {
+    Settings { file_events: 60, chunk_events: 17, ..Settings::default() }
+}
+
+struct World {
+    source: Arc<Source>,
+    clock: Arc<ManualClock>,
+    log: Arc<MemoryLog>,
+    memory: Arc<dyn ObjectStore>,
+    partition: Partition,
+    appended: u64,
+}
+
+impl World {
+    async fn new() -> World {
+        let clock = Arc::new(ManualClock::at(Timestamp(1_760_000_000_000_000)));
+        let log = Arc::new(MemoryLog::new(Arc::clone(&clock) as _));
+        log.open("clicks", 1).await.unwrap();
+        let partition = Partition::new("clicks", 0);
+        World { source: source(), clock, log, memory: Arc::new(InMemory::new()), partition, appended: 0 }
+    }
+    /// Appends records of which some are doubled, some are no events and some leave a gap behind them.
+    async fn append(&mut self, count: u64) {
+        for _ in 0..count {
+            let n = self.appended;
+            self.appended += 1;
+            let id = if n % 5 == 0 { n.saturating_sub(3 + n % 40) } else { n };
+            let time = Timestamp(1_760_000_000_000_000 - ((n * 7919) % 200_000) as i64 * Span::SECOND.0);
+            let value = match n % 11 {
+                3 => "{\"id\":".to_owned(),
+                _ => format!(r#"{{"id":"i{id}","time":"{}","country":"c{}"}}"#, time.to_rfc3339(), n % 3),
+            };
+            let record = NewRecord { partition: 0, value: value.into() };
+            self.log.append("clicks", vec![record]).await.unwrap();
+            self.clock.advance(((n * 31) % 3) as i64 * Span::SECOND.0);
+            if n % 97 == 0 {
+                self.log.skip(&self.partition, n % 4).unwrap();
+            }
+        }
+    }
+    async fn archive(&self, store: &Arc<dyn ObjectStore>) -> Result<Arc<ArchiveTable>> {
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        ArchiveTable::open(Arc::clone(store), &self.source, "first", clock).await.map(Arc::new)
+    }
+    async fn archiver(&self, store: &Arc<dyn ObjectStore>) -> Result<Archiver> {
+        let (log, source) = (Arc::clone(&self.log) as Arc<dyn EventLog>, Arc::clone(&self.source));
+        Ok(Archiver::new(log, self.archive(store).await?, source, 0, Arc::clone(&self.clock) as _, settings()))
+    }
+    /// Fails unless the archive is what one pass over the log makes up to A; answers with A and the verdicts.
+    async fn check(&self) -> (Offset, Vec<Verdict>) {
+        let archive = self.archive(&self.memory).await.unwrap().latest().await.unwrap();
+        let chunk = self.log.read(&self.partition, Offset(0), usize::MAX, usize::MAX).await.unwrap();
+        let mut expected = Decoder::new(Arc::clone(&self.source)).decode(&chunk);
+        Duplicates::new(self.source.duplicates).mark(&mut expected);
+        let archived = archive.position(0).unwrap_or_default();
+        let rows = expected.offsets.partition_point(|&offset| offset < archived);
+        let mut segment = OpenSegment::at(Offset(0));
+        let cuts = chunk.iter().filter_map(|r| segment.admit(self.source.segments, r.offset, r.timestamp));
+        let cuts: Vec<Offset> = [Offset(0)].into_iter().chain(cuts).filter(|&cut| cut <= archived).collect();
+        assert_eq!(archive.boundaries(0), if rows == 0 { Vec::new() } else { cuts });
+        let (mut offsets, mut verdicts, mut counting) = (Vec::new(), Vec::new(), 0);
+        for file in &archive.files {
+            let bytes = verified::get(self.memory.as_ref(), &file.path, &file.blake3).await.unwrap();
+            let ids = archive_file::read_ids(&bytes).unwrap();
+            offsets.extend(ids.offsets);
+            verdicts.extend(ids.verdicts);
+            counting += file.days.values().sum::<u64>() as usize;
+        }
+        assert_eq!(offsets, expected.offsets[..rows]);
+        assert_eq!(verdicts, expected.verdicts[..rows]);
+        assert_eq!(counting, verdicts.iter().filter(|&&v| v == Verdict::Counts).count());
+        (archived, verdicts)
+    }
+}
+
+#[tokio::test]
+async fn what_is_archived_is_one_pass_over_the_log() {
+    let mut world = World::new().await;
+    world.append(700).await;
+    let mut archiver = world.archiver(&world.memory).await.unwrap();
+    let archived = archiver.drain().await.unwrap();
+    let (position, verdicts) = world.check().await;
+    assert_eq!(archived, position);
+    assert!(verdicts.len() > 650);
+    for verdict in [Verdict::Counts, Verdict::Duplicate, Verdict::Invalid] {
+        assert!(verdicts.iter().filter(|&&v| v == verdict).count() > 20, "{verdict:?}");
+    }
+    assert_eq!(archiver.step().await.unwrap(), Step::Idle);
+}
+
+#[tokio::test]
+async fn rivals_restarts_and_lost_replies_change_nothing() {
+    for seed in 0..40u64 {
+        let mut world = World::new().await;
+        let faulty = Arc::new(FaultyStore::new(Arc::clone(&world.memory), seed, 60));
+        let store = Arc::clone(&faulty) as Arc<dyn ObjectStore>;
+        let mut archivers: [Option<Archiver>; 2] = [None, None];
+        for turn in 0..220u64 {
+            if turn % 3 == 0 {
+                world.append(8).await;
+            }
+            let dice = (seed + 1).wrapping_mul(turn + 7).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+            let slot = &mut archivers[(dice % 2) as usize];
+            if dice % 31 == 0 {
+                *slot = None; // a crash
+            }
+            if slot.is_none() {
+                *slot = world.archiver(&store).await.ok();
+            }
+            if let Some(archiver) = slot {
+                match archiver.step().await {
+                    Ok(_) => {}
+                    Err(error) => assert_eq!(error.kind(), Kind::Unavailable, "seed {seed} turn {turn}: {error}"),
+                }
+            }
+        }
+        faulty.release().await;
+        let (archived, _) = world.check().await;
+        assert!(archived > Offset(100), "seed {seed} came to {archived}");
+        world.archiver(&world.memory).await.unwrap().drain().await.unwrap();
+        assert!(world.check().await.1.len() > 500, "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn a_small_closed_segment_waits_for_its_delay_only() {
+    let mut world = World::new().await;
+    world.append(30).await;
+    let mut archiver = world.archiver(&world.memory).await.unwrap();
+    while archiver.step().await.unwrap() != Step::Idle {}
+    assert_eq!(world.check().await.0, Offset(0));
+    world.clock.advance(settings().delay_max.0);
+    assert!(matches!(archiver.step().await.unwrap(), Step::Archived(_)));
+    assert!(world.check().await.0 > Offset(0));
+    assert_eq!(archiver.step().await.unwrap(), Step::Idle);
+}
+
+#[tokio::test]
+async fn records_trimmed_before_they_were_archived_are_an_error() {
+    let mut world = World::new().await;
+    world.append(300).await;
+    let mut archiver = world.archiver(&world.memory).await.unwrap();
+    let archived = archiver.drain().await.unwrap();
+    world.append(300).await;
+    world.log.trim(&world.partition, Offset(archived.0 + 100)).await.unwrap();
+    let mut next = world.archiver(&world.memory).await.unwrap();
+    let error = next.step().await.unwrap_err();
+    assert!(error.kind() == Kind::NotFound && error.message().contains("clicks/0"), "{error}");
+}
