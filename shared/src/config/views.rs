@@ -229,23 +229,11 @@ fn kind(field_type: FieldType) -> StateKind {
     }
 }
 
-/// One line of `measures`: its field and its figures with the suffixes of their names.
-fn measure(
-    node: &Node,
-    source: &Source,
-    problems: &mut Problems,
-) -> Option<(Option<usize>, Vec<(&'static str, Figure)>)> {
-    let text = node.text()?;
-    let example = "write it like count(), sum(price) or stats(price)".to_owned();
-    let call = match parse_call(text) {
-        Ok(call) => call,
-        Err(at) => {
-            problems.suggest(node.inside(at), format!("`{text}` is no measure"), Some(example));
-            return None;
-        }
-    };
-    let place = Place { length: call.function.chars().count().max(1), ..node.inside(0) };
-    let figures = match call.function.as_str() {
+/// The figures of a measure, each with the suffix of its name.
+type Figures = Vec<(&'static str, Figure)>;
+
+fn figures(function: &str) -> Option<Figures> {
+    Some(match function {
         "count" => vec![("", Figure::Count)],
         "sum" => vec![("", Figure::Sum)],
         "avg" => vec![("", Figure::Avg)],
@@ -258,28 +246,38 @@ fn measure(
             (".min", Figure::Min),
             (".max", Figure::Max),
         ],
-        later if LATER.contains(&later) => {
-            problems.add(place, format!("`{later}` is not supported yet"));
-            return None;
-        }
-        "mean" | "average" => {
-            problems.suggest(
-                place,
-                format!("there is no measure `{}`", call.function),
-                Some("did you mean `avg`?".to_owned()),
-            );
-            return None;
-        }
-        other => {
-            problems.suggest(place, format!("there is no measure `{other}`"), nearest(other, FUNCTIONS));
+        _ => return None,
+    })
+}
+
+/// One line of `measures`: its field and its figures.
+fn measure(node: &Node, source: &Source, problems: &mut Problems) -> Option<(Option<usize>, Figures)> {
+    let text = node.text()?;
+    let example = "write it like count(), sum(price) or stats(price)".to_owned();
+    let call = match parse_call(text) {
+        Ok(call) => call,
+        Err(at) => {
+            problems.suggest(node.inside(at), format!("`{text}` is no measure"), Some(example));
             return None;
         }
     };
+    let function = call.function.as_str();
+    let place = Place { length: function.chars().count().max(1), ..node.inside(0) };
+    let Some(figures) = figures(function) else {
+        if LATER.contains(&function) {
+            problems.add(place, format!("`{function}` is not supported yet"));
+        } else {
+            let average = matches!(function, "mean" | "average").then(|| "did you mean `avg`?".to_owned());
+            let suggestion = average.or_else(|| nearest(function, FUNCTIONS));
+            problems.suggest(place, format!("there is no measure `{function}`"), suggestion);
+        }
+        return None;
+    };
     let Some((name, at)) = call.field else {
-        if call.function == "count" {
+        if function == "count" {
             return Some((None, figures));
         }
-        problems.suggest(place, format!("`{}` needs a field", call.function), Some(example));
+        problems.suggest(place, format!("`{function}` needs a field"), Some(example));
         return None;
     };
     let place = Place { length: name.chars().count(), ..node.inside(at) };
@@ -289,7 +287,7 @@ fn measure(
         return None;
     };
     if !is_number(source.fields[field].field_type) {
-        problems.add(place, format!("`{name}` is no number; {} takes int, decimal or float fields", call.function));
+        problems.add(place, format!("`{name}` is no number; {function} takes int, decimal or float fields"));
         return None;
     }
     Some((Some(field), figures))
