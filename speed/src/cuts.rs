@@ -1,0 +1,43 @@
+//! What the speed layer asks of the lake: how far each view's newest generation reaches.
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use hashbrown::HashMap;
+use object_store::ObjectStore;
+
+use seam_shared::clock::Clock;
+use seam_shared::error::Result;
+use seam_shared::lake::views::ViewTable;
+use seam_shared::log::OffsetVector;
+use seam_shared::state::ViewId;
+use seam_shared::view::definition::View;
+
+/// # Contract
+/// A stale answer is safe: it only means more to replay. An answer that was never published is not.
+#[async_trait]
+pub trait Cuts: Send + Sync + std::fmt::Debug {
+    /// The offset vector B of a view's newest generation, `None` while it has none.
+    async fn cut(&self, view: &View) -> Result<Option<OffsetVector>>;
+}
+
+/// The cuts of the generations in a lake.
+#[derive(Debug)]
+pub struct LakeCuts {
+    tables: HashMap<ViewId, ViewTable>,
+}
+
+impl LakeCuts {
+    /// Looks at the tables of these views.
+    pub fn new(store: &Arc<dyn ObjectStore>, views: &[Arc<View>], clock: &Arc<dyn Clock>) -> Self {
+        let table = |view: &Arc<View>| ViewTable::new(store.clone(), view.clone(), clock.clone());
+        Self { tables: views.iter().map(|view| (view.id.clone(), table(view))).collect() }
+    }
+}
+
+#[async_trait]
+impl Cuts for LakeCuts {
+    async fn cut(&self, view: &View) -> Result<Option<OffsetVector>> {
+        let Some(table) = self.tables.get(&view.id) else { return Ok(None) };
+        Ok(table.latest().await?.map(|generation| generation.cut))
+    }
+}

@@ -1,0 +1,146 @@
+//! Decoded events x views -> partials of the open segment. Pure: no I/O, no clock, no arrival order.
+//!
+//! What the views of a source share is done once a run of events: the choice of events that count, the pane of each for
+//! every pane length, and the code of each dimension's value. A view then finds the row of every event, and makes one pass
+//! over each of its state columns.
+pub mod dictionary;
+pub mod table;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use seam_shared::event::batch::{Column, EventBatch, Verdict};
+use seam_shared::time::{Span, Timestamp};
+use seam_shared::view::definition::View;
+use seam_shared::view::rows::Rows;
+
+use dictionary::Dictionary;
+use table::Table;
+
+/// Dictionaries with more values than this start anew when no open segment needs them.
+const DICTIONARY_VALUES: usize = 1 << 16;
+
+/// The open segment of one partition, for several views of one source.
+#[derive(Debug)]
+pub struct Fold {
+    views: Vec<ViewFold>,
+    /// By field of the source; those that are no dimension stay empty.
+    dictionaries: Vec<Dictionary>,
+    /// The fields that are a dimension of some view.
+    fields: Vec<usize>,
+    /// The pane lengths that occur, with the pane ends of the current run.
+    panes: Vec<(Span, Vec<Timestamp>)>,
+    /// By field of the source: the codes of the current run.
+    codes: Vec<Vec<u32>>,
+    /// The events of the current run that count.
+    counting: Vec<u32>,
+}
+
+#[derive(Debug)]
+struct ViewFold {
+    view: Arc<View>,
+    pane: usize,
+    table: Table,
+    /// Which events of the current batch its filter lets pass.
+    passes: Option<Vec<bool>>,
+    selected: Vec<u32>,
+}
+
+impl Fold {
+    /// Empty tables for views of one source.
+    pub fn new(views: &[Arc<View>]) -> Self {
+        let mut panes: Vec<(Span, Vec<Timestamp>)> = Vec::new();
+        let mut fields: Vec<usize> = views.iter().flat_map(|v| v.dimensions.iter().map(|d| d.field)).collect();
+        fields.sort_unstable();
+        fields.dedup();
+        let views: Vec<ViewFold> = (views.iter())
+            .map(|view| {
+                let pane = panes.iter().position(|(span, _)| *span == view.pane).unwrap_or_else(|| {
+                    panes.push((view.pane, Vec::new()));
+                    panes.len() - 1
+                });
+                ViewFold { view: view.clone(), pane, table: Table::new(view), passes: None, selected: Vec::new() }
+            })
+            .collect();
+        let width = fields.last().map_or(0, |last| last + 1);
+        Self {
+            views,
+            dictionaries: (0..width).map(|_| Dictionary::default()).collect(),
+            fields,
+            panes,
+            codes: vec![Vec::new(); width],
+            counting: Vec::new(),
+        }
+    }
+
+    /// Evaluates the filters. To be called once a batch, before [`Fold::fold`].
+    pub fn begin(&mut self, batch: &EventBatch) {
+        for view in &mut self.views {
+            view.passes = view.view.filter.as_ref().map(|filter| filter.filter(batch));
+        }
+    }
+
+    /// Folds a run of the batch's events that belongs to one segment; view `v` leaves out those before index `starts[v]`.
+    pub fn fold(&mut self, batch: &EventBatch, run: Range<usize>, starts: &[usize]) {
+        let first = run.start;
+        self.counting.clear();
+        let counts = |i: &usize| batch.verdicts[*i] == Verdict::Counts;
+        self.counting.extend(run.clone().filter(counts).map(|i| u32::try_from(i).expect("a batch is below 2^32")));
+        for &field in &self.fields {
+            let texts = batch.dictionaries.get(field).map_or(&[][..], |texts| texts.as_slice());
+            let codes = &mut self.codes[field];
+            self.dictionaries[field].encode(&batch.columns[field], texts, first, &self.counting, codes);
+        }
+        for (span, panes) in &mut self.panes {
+            panes.clear();
+            // Events come roughly by time, so most lie in the pane of the one before: no division for those.
+            let (mut start, mut end) = (Timestamp(0), Timestamp(0));
+            panes.extend(batch.times[run.clone()].iter().map(|&time| {
+                if time < start || time >= end {
+                    start = time.floor(*span);
+                    end = start.plus(*span);
+                }
+                end
+            }));
+        }
+        for (view, &start) in self.views.iter_mut().zip(starts) {
+            let selected = match &view.passes {
+                None if start <= first => &self.counting,
+                passes => {
+                    let passes = |i: usize| i >= start && passes.as_ref().is_none_or(|passes| passes[i]);
+                    view.selected.clear();
+                    view.selected.extend(self.counting.iter().filter(|&&i| passes(i as usize)));
+                    &view.selected
+                }
+            };
+            let codes: Vec<&[u32]> = view.view.dimensions.iter().map(|d| self.codes[d.field].as_slice()).collect();
+            let columns: Vec<Option<&Column>> =
+                view.view.states.iter().map(|state| state.field.map(|field| &batch.columns[field])).collect();
+            view.table.fold(selected, first, &self.panes[view.pane].1, &codes, &columns);
+        }
+    }
+
+    /// Puts in what the store holds of view `v`'s open segment; those rows count as committed.
+    pub fn refill(&mut self, v: usize, rows: &Rows) {
+        self.views[v].table.refill(rows, &mut self.dictionaries);
+    }
+
+    /// View `v`'s rows that changed since the last commit; they count as committed from now on.
+    pub fn take_changes(&mut self, v: usize) -> Rows {
+        self.views[v].table.take_changes(&mut self.dictionaries)
+    }
+
+    /// All rows of view `v`, whose segment is closed by that.
+    pub fn take_all(&mut self, v: usize) -> Rows {
+        let rows = self.views[v].table.take_all(&mut self.dictionaries);
+        if self.views.iter().all(|view| view.table.is_empty()) {
+            self.dictionaries.iter_mut().filter(|d| d.size() > DICTIONARY_VALUES).for_each(Dictionary::clear);
+        }
+        rows
+    }
+
+    /// Must be called when the decoder starts its dictionaries anew.
+    pub fn forget_texts(&mut self) {
+        self.dictionaries.iter_mut().for_each(Dictionary::forget_texts);
+    }
+}

@@ -1,0 +1,229 @@
+//! The rows of one view in the open segment: an index over small integers, and typed state columns.
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use seam_shared::event::batch::Column;
+use seam_shared::time::Timestamp;
+use seam_shared::view::definition::{StateKind, View};
+use seam_shared::view::rows::{Rows, States};
+
+use super::dictionary::Dictionary;
+
+/// One view's rows since its segment opened.
+#[derive(Debug)]
+pub struct Table {
+    index: HashTable<u32>,
+    /// Row-major keys of `width` words: the pane's two halves, then a code for each dimension.
+    keys: Vec<u32>,
+    width: usize,
+    /// The field of each dimension.
+    fields: Vec<usize>,
+    states: Vec<States>,
+    kinds: Vec<StateKind>,
+    rows: u32,
+    /// Rows below this one were in the last commit; those of them that changed since are marked and listed.
+    committed: u32,
+    changed: Vec<bool>,
+    changes: Vec<u32>,
+    /// Scratch: the row of each selected event.
+    slots: Vec<u32>,
+}
+
+impl Table {
+    /// No rows yet.
+    pub fn new(view: &View) -> Self {
+        let kinds = view.kinds();
+        Self {
+            index: HashTable::new(),
+            keys: Vec::new(),
+            width: 2 + view.dimensions.len(),
+            fields: view.dimensions.iter().map(|d| d.field).collect(),
+            states: kinds.iter().map(|&kind| States::empty(kind)).collect(),
+            kinds,
+            rows: 0,
+            committed: 0,
+            changed: Vec::new(),
+            changes: Vec::new(),
+            slots: Vec::new(),
+        }
+    }
+
+    /// Whether there are no rows.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Folds the `selected` events, whose pane ends and codes lie at `event - first`.
+    pub fn fold(
+        &mut self,
+        selected: &[u32],
+        first: usize,
+        panes: &[Timestamp],
+        codes: &[&[u32]],
+        columns: &[Option<&Column>],
+    ) {
+        self.slots.clear();
+        let mut key = vec![0u32; self.width];
+        for &event in selected {
+            let i = event as usize - first;
+            split(panes[i], &mut key);
+            for (word, codes) in key[2..].iter_mut().zip(codes) {
+                *word = codes[i];
+            }
+            let slot = self.slot(&key);
+            self.slots.push(slot);
+        }
+        self.mark_changes();
+        for (states, column) in self.states.iter_mut().zip(columns) {
+            lift_all(states, *column, selected, &self.slots);
+        }
+    }
+
+    /// Puts in what the store holds of the open segment; it counts as committed.
+    pub fn refill(&mut self, rows: &Rows, dictionaries: &mut [Dictionary]) {
+        let mut key = vec![0u32; self.width];
+        for i in 0..rows.len() {
+            split(rows.panes[i], &mut key);
+            for (d, &field) in self.fields.iter().enumerate() {
+                key[2 + d] = dictionaries[field].code(rows.value(d, i));
+            }
+            let slot = self.slot(&key) as usize;
+            for (states, held) in self.states.iter_mut().zip(&rows.states) {
+                states.combine(slot, held, i);
+            }
+        }
+        self.committed = self.rows;
+        self.changed = vec![false; self.rows as usize];
+        self.changes.clear();
+    }
+
+    /// The row of a key, made if there is none.
+    fn slot(&mut self, key: &[u32]) -> u32 {
+        let width = self.width;
+        let keys = &self.keys;
+        let at = |row: u32| &keys[row as usize * width..][..width];
+        match self.index.entry(hash(key), |&row| at(row) == key, |&row| hash(at(row))) {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
+                let row = self.rows;
+                entry.insert(row);
+                self.rows += 1;
+                self.keys.extend_from_slice(key);
+                self.states.iter_mut().for_each(States::push_empty);
+                row
+            }
+        }
+    }
+
+    fn mark_changes(&mut self) {
+        if self.committed == 0 {
+            return;
+        }
+        for &slot in &self.slots {
+            if slot < self.committed && !self.changed[slot as usize] {
+                self.changed[slot as usize] = true;
+                self.changes.push(slot);
+            }
+        }
+    }
+
+    /// The rows that changed since the last call, or since [`Table::refill`]; they count as committed from now on.
+    pub fn take_changes(&mut self, dictionaries: &mut [Dictionary]) -> Rows {
+        let mut rows = std::mem::take(&mut self.changes);
+        for &row in &rows {
+            self.changed[row as usize] = false;
+        }
+        rows.extend(self.committed..self.rows);
+        self.committed = self.rows;
+        self.changed.resize(self.rows as usize, false);
+        let states = self.states.iter().map(|states| states.gather(&rows)).collect();
+        let out = self.gather_keys(&rows, dictionaries, states);
+        rows.clear();
+        self.changes = rows;
+        out
+    }
+
+    /// All rows; the table is empty afterwards, for the next segment.
+    pub fn take_all(&mut self, dictionaries: &mut [Dictionary]) -> Rows {
+        let rows: Vec<u32> = (0..self.rows).collect();
+        let next = self.kinds.iter().map(|&kind| States::empty(kind)).collect();
+        let states = std::mem::replace(&mut self.states, next);
+        let out = self.gather_keys(&rows, dictionaries, states);
+        self.clear();
+        out
+    }
+
+    /// Drops all rows.
+    pub fn clear(&mut self) {
+        self.index.clear();
+        self.keys.clear();
+        self.states = self.kinds.iter().map(|&kind| States::empty(kind)).collect();
+        self.rows = 0;
+        self.committed = 0;
+        self.changed.clear();
+        self.changes.clear();
+    }
+
+    fn gather_keys(&self, rows: &[u32], dictionaries: &mut [Dictionary], states: Vec<States>) -> Rows {
+        let word = |row: u32, at: usize| self.keys[row as usize * self.width + at];
+        let pane = |row: u32| Timestamp(i64::from_ne_bytes(join(word(row, 0), word(row, 1))));
+        Rows {
+            panes: rows.iter().map(|&row| pane(row)).collect(),
+            dimensions: (self.fields.iter().enumerate())
+                .map(|(d, &field)| dictionaries[field].dimension(rows.iter().map(|&row| word(row, 2 + d))))
+                .collect(),
+            states,
+        }
+    }
+}
+
+fn split(pane: Timestamp, key: &mut [u32]) {
+    let bits = pane.0.cast_unsigned();
+    key[0] = bits as u32;
+    key[1] = (bits >> 32) as u32;
+}
+
+fn join(low: u32, high: u32) -> [u8; 8] {
+    (u64::from(low) | u64::from(high) << 32).to_ne_bytes()
+}
+
+/// Folded multiplication, word pair by word pair. Keys are our own codes, so no secret is needed.
+fn hash(key: &[u32]) -> u64 {
+    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
+    for pair in key.chunks(2) {
+        let word = u64::from(pair[0]) | u64::from(pair.get(1).copied().unwrap_or(0)) << 32;
+        let product = u128::from(state ^ word) * 0xa076_1d64_78bd_642f_u128;
+        state = (product as u64 ^ (product >> 64) as u64).wrapping_add(0xe703_7ed1_a0b4_28db);
+    }
+    state
+}
+
+/// One pass over one state column: the kind is decided once, not for each event.
+fn lift_all(states: &mut States, column: Option<&Column>, selected: &[u32], slots: &[u32]) {
+    let events = || selected.iter().map(|&e| e as usize).zip(slots.iter().map(|&s| s as usize));
+    match (states, column) {
+        (States::Count(counts), _) => {
+            for &slot in slots {
+                counts[slot as usize] += 1;
+            }
+        }
+        (States::Fixed(stats), Some(Column::Int(values, valid))) => {
+            for (event, slot) in events().filter(|&(event, _)| valid[event]) {
+                stats[slot].lift(i128::from(values[event]));
+            }
+        }
+        (States::Fixed(stats), Some(Column::Decimal(values, valid, _))) => {
+            for (event, slot) in events().filter(|&(event, _)| valid[event]) {
+                stats[slot].lift(values[event]);
+            }
+        }
+        (States::Float(stats), Some(Column::Float(values, valid))) => {
+            for (event, slot) in events().filter(|&(event, _)| valid[event]) {
+                stats[slot].lift(values[event]);
+            }
+        }
+        (States::Fixed(_) | States::Float(_), _) => {
+            debug_assert!(false, "definitions are typed: a state measures a field of its kind");
+        }
+    }
+}

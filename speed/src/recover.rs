@@ -1,0 +1,142 @@
+//! Where a worker starts: from what the store holds, or at a boundary that the newest generation covers.
+use std::sync::Arc;
+
+use seam_shared::error::{Error, Kind, Result};
+use seam_shared::event::decode::Decoder;
+use seam_shared::event::duplicates::Duplicates;
+use seam_shared::log::{Chunk, EventLog, Offset, Partition};
+use seam_shared::state::{Snapshot, StateStore, ViewId};
+use seam_shared::view::definition::{Source, View};
+
+use crate::cuts::Cuts;
+use crate::segments::Segments;
+
+/// The places that a worker reads and writes.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// Where events come from.
+    pub log: Arc<dyn EventLog>,
+    /// Where partials go.
+    pub state: Arc<dyn StateStore>,
+    /// What is covered already.
+    pub cuts: Arc<dyn Cuts>,
+}
+
+/// What recovery found.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The views that can be folded now, resumed.
+    pub segments: Segments,
+    /// The views that cannot start: their next events are no longer in the log and no generation reaches it yet.
+    pub waiting: Vec<Arc<View>>,
+}
+
+impl Places {
+    /// Claims what has no state, moves up what a generation has overtaken, and loads the rest.
+    pub async fn recover(&self, partition: &Partition, source: &Arc<Source>, views: &[Arc<View>]) -> Result<Recovered> {
+        let (mut ready, mut waiting) = (Vec::new(), Vec::new());
+        for view in views {
+            let list = if self.settle(partition, view).await? { &mut ready } else { &mut waiting };
+            list.push(view.clone());
+        }
+        // One snapshot of all: positions and rows of the same moment.
+        let ids: Vec<ViewId> = ready.iter().map(|view| view.id.clone()).collect();
+        let held = self.state.snapshot(partition, &ids).await?;
+        let mut resumed: Vec<(Arc<View>, Snapshot)> = Vec::with_capacity(ready.len());
+        for (view, snapshot) in ready.into_iter().zip(held) {
+            let lost = || Error::unavailable(format!("state of {} in {partition} was lost just now", view.id));
+            let snapshot = snapshot.ok_or_else(lost)?;
+            resumed.push((view, snapshot));
+        }
+        let lowest = resumed.iter().map(|(_, s)| s.progress.position).min();
+        let mut decoder = Decoder::new(source.clone());
+        let lowest = lowest.unwrap_or_default();
+        let duplicates = self.remember(partition, source, &mut decoder, lowest).await?;
+        let segments = Segments::resume(source, resumed, decoder, duplicates);
+        Ok(Recovered { segments, waiting })
+    }
+
+    /// Makes a view's stored position one that the log can go on from; `false` if that has to wait for a generation.
+    pub async fn settle(&self, partition: &Partition, view: &View) -> Result<bool> {
+        let cut = self.cuts.cut(view).await?.map(|cut| cut.get(partition.number));
+        let (start, end) = self.log.bounds(partition).await?;
+        let held = self.state.snapshot(partition, std::slice::from_ref(&view.id)).await?;
+        let position = match (held.into_iter().next().flatten(), cut) {
+            (Some(held), Some(cut)) if held.progress.position < cut => {
+                self.state.trim(partition, &view.id, cut).await?;
+                cut
+            }
+            (Some(held), _) => held.progress.position,
+            (None, Some(cut)) if cut >= start => self.state.claim(partition, &view.id, cut).await?.position,
+            (None, None) if start == Offset(0) => self.state.claim(partition, &view.id, start).await?.position,
+            (None, _) => return Ok(false),
+        };
+        if position > end {
+            let message = format!("{} stands at {position} in {partition}, beyond the log's end {end}", view.id);
+            return Err(Error::corrupt(message));
+        }
+        Ok(position >= start)
+    }
+
+    /// The ids that the records from `position` on must be compared with, read again.
+    async fn remember(
+        &self,
+        partition: &Partition,
+        source: &Arc<Source>,
+        decoder: &mut Decoder,
+        position: Offset,
+    ) -> Result<Duplicates> {
+        let mut duplicates = Duplicates::new(source.duplicates);
+        let (mut at, found) = self.lookback(partition, position, duplicates.needs()).await?;
+        if found < duplicates.needs() && at > Offset(0) {
+            let message = format!("{partition} keeps {found} records before {position}, too few to tell duplicates by");
+            return Err(Error::unavailable(message));
+        }
+        while at < position {
+            let chunk = self.read_below(partition, at, position).await?;
+            at = chunk.next;
+            duplicates.remember(&decoder.decode(&chunk));
+        }
+        Ok(duplicates)
+    }
+
+    /// An offset with at least `records` records between it and `position`, or the log's start if there are fewer; and how
+    /// many there are.
+    pub async fn lookback(&self, partition: &Partition, position: Offset, records: u64) -> Result<(Offset, u64)> {
+        let (start, _) = self.log.bounds(partition).await?;
+        let mut reach = records;
+        loop {
+            let from = Offset(position.0.saturating_sub(reach)).max(start).min(position);
+            let (mut at, mut found) = (from, 0);
+            while at < position {
+                let chunk = self.read_below(partition, at, position).await?;
+                at = chunk.next;
+                found += chunk.len() as u64;
+            }
+            // Offsets may have gaps: look further back until there are enough records or no more of them.
+            if found >= records || from <= start {
+                return Ok((from, found));
+            }
+            reach = reach.saturating_mul(2);
+        }
+    }
+
+    /// A chunk that ends at or before `position`, even if the records before it end in a gap.
+    async fn read_below(&self, partition: &Partition, from: Offset, position: Offset) -> Result<Chunk> {
+        let left = usize::try_from(position.0 - from.0).unwrap_or(usize::MAX);
+        let read = self.log.read(partition, from, left.min(8_192), 8 << 20).await?;
+        let mut chunk = Chunk::at(from);
+        for record in read.iter().filter(|record| record.offset < position) {
+            chunk.push(record.offset, record.timestamp, record.value);
+        }
+        if read.is_empty() || read.next > position || chunk.len() < read.len() {
+            chunk.next = position;
+        }
+        Ok(chunk)
+    }
+}
+
+/// Whether an error says that the log was trimmed below the position that was asked for.
+pub fn is_below_log(error: &Error) -> bool {
+    error.kind() == Kind::NotFound
+}

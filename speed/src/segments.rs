@@ -1,0 +1,148 @@
+//! Chunks of the log -> segments -> commits: what a worker holds in memory. Pure; dropped whenever it is in doubt.
+use std::sync::Arc;
+
+use seam_shared::event::decode::Decoder;
+use seam_shared::event::duplicates::Duplicates;
+use seam_shared::log::{Chunk, Offset};
+use seam_shared::segment::OpenSegment;
+use seam_shared::state::{Progress, SegmentWrite, Snapshot, ViewCommit, ViewId};
+use seam_shared::view::definition::{Source, View};
+
+use crate::fold::Fold;
+
+/// A decoder with a dictionary of more texts than this starts anew.
+const DECODER_TEXTS: usize = 1 << 16;
+
+/// How much of what was folded a commit takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// All of it: the freshest state.
+    Everything,
+    /// Closed segments only: no row is ever written twice.
+    Closed,
+}
+
+/// The open segment of one partition, for views whose positions may differ.
+#[derive(Debug)]
+pub struct Segments {
+    source: Arc<Source>,
+    decoder: Decoder,
+    duplicates: Duplicates,
+    fold: Fold,
+    seats: Vec<Seat>,
+    /// The next offset to read: the lowest position of all views.
+    position: Offset,
+    /// The open segment at `position`.
+    open: OpenSegment,
+}
+
+/// One view's place.
+#[derive(Debug)]
+struct Seat {
+    view: Arc<View>,
+    /// Folded up to here, in memory.
+    position: Offset,
+    /// Committed up to here.
+    committed: Offset,
+    /// The start of its open segment.
+    open: Offset,
+    /// Segments that closed since the last commit.
+    closed: Vec<SegmentWrite>,
+}
+
+impl Segments {
+    /// Goes on where the store stands. `duplicates` must remember what lies below the lowest position.
+    pub fn resume(
+        source: &Arc<Source>,
+        views: Vec<(Arc<View>, Snapshot)>,
+        decoder: Decoder,
+        duplicates: Duplicates,
+    ) -> Self {
+        let definitions: Vec<Arc<View>> = views.iter().map(|(view, _)| view.clone()).collect();
+        let mut fold = Fold::new(&definitions);
+        // At one position, one view may stand in a segment that another knows to have ended there: the earlier start leads.
+        let lowest = views.iter().map(|(_, s)| s.progress).min_by_key(|p| (p.position, p.segment.start));
+        let lowest = lowest.unwrap_or(Progress::at(Offset(0)));
+        let mut seats = Vec::with_capacity(views.len());
+        for (v, (view, snapshot)) in views.into_iter().enumerate() {
+            fold.refill(v, &snapshot.open);
+            let Progress { position, segment, .. } = snapshot.progress;
+            seats.push(Seat { view, position, committed: position, open: segment.start, closed: Vec::new() });
+        }
+        let source = source.clone();
+        Self { source, decoder, duplicates, fold, seats, position: lowest.position, open: lowest.segment }
+    }
+
+    /// The next offset to read.
+    pub fn position(&self) -> Offset {
+        self.position
+    }
+
+    /// How far each view is committed.
+    pub fn committed(&self) -> impl Iterator<Item = (ViewId, Offset)> {
+        self.seats.iter().map(|seat| (seat.view.id.clone(), seat.committed))
+    }
+
+    /// Folds the records that follow [`Segments::position`]. Answers with the number of segments that closed.
+    pub fn take(&mut self, chunk: &Chunk) -> usize {
+        let mut batch = self.decoder.decode(chunk);
+        self.duplicates.mark(&mut batch);
+        self.fold.begin(&batch);
+        let starts: Vec<usize> =
+            self.seats.iter().map(|seat| batch.offsets.partition_point(|&offset| offset < seat.position)).collect();
+        let (mut run, mut closed) = (0, 0);
+        for i in 0..batch.offsets.len() {
+            let start = self.open.start;
+            let rule = self.source.segments;
+            if let Some(boundary) = self.open.admit(rule, batch.offsets[i], batch.log_times[i]) {
+                self.fold.fold(&batch, run..i, &starts);
+                self.close(start, boundary);
+                run = i;
+                closed += 1;
+            }
+        }
+        self.fold.fold(&batch, run..batch.offsets.len(), &starts);
+        self.position = chunk.next;
+        for seat in &mut self.seats {
+            seat.position = seat.position.max(chunk.next);
+        }
+        if self.decoder.texts() > DECODER_TEXTS {
+            self.decoder.reset();
+            self.fold.forget_texts();
+        }
+        closed
+    }
+
+    /// Ends the open segment of every view that is in it; a view further on has its rows of it in the store already.
+    fn close(&mut self, start: Offset, boundary: Offset) {
+        for (v, seat) in self.seats.iter_mut().enumerate().filter(|(_, seat)| seat.open == start) {
+            seat.closed.push(SegmentWrite { start, end: Some(boundary), rows: self.fold.take_all(v) });
+            seat.open = boundary;
+        }
+    }
+
+    /// What to commit now; counts as committed from now on, so a commit that is not applied leaves this useless.
+    pub fn commits(&mut self, reach: Reach) -> Vec<ViewCommit> {
+        let mut commits = Vec::with_capacity(self.seats.len());
+        for (v, seat) in self.seats.iter_mut().enumerate() {
+            // A view further on than the others has nothing to add until they reach it.
+            let everything = reach == Reach::Everything && seat.position == self.position;
+            let position = if everything { self.position } else { seat.open };
+            if position <= seat.committed {
+                continue;
+            }
+            let mut segments = std::mem::take(&mut seat.closed);
+            let mut progress = Progress::at(position);
+            if everything {
+                progress.segment = self.open;
+                let rows = self.fold.take_changes(v);
+                if !rows.is_empty() {
+                    segments.push(SegmentWrite { start: self.open.start, end: None, rows });
+                }
+            }
+            commits.push(ViewCommit { view: seat.view.id.clone(), from: seat.committed, progress, segments });
+            seat.committed = position;
+        }
+        commits
+    }
+}

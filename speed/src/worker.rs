@@ -1,0 +1,174 @@
+//! One worker a source partition: reads, folds and commits all views of the source, again and again.
+use std::sync::Arc;
+use std::time::Duration;
+
+use seam_shared::error::Result;
+use seam_shared::log::{Offset, Partition};
+use seam_shared::state::{Committed, ViewId};
+use seam_shared::view::definition::{Source, View};
+use tokio_util::sync::CancellationToken;
+
+use crate::recover::{Places, Recovered, is_below_log};
+use crate::segments::Reach;
+
+/// How long a worker with nothing to do waits before it looks at the store and the lake.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Records and bytes that a step reads at most.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Records of one chunk; a full chunk means that there is more to catch up with.
+    pub records: usize,
+    /// Bytes of one chunk.
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { records: 8_192, bytes: 8 << 20 }
+    }
+}
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// There was nothing to read and nothing to commit.
+    Idle,
+    /// The worker loaded what the store holds, for it had nothing in memory that it could trust.
+    Recovered,
+    /// Records were folded, and committed or kept for the commit of a later step.
+    Folded {
+        /// How many.
+        records: usize,
+    },
+}
+
+/// Folds one partition. Any number of workers may be at work on one partition: the store lets each range through once.
+#[derive(Debug)]
+pub struct Worker {
+    places: Places,
+    partition: Partition,
+    source: Arc<Source>,
+    views: Vec<Arc<View>>,
+    limits: Limits,
+    /// `None` whenever memory may differ from the store.
+    memory: Option<Recovered>,
+    /// Whether the last step was idle.
+    quiet: bool,
+}
+
+impl Worker {
+    /// A worker that has not looked at anything yet. All views are of `source`.
+    pub fn new(places: Places, source: Arc<Source>, views: Vec<Arc<View>>, number: u32, limits: Limits) -> Self {
+        let partition = Partition::new(source.name.as_str(), number);
+        Self { places, partition, source, views, limits, memory: None, quiet: false }
+    }
+
+    /// Reads one chunk, folds it, and commits. After an error the next step starts from what the store holds.
+    ///
+    /// # Errors
+    /// Those of log, state store and lake; all may pass but `Kind::Corrupt`.
+    pub async fn step(&mut self) -> Result<Step> {
+        let Some(memory) = self.memory.take() else {
+            let recovered = self.places.recover(&self.partition, &self.source, &self.views).await?;
+            self.memory = Some(recovered);
+            return Ok(Step::Recovered);
+        };
+        let (step, memory) = self.advance(memory).await?;
+        self.memory = memory;
+        self.quiet = step == Step::Idle;
+        Ok(step)
+    }
+
+    async fn advance(&self, mut memory: Recovered) -> Result<(Step, Option<Recovered>)> {
+        if memory.waiting.len() == self.views.len() {
+            return self.idle(memory).await;
+        }
+        let Limits { records, bytes } = self.limits;
+        let position = memory.segments.position();
+        let chunk = match self.places.log.read(&self.partition, position, records, bytes).await {
+            Ok(chunk) => chunk,
+            Err(error) if is_below_log(&error) => return Ok((Step::Recovered, None)),
+            Err(error) => return Err(error),
+        };
+        let closed = memory.segments.take(&chunk);
+        // A full chunk means that the log is far ahead: then rows are written once, when their segment has closed.
+        let reach = if chunk.len() == records { Reach::Closed } else { Reach::Everything };
+        let commits = memory.segments.commits(reach);
+        if !commits.is_empty() {
+            match self.places.state.commit(&self.partition, commits).await? {
+                Committed::Applied => {}
+                Committed::Moved | Committed::Missing => return Ok((Step::Recovered, None)),
+            }
+        }
+        if chunk.is_empty() && self.quiet && !self.is_stored(&memory).await? {
+            return Ok((Step::Recovered, None));
+        }
+        if chunk.is_empty() || closed > 0 {
+            let (step, memory) = self.idle(memory).await?;
+            let step = if chunk.is_empty() { step } else { Step::Folded { records: chunk.len() } };
+            return Ok((step, memory));
+        }
+        Ok((Step::Folded { records: chunk.len() }, Some(memory)))
+    }
+
+    /// Whether the store still holds what was committed. Whoever has records to commit need not ask: the commit tells.
+    async fn is_stored(&self, memory: &Recovered) -> Result<bool> {
+        let (views, positions): (Vec<ViewId>, Vec<Offset>) = memory.segments.committed().unzip();
+        let held = self.places.state.snapshot(&self.partition, &views).await?;
+        Ok(held.iter().map(|held| held.as_ref().map(|held| held.progress.position)).eq(positions.into_iter().map(Some)))
+    }
+
+    /// Looks whether a view that waits can start; then everything is loaded anew, with it.
+    async fn idle(&self, memory: Recovered) -> Result<(Step, Option<Recovered>)> {
+        for view in &memory.waiting {
+            if self.places.settle(&self.partition, view).await? {
+                return Ok((Step::Recovered, None));
+            }
+        }
+        Ok((Step::Idle, Some(memory)))
+    }
+
+    /// The next offset to read, when known.
+    pub fn position(&self) -> Option<Offset> {
+        self.memory.as_ref().map(|memory| memory.segments.position())
+    }
+
+    /// Steps until cancelled. Errors are logged and tried again, ever less often.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        let mut pause = Duration::ZERO;
+        while !cancel.is_cancelled() {
+            match self.step().await {
+                Ok(Step::Idle) => {
+                    pause = Duration::ZERO;
+                    tokio::select! {
+                        () = cancel.cancelled() => {}
+                        () = self.wait() => {}
+                    }
+                }
+                Ok(Step::Recovered | Step::Folded { .. }) => {
+                    pause = Duration::ZERO;
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => {
+                    tracing::warn!(partition = %self.partition, %error, "speed worker goes back to the stored state");
+                    pause = (pause * 2).clamp(Duration::from_millis(50), Duration::from_secs(5));
+                    tokio::select! {
+                        () = cancel.cancelled() => {}
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Until there is more to read, or it is time to look whether the state was lost or a first generation appeared.
+    async fn wait(&self) {
+        let Some(memory) = &self.memory else { return };
+        let more = self.places.log.wait(&self.partition, memory.segments.position());
+        if let Ok(Err(error)) = tokio::time::timeout(LOOK_AGAIN, more).await {
+            tracing::warn!(partition = %self.partition, %error, "cannot wait for the log");
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    }
+}
