@@ -60,19 +60,4 @@ pub(crate) fn failed(error: fjall::Error) -> Error {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// Copies what a crash of the process would leave at this moment.
-    pub(crate) fn crash_copy(from: &Path, to: &Path) {
-        std::fs::create_dir_all(to).unwrap();
-        for entry in std::fs::read_dir(from).unwrap() {
-            let entry = entry.unwrap();
-            let target = to.join(entry.file_name());
-            match entry.file_type().unwrap().is_dir() {
-                true => crash_copy(&entry.path(), &target),
-                false => drop(std::fs::copy(entry.path(), target).unwrap()),
-            }
-        }
-    }
-}
+pub(crate) mod tests;

@@ -92,8 +92,8 @@ pub(super) fn decode(key: &[u8], base: Offset, stored: &[u8]) -> Result<Block, &
         ZSTD => zstd::bulk::decompress(payload, length).map_err(|_| "it does not decompress")?,
         _ => return Err("its compression is unknown"),
     };
-    let ends = body.get(..count * 4).unwrap_or_default().chunks_exact(4).map(number);
-    if body.len() != length || !ends.clone().is_sorted() || ends.last() != Some(length - count * 4) {
+    let mut ends = body.get(..count * 4).unwrap_or_default().chunks_exact(4).map(number);
+    if body.len() != length || !ends.clone().is_sorted() || ends.next_back() != Some(length - count * 4) {
         return Err("its lengths make no sense");
     }
     Ok(Block { base, timestamp: Timestamp(i64::from_le_bytes(timestamp)), count, body })
