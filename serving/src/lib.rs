@@ -1,1 +1,173 @@
-//! placeholder
+//! Serving: generation ⊕ speed state -> answer. What comes in is a query; what goes out is a merged answer with its stamp.
+//!
+//! Promises: an answer counts each event below its coverage exactly once, or there is no answer; the same entity tag means the
+//! same bytes; nothing here ever writes to log, state or lake.
+
+// what is asked
+pub mod query;
+
+// what it is answered from
+pub mod batch_view;
+pub mod block;
+pub mod pin;
+pub mod speed_view;
+
+// how it is answered
+pub mod answer;
+pub mod dashboard;
+pub mod etag;
+pub mod explain;
+pub mod json;
+pub mod present;
+pub mod scan;
+pub mod stamp;
+
+// how it is asked for
+pub mod http;
+
+#[cfg(test)]
+mod testing;
+mod topics;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use object_store::ObjectStore;
+use seam_shared::Result;
+use seam_shared::clock::Clock;
+use seam_shared::config::Config;
+use seam_shared::log::EventLog;
+use seam_shared::state::{StateStore, ViewId};
+use seam_shared::telemetry::Telemetry;
+use seam_shared::time::Timestamp;
+use seam_shared::view::definition::View;
+use tokio_util::sync::CancellationToken;
+
+use batch_view::BatchView;
+use block::BlockCache;
+use query::{Catalog, Query, Refusal, Request};
+use speed_view::SpeedView;
+use topics::Topics;
+
+pub use http::router;
+
+/// What may be tuned.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// Bytes of decoded batch files and closed segments to keep.
+    pub cache_bytes: usize,
+    /// How old a snapshot of the state store may be when queries share it.
+    pub share_snapshots_for: Duration,
+    /// How often new generations and the log's ends are looked for in the background.
+    pub refresh_every: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 512 * 1024 * 1024,
+            share_snapshots_for: Duration::from_millis(2),
+            refresh_every: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Where things are kept, as the wiring chose it.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    /// The log, for lag and readiness; answers do without it.
+    pub log: Option<Arc<dyn EventLog>>,
+    /// The speed layer's state.
+    pub state: Arc<dyn StateStore>,
+    /// The lake.
+    pub lake: Arc<dyn ObjectStore>,
+}
+
+/// The serving layer of one configuration.
+#[derive(Debug)]
+pub struct Serving {
+    catalog: Catalog,
+    batch: HashMap<ViewId, BatchView>,
+    speed: SpeedView,
+    cache: BlockCache,
+    topics: Topics,
+    clock: Arc<dyn Clock>,
+    telemetry: Arc<Telemetry>,
+    settings: Settings,
+}
+
+impl Serving {
+    /// Serving of `config` from `stores`. Nothing is read before [`Serving::refresh`].
+    pub fn new(
+        config: Arc<Config>,
+        stores: Stores,
+        clock: Arc<dyn Clock>,
+        telemetry: Arc<Telemetry>,
+        settings: Settings,
+    ) -> Serving {
+        let batch_view = |view: &Arc<View>| BatchView::new(stores.lake.clone(), view.clone(), clock.clone());
+        Serving {
+            batch: config.views.iter().map(|view| (view.id.clone(), batch_view(view))).collect(),
+            topics: Topics::new(stores.log, &config),
+            catalog: Catalog::new(config),
+            speed: SpeedView::new(stores.state, settings.share_snapshots_for),
+            cache: BlockCache::new(settings.cache_bytes),
+            clock,
+            telemetry,
+            settings,
+        }
+    }
+    /// Looks for new generations, partitions and log ends once; the first call makes serving ready to answer.
+    ///
+    /// # Errors
+    /// What log or lake answered; what could be refreshed is.
+    pub async fn refresh(&self) -> Result<()> {
+        let topics = self.topics.refresh().await;
+        let views = futures::future::join_all(self.batch.values().map(BatchView::refresh)).await;
+        views.into_iter().collect::<Result<Vec<bool>>>()?;
+        topics
+    }
+    /// Refreshes until cancelled.
+    pub async fn run(&self, cancel: CancellationToken) {
+        let mut failing = false;
+        loop {
+            match self.refresh().await {
+                Ok(()) => failing = false,
+                Err(error) if !failing => {
+                    tracing::warn!(%error, "serving cannot refresh; it goes on with what it knows");
+                    failing = true;
+                }
+                Err(_) => {}
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return,
+                () = tokio::time::sleep(self.settings.refresh_every) => {}
+            }
+        }
+    }
+    /// Reads and checks a metric query, with `now` from the clock.
+    ///
+    /// # Errors
+    /// A refusal that names the parameter.
+    pub fn parse(&self, metric: &str, parameters: &[(String, String)]) -> Result<Query, Refusal> {
+        query::parse(&self.catalog, Request { metric, parameters, now: self.now() })
+    }
+    /// The configuration.
+    pub fn config(&self) -> &Arc<Config> {
+        self.catalog.config()
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+    fn batch_view(&self, view: &View) -> &BatchView {
+        self.batch.get(&view.id).expect("every view of the configuration has its batch view")
+    }
+    fn speed(&self) -> &SpeedView {
+        &self.speed
+    }
+    fn cache(&self) -> &BlockCache {
+        &self.cache
+    }
+}

@@ -1,0 +1,260 @@
+//! An answer: pin both halves, then know the tag, then merge what both hold, and write it with its stamp.
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use seam_shared::log::Partition;
+use seam_shared::time::{Span, Timestamp};
+use seam_shared::view::definition::View;
+use seam_shared::view::rows::Rows;
+use seam_shared::{Error, Kind};
+use tokio::time::Instant;
+
+use crate::Serving;
+use crate::block::Block;
+use crate::json::Json;
+use crate::pin::PinnedView;
+use crate::present::{self, Point};
+use crate::query::{Layer, Query, Refusal};
+use crate::scan::Scan;
+use crate::stamp::{self, Shares};
+
+/// How often an answer starts again because what it had pinned was retired under it.
+const ATTEMPTS: u32 = 4;
+/// Rows to scan beyond which the scan leaves the threads that serve requests.
+const INLINE_ROWS: usize = 50_000;
+
+/// What a request is answered with.
+#[derive(Debug)]
+pub struct Answer {
+    /// The entity tag: equal tags, equal bodies.
+    pub tag: String,
+    /// The JSON; `None` when the caller has what it would get.
+    pub body: Option<Bytes>,
+    /// Records that the log held, when it was last asked, beyond the answer's coverage: `flights/0=12`. Not in the body,
+    /// which is a function of what the tag names.
+    pub lag: Option<String>,
+}
+
+/// The blocks of one view that an answer is made of.
+#[derive(Debug, Clone, Default)]
+pub struct Halves {
+    /// From the generation.
+    pub batch: Vec<Arc<Block>>,
+    /// From the speed layer.
+    pub speed: Vec<Arc<Block>>,
+}
+
+impl Halves {
+    /// Rows in all blocks.
+    pub fn rows(&self) -> usize {
+        self.batch.iter().chain(&self.speed).map(|block| block.rows().len()).sum()
+    }
+}
+
+/// Rows and what each view's halves put into them, by the order of the views.
+pub type Merged = (Vec<Point>, Vec<Shares>);
+
+/// Scans and merges a query's terms over the halves of the views in `views`. Pure.
+///
+/// # Errors
+/// `TooLarge` beyond the limits of points and partials.
+pub fn merge(query: &Query, views: &[Arc<View>], halves: &[Halves]) -> Result<Merged, Refusal> {
+    let mut shares = vec![Shares::default(); views.len()];
+    let mut merged: Vec<Rows> = Vec::with_capacity(query.terms.len());
+    for term in &query.terms {
+        let at = views.iter().position(|view| view.id == term.view.id).expect("every term's view is pinned");
+        let mut scan = Scan::new(query, term);
+        for block in &halves[at].batch {
+            shares[at].batch += scan.add(block)?;
+        }
+        for block in &halves[at].speed {
+            shares[at].speed += scan.add(block)?;
+        }
+        merged.push(scan.finish()?);
+    }
+    Ok((present::points(query, &merged)?, shares))
+}
+
+/// The views of queries, each once, in the order of their ids.
+pub fn views_of<'q>(queries: impl IntoIterator<Item = &'q Query>) -> Vec<Arc<View>> {
+    let mut views: Vec<Arc<View>> =
+        queries.into_iter().flat_map(|query| query.terms.iter().map(|term| term.view.clone())).collect();
+    views.sort_by(|a, b| a.id.cmp(&b.id));
+    views.dedup_by(|a, b| a.id == b.id);
+    views
+}
+
+impl Serving {
+    /// Answers a query; with `known` (an `If-None-Match` header) that names the answer's tag, nothing is computed.
+    ///
+    /// # Errors
+    /// `Unavailable` when the halves do not meet, or `min_position` is not covered in time; `TooLarge` beyond a limit;
+    /// `Corrupt` when a file is damaged.
+    pub async fn answer(&self, query: &Arc<Query>, known: Option<&str>) -> Result<Answer, Refusal> {
+        let queries = std::slice::from_ref(query);
+        let Computed { tag, pinned, merged } = self.compute(queries, &query.canonical(), known).await?;
+        let body = match merged.as_deref() {
+            Some([(points, shares)]) => Some(write(query, points, &pinned, shares).into()),
+            _ => None,
+        };
+        Ok(Answer { tag, body, lag: self.lag_text(&pinned) })
+    }
+
+    /// Answers several queries of one layer at one pin.
+    pub(crate) async fn compute(
+        &self,
+        queries: &[Arc<Query>],
+        question: &str,
+        known: Option<&str>,
+    ) -> Result<Computed, Refusal> {
+        let views = views_of(queries.iter().map(Arc::as_ref));
+        let layer = queries.first().map_or(Layer::Merged, |query| query.layer);
+        let ranges = queries.iter().map(|query| Scan::range(query));
+        let range = ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default();
+        let mut fresh = false;
+        for attempt in 1.. {
+            let pinned = match queries {
+                [query] => self.pin_for(query, &views, fresh).await?,
+                _ => self.pin(&views, layer, fresh).await?,
+            };
+            let tag = crate::etag::tag(question, layer, &pinned);
+            if known.is_some_and(|header| crate::etag::matches(header, &tag)) {
+                return Ok(Computed { tag, pinned, merged: None });
+            }
+            match self.halves(&pinned, range).await {
+                Ok(halves) => {
+                    let merged = Some(self.merge_all(queries, views, halves).await?);
+                    return Ok(Computed { tag, pinned, merged });
+                }
+                Err(error) if error.kind() == Kind::NotFound && attempt < ATTEMPTS => {
+                    for view in &views {
+                        self.batch_view(view).refresh().await?;
+                    }
+                    fresh = true;
+                }
+                Err(error) if error.kind() == Kind::NotFound => {
+                    return Err(Error::unavailable(error.to_string()).into());
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    /// Pins for one query, waiting until `min_position` is covered.
+    async fn pin_for(&self, query: &Query, views: &[Arc<View>], fresh: bool) -> Result<Vec<PinnedView>, Refusal> {
+        let Some(wanted) = &query.min_position else { return Ok(self.pin(views, query.layer, fresh).await?) };
+        if let Some(number) = wanted.0.keys().find(|number| **number >= self.partitions_of(query.source())) {
+            let source = query.source();
+            return Err(Refusal::parameter("min_position", format!("source {source} has no partition {number}")));
+        }
+        let deadline = Instant::now() + Duration::from_micros(query.timeout.0.unsigned_abs());
+        let mut pause = Duration::from_millis(2);
+        loop {
+            let pinned = self.pin(views, query.layer, true).await?;
+            if pinned.iter().all(|view| view.coverage().covers(wanted)) {
+                return Ok(pinned);
+            }
+            if Instant::now() + pause > deadline {
+                let reached = stamp::coverage_text(&stamp::common_coverage(&pinned));
+                let detail = format!(
+                    "min_position {} is not covered after {}: the answer would reach {reached}",
+                    wanted.to_text(query.source()),
+                    query.timeout
+                );
+                return Err(Refusal::from(Error::unavailable(detail)).named("position-not-covered"));
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(20));
+            if query.layer == Layer::Batch {
+                for view in views {
+                    self.batch_view(view).refresh().await?;
+                }
+            }
+        }
+    }
+
+    /// The blocks of what was pinned that hold panes in `range`.
+    ///
+    /// # Errors
+    /// `NotFound` when a file or segment was retired since it was pinned.
+    pub(crate) async fn halves(
+        &self,
+        pinned: &[PinnedView],
+        range: (Timestamp, Timestamp),
+    ) -> Result<Vec<Halves>, Error> {
+        let mut out = Vec::with_capacity(pinned.len());
+        for view in pinned {
+            let mut halves = Halves::default();
+            if let Some(generation) = &view.generation {
+                halves.batch = self.batch_view(&view.view).blocks(generation, range, self.cache()).await?;
+            }
+            for (&number, part) in &view.parts {
+                let (Some(held), Some(segments)) = (&part.held, &part.segments) else { continue };
+                let partition = Partition::new(view.view.source.name.as_str(), number);
+                for segment in segments {
+                    let block = self.speed().closed(&partition, &view.view.id, held, *segment, self.cache()).await?;
+                    halves.speed.push(block.ok_or_else(|| {
+                        Error::not_found(format!("segment {} of {partition} is no longer held", segment.start))
+                    })?);
+                }
+                halves.speed.push(held.open.clone());
+            }
+            out.push(halves);
+        }
+        Ok(out)
+    }
+
+    async fn merge_all(
+        &self,
+        queries: &[Arc<Query>],
+        views: Vec<Arc<View>>,
+        halves: Vec<Halves>,
+    ) -> Result<Vec<Merged>, Refusal> {
+        let rows: usize = halves.iter().map(Halves::rows).sum();
+        let queries = queries.to_vec();
+        let work = move || queries.iter().map(|query| merge(query, &views, &halves)).collect();
+        if rows <= INLINE_ROWS {
+            return work();
+        }
+        let done = tokio::task::spawn_blocking(work).await;
+        done.unwrap_or_else(|error| Err(Error::internal("the merge failed").because(error).into()))
+    }
+}
+
+/// What was computed, or only pinned when the caller has it already.
+#[derive(Debug)]
+pub(crate) struct Computed {
+    pub(crate) tag: String,
+    pub(crate) pinned: Vec<PinnedView>,
+    pub(crate) merged: Option<Vec<Merged>>,
+}
+
+fn write(query: &Query, points: &[Point], pinned: &[PinnedView], shares: &[Shares]) -> Vec<u8> {
+    let shown = &points[..points.len().min(query.limit)];
+    let mut json = Json::with_capacity(1_024 + shown.len() * 160);
+    json.open('{').key("metric").text(&query.metric.name).key("window").text(&query.window.to_string());
+    json.key("dimensions").open('[');
+    query.dimensions.iter().for_each(|name| {
+        json.text(name);
+    });
+    json.close(']').key("points");
+    present::write_points(&mut json, query, shown);
+    json.key("meta").open('{');
+    let whole = (query.times.first.minus(query.window), query.times.last());
+    let (from, to) = query.times.range.unwrap_or(whole);
+    json.key("from").time(from).key("to").time(to);
+    let step: Option<Span> = query.times.range.map(|_| query.times.step);
+    json.key("step").optional_text(step.map(|step| step.to_string()).as_deref());
+    json.key("tz").text("UTC").key("layers").text(query.layer.name());
+    json.key("limit").number(query.limit as u64);
+    json.key("rows").number(points.len() as u64).key("truncated").bool(shown.len() < points.len());
+    json.key("stamp");
+    stamp::write(&mut json, query.layer, pinned, shares);
+    json.close('}').close('}');
+    json.into_bytes()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Answers equal a plain recomputation at their own stamp, for any generation boundary, speed floor and layer.
+use std::collections::BTreeMap;
+
+use seam_shared::log::OffsetVector;
+use seam_shared::time::{Span, Timestamp};
+use seam_shared::view::value::{Value, decimal_text};
+use serde_json::Value as Json;
+
+use crate::http::router;
+use crate::testing::{Dice, Event, NOW, World, get, json};
+
+/// What one row should say of the price: count, sum, min and max, each in its JSON spelling.
+fn prices(events: &[&Event]) -> (u64, [String; 3]) {
+    let prices: Vec<i128> = events.iter().filter_map(|e| e.price).collect();
+    let text = |number: Option<i128>| number.map_or("null".to_owned(), |n| decimal_text(n, 2));
+    let sum = (!prices.is_empty()).then(|| prices.iter().sum());
+    (prices.len() as u64, [text(sum), text(prices.iter().min().copied()), text(prices.iter().max().copied())])
+}
+
+/// The events that a layer's answer claims to count.
+fn covered<'w>(world: &'w World, stamp: &Json, layer: &str) -> Vec<&'w Event> {
+    let vector = |text: &str| OffsetVector::parse_text(text).expect("a vector").remove("clicks").unwrap_or_default();
+    let coverage = vector(stamp["coverage"].as_str().expect("text"));
+    let from = match layer {
+        "speed" => vector(stamp["views"][0]["speed_from"]["text"].as_str().expect("text")),
+        _ => OffsetVector::default(),
+    };
+    let counts = |e: &&Event| (from.get(e.partition).0..coverage.get(e.partition).0).contains(&e.offset);
+    world.events.iter().filter(counts).collect()
+}
+
+fn check(world: &World, body: &Json, layer: &str, window: Span, broken_down: bool) {
+    let events = covered(world, &body["meta"]["stamp"], layer);
+    let mut expected: BTreeMap<(String, Value), Vec<&Event>> = BTreeMap::new();
+    for i in 1..=36 {
+        let end = Timestamp(NOW.floor(Span::MINUTE).0 - 3 * Span::HOUR.0 + i * 5 * Span::MINUTE.0);
+        let inside = |e: &&&Event| end.minus(window) <= e.time && e.time < end;
+        if !broken_down {
+            expected.insert((end.to_rfc3339(), Value::Null), events.iter().filter(inside).copied().collect());
+        } else {
+            for event in events.iter().filter(inside) {
+                expected.entry((end.to_rfc3339(), event.carrier.clone())).or_default().push(event);
+            }
+        }
+    }
+    let points = body["points"].as_array().expect("points");
+    assert_eq!(points.len(), expected.len());
+    for (((time, carrier), events), point) in expected.iter().zip(points) {
+        assert_eq!(point["time"], time.as_str());
+        if broken_down {
+            assert_eq!(point["carrier"].to_string(), carrier.to_json());
+        }
+        let (count, texts) = prices(events);
+        assert_eq!(point["count"], count, "{point}");
+        let shown = ["sum", "min", "max"].map(|name| as_decimal(&point[name]));
+        assert_eq!(shown, texts, "{point}");
+    }
+}
+
+fn as_decimal(number: &Json) -> String {
+    number.as_f64().map_or("null".to_owned(), |f| decimal_text((f * 100.0).round() as i128, 2))
+}
+
+#[tokio::test]
+async fn every_answer_equals_a_recomputation_at_its_own_stamp() {
+    let mut answered = 0;
+    for seed in 1..=40 {
+        let world = World::new(seed);
+        let view = world.view("by_route");
+        let mut dice = Dice(seed + 77);
+        let mut cuts = [0; 2];
+        for partition in 0..2u32 {
+            let boundaries = &world.boundaries[partition as usize];
+            // The last boundary is the log's end, which closes no segment.
+            let cut = dice.pick(boundaries.len() as u64 - 1);
+            let floor = dice.pick(cut + 1) as usize;
+            cuts[partition as usize] = boundaries[cut as usize];
+            let position = boundaries[floor] + dice.pick(world.end(partition) - boundaries[floor] + 1);
+            if dice.pick(6) > 0 {
+                world.fold(&view, partition, floor, position).await;
+            }
+        }
+        world.publish(&view, cuts).await;
+        let router = router(world.serving().await);
+        for layer in ["merged", "batch", "speed"] {
+            for (window, dimension) in
+                [("5m", ""), ("20m", ""), ("5m", "&dimension=carrier"), ("1h", "&dimension=carrier")]
+            {
+                let uri = format!(
+                    "/api/analytics/metrics/spend?from=now-3h&step=5m&limit=10000&window={window}&layer={layer}{dimension}"
+                );
+                let response = get(&router, &uri).await;
+                if response.status() == 503 && layer == "speed" {
+                    continue;
+                }
+                assert_eq!(response.status(), 200, "seed {seed} {uri}");
+                let window = Span::parse(window).expect("a span");
+                check(&world, &json(response).await, layer, window, !dimension.is_empty());
+                answered += 1;
+            }
+        }
+    }
+    assert!(answered > 400, "{answered}");
+}
+
+#[tokio::test]
+async fn a_floor_above_the_generation_is_never_papered_over() {
+    let world = World::new(5);
+    let view = world.view("by_route");
+    for partition in 0..2 {
+        world.fold(&view, partition, 2, world.end(partition)).await;
+    }
+    let router = router(world.serving().await);
+    let uri = "/api/analytics/metrics/events.total?window=3h";
+    let refused = get(&router, uri).await;
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    assert!(json(refused).await["detail"].as_str().expect("text").contains("is being built"));
+    // A generation below the floor leaves a gap; one inside a segment overlaps; one at a boundary above the floor meets.
+    let cuts = |i: usize| [world.boundaries[0][i], world.boundaries[1][i]];
+    world.publish(&view, cuts(1)).await;
+    assert_eq!(get(&router, uri).await.status(), 503);
+    let inside = [world.boundaries[0][3] - 1, world.boundaries[1][3] - 1];
+    if inside[0] > world.boundaries[0][2] && inside[1] > world.boundaries[1][2] {
+        world.publish(&view, inside).await;
+        assert_eq!(get(&router, uri).await.status(), 503);
+    }
+    world.publish(&view, cuts(3)).await;
+    let body = json(get(&router, uri).await).await;
+    let inside = |e: &&Event| e.time.0 >= NOW.ceil(Span::MINUTE).0 - 3 * Span::HOUR.0;
+    assert_eq!(body["points"][0]["value"], world.events.iter().filter(inside).count() as u64);
+    assert_eq!(body["meta"]["stamp"]["complete"], true);
+}
+
+#[tokio::test]
+async fn without_state_the_generation_answers_alone_and_the_stamp_says_so() {
+    let world = World::new(9);
+    let view = world.view("by_route");
+    let serving = world.serving().await;
+    let router = router(serving.clone());
+    let uri = "/api/analytics/metrics/events.total?window=4h";
+    assert_eq!(get(&router, uri).await.status(), 503, "nothing to answer from");
+    world.publish(&view, [world.boundaries[0][2], 0]).await;
+    world.fold(&view, 1, 0, world.end(1)).await;
+    serving.refresh().await.expect("refreshed");
+    let body = json(get(&router, uri).await).await;
+    let stamp = &body["meta"]["stamp"];
+    assert_eq!(stamp["complete"], false);
+    assert_eq!(stamp["missing"][0]["partition"], "clicks/0");
+    assert_eq!(stamp["coverage"], format!("clicks/0@{},clicks/1@{}", world.boundaries[0][2], world.end(1)));
+    assert_eq!(body["points"][0]["value"], covered(&world, stamp, "merged").len() as u64);
+    let shares = &stamp["views"][0]["shares"];
+    let (batch, speed) = (&shares["batch"]["events"], &shares["speed"]["events"]);
+    assert_eq!(batch.as_u64().zip(speed.as_u64()).map(|(b, s)| b + s), body["points"][0]["value"].as_u64());
+    world.state.flush_all();
+    let body = json(get(&router, uri).await).await;
+    assert_eq!(body["meta"]["stamp"]["coverage"], format!("clicks/0@{},clicks/1@0", world.boundaries[0][2]));
+}

@@ -1,0 +1,94 @@
+//! The batch half: the newest generation of a view, pinned whole by each answer, and its files as blocks.
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use object_store::ObjectStore;
+use seam_shared::clock::Clock;
+use seam_shared::lake::views::{Generation, ViewFile, ViewTable};
+use seam_shared::lake::{verified, view_file};
+use seam_shared::time::Timestamp;
+use seam_shared::view::definition::View;
+use seam_shared::{Error, Kind, Result};
+
+use crate::block::{Block, BlockCache, BlockKey};
+
+/// One view's newest generation as this process knows it. It may be old; an answer that needs a newer one asks for it.
+#[derive(Debug)]
+pub struct BatchView {
+    table: ViewTable,
+    store: Arc<dyn ObjectStore>,
+    newest: ArcSwapOption<Generation>,
+    refreshing: tokio::sync::Mutex<()>,
+}
+
+impl BatchView {
+    /// The generations of `view` in `store`. Nothing is read before [`BatchView::refresh`].
+    pub fn new(store: Arc<dyn ObjectStore>, view: Arc<View>, clock: Arc<dyn Clock>) -> BatchView {
+        BatchView {
+            table: ViewTable::new(store.clone(), view, clock),
+            store,
+            newest: ArcSwapOption::empty(),
+            refreshing: tokio::sync::Mutex::new(()),
+        }
+    }
+    /// The view.
+    pub fn view(&self) -> &Arc<View> {
+        self.table.view()
+    }
+    /// The newest generation known, `None` before the first.
+    pub fn pin(&self) -> Option<Arc<Generation>> {
+        self.newest.load_full()
+    }
+    /// Looks for a newer generation; says whether there was one. A generation never goes back.
+    ///
+    /// # Errors
+    /// As [`ViewTable::latest`].
+    pub async fn refresh(&self) -> Result<bool> {
+        let _one_at_a_time = self.refreshing.lock().await;
+        let Some(found) = self.table.latest().await? else { return Ok(false) };
+        let known = self.newest.load().as_ref().map_or(0, |generation| generation.number);
+        let newer = found.number > known;
+        if newer {
+            self.newest.store(Some(Arc::new(found)));
+        }
+        Ok(newer)
+    }
+    /// The generation's blocks that hold panes ending in `(after, until]`.
+    ///
+    /// # Errors
+    /// `NotFound` when a file is gone: the generation was retired, pin a newer one. `Corrupt` names a damaged file.
+    pub async fn blocks(
+        &self,
+        generation: &Generation,
+        range: (Timestamp, Timestamp),
+        cache: &BlockCache,
+    ) -> Result<Vec<Arc<Block>>> {
+        let wanted = generation.files.iter().filter(|file| file.slice_start < range.1 && file.slice_end > range.0);
+        let mut blocks = Vec::new();
+        for file in wanted {
+            let key = BlockKey::File(self.view().id.clone(), file.blake3.as_str().into());
+            let block = match cache.get(&key) {
+                Some(block) => block,
+                None => {
+                    let loaded = cache.get_or_load(&key, self.load(file)).await?;
+                    loaded.ok_or_else(|| Error::not_found(format!("object {} does not exist", file.path)))?
+                }
+            };
+            blocks.push(block);
+        }
+        Ok(blocks)
+    }
+
+    /// Decodes on a thread of its own: a large file takes longer than a request may be kept waiting for another.
+    async fn load(&self, file: &ViewFile) -> Result<Option<Block>> {
+        let bytes = match verified::get(self.store.as_ref(), &file.path, &file.blake3).await {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let view = self.view().clone();
+        let decode = move || Ok(Some(Block::new(view_file::read(&view, &bytes)?)));
+        let decoded = tokio::task::spawn_blocking(decode).await;
+        decoded.unwrap_or_else(|error| Err(Error::internal(format!("reading {} failed", file.path)).because(error)))
+    }
+}

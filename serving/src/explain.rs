@@ -1,0 +1,89 @@
+//! How an answer comes about: generation, files, segments, rows, shares and times. Not cacheable: it holds what was measured.
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::Serving;
+use crate::answer::{Halves, merge, views_of};
+use crate::json::Json;
+use crate::pin::PinnedView;
+use crate::query::{Query, Refusal};
+use crate::scan::Scan;
+use crate::stamp;
+
+impl Serving {
+    /// Answers with what answering `query` takes.
+    ///
+    /// # Errors
+    /// As [`Serving::answer`].
+    pub async fn explain(&self, query: &Arc<Query>) -> Result<Vec<u8>, Refusal> {
+        let views = views_of([query.as_ref()]);
+        let begun = Instant::now();
+        let pinned = self.pin(&views, query.layer, true).await?;
+        let pinned_at = Instant::now();
+        let range = Scan::range(query);
+        let halves = self.halves(&pinned, range).await?;
+        let read_at = Instant::now();
+        let (points, shares) = merge(query, &views, &halves)?;
+        let merged_at = Instant::now();
+
+        let mut json = Json::with_capacity(4_096);
+        json.open('{').key("metric").text(&query.metric.name).key("window").text(&query.window.to_string());
+        json.key("panes").open('{').key("after").time(range.0).key("until").time(range.1).close('}');
+        json.key("points").number(points.len() as u64);
+        json.key("milliseconds").open('{');
+        for (name, from, to) in [("pin", begun, pinned_at), ("read", pinned_at, read_at), ("merge", read_at, merged_at)]
+        {
+            let milliseconds = (to - from).as_secs_f64() * 1e3;
+            json.key(name).value(&seam_shared::view::value::Value::Float((milliseconds * 1e3).round() / 1e3));
+        }
+        json.close('}').key("views").open('[');
+        for (view, halves) in pinned.iter().zip(&halves) {
+            write_view(&mut json, view, halves, range);
+        }
+        json.close(']').key("lag").optional_text(self.lag_text(&pinned).as_deref());
+        json.key("cache_bytes").number(self.cache().bytes() as u64).key("stamp");
+        stamp::write(&mut json, query.layer, &pinned, &shares);
+        json.close('}');
+        Ok(json.into_bytes())
+    }
+}
+
+fn write_view(
+    json: &mut Json,
+    pinned: &PinnedView,
+    halves: &Halves,
+    range: (seam_shared::time::Timestamp, seam_shared::time::Timestamp),
+) {
+    json.open('{').key("id").text(&pinned.view.id).key("pane").text(&pinned.view.pane.to_string());
+    json.key("generation");
+    match &pinned.generation {
+        Some(generation) => {
+            json.open('{').key("number").number(generation.number).key("published").time(generation.published);
+            json.key("files_in_all").number(generation.files.len() as u64).key("files").open('[');
+            for file in generation.files.iter().filter(|f| f.slice_start < range.1 && f.slice_end > range.0) {
+                json.open('{').key("path").text(file.path.as_ref()).key("bytes").number(file.bytes);
+                json.key("rows").number(file.rows).key("after").time(file.slice_start);
+                json.key("until").time(file.slice_end).close('}');
+            }
+            json.close(']').close('}');
+        }
+        None => {
+            json.null();
+        }
+    }
+    json.key("rows_at_hand").number(halves.rows() as u64).key("partitions").open('[');
+    for (number, part) in &pinned.parts {
+        json.open('{').key("partition").text(&format!("{}/{number}", pinned.view.source.name));
+        json.key("coverage").number(part.coverage.0);
+        if let Some(held) = &part.held {
+            json.key("position").number(held.progress.position.0).key("floor").number(held.progress.floor.0);
+            json.key("closed_segments").number(held.closed.len() as u64);
+            json.key("closed_segments_used").number(part.segments.as_ref().map_or(0, Vec::len) as u64);
+            json.key("open_segment").open('{').key("start").number(held.progress.segment.start.0);
+            json.key("rows").number(held.open.rows().len() as u64).close('}');
+        }
+        json.close('}');
+    }
+    json.close(']').close('}');
+}

@@ -1,0 +1,123 @@
+//! Every URL of the serving layer on one screen.
+pub mod dashboard;
+pub mod health;
+pub mod metrics;
+pub mod problem;
+pub mod telemetry;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderValue, Uri, header};
+use axum::middleware::map_response;
+use axum::response::Response;
+use axum::routing::get;
+use seam_shared::Kind;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
+
+use crate::Serving;
+use crate::answer::Answer;
+use crate::etag::GZIP_SUFFIX;
+use crate::query::Refusal;
+
+/// Bodies below this many bytes are not compressed.
+const COMPRESS_FROM: u16 = 1_400;
+
+/// The routes of the serving layer. Merge others into it; what is in none of them is a problem document.
+pub fn router(serving: Arc<Serving>) -> Router {
+    finish(routes(serving))
+}
+
+/// The routes alone, for a server that adds its own and calls [`finish`] itself.
+pub fn routes(serving: Arc<Serving>) -> Router {
+    Router::new()
+        .route("/api/analytics/metrics", get(metrics::list))
+        .route("/api/analytics/metrics/{metric}", get(metrics::answer))
+        .route("/api/analytics/explain/{metric}", get(metrics::explain))
+        .route("/api/analytics/dashboard", get(dashboard::answer))
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(telemetry::print))
+        .with_state(serving)
+}
+
+/// Adds what all routes share: problem documents for what no route answers, compression, and an answer even to a panic.
+pub fn finish(router: Router) -> Router {
+    router
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESS_FROM)))
+        .layer(map_response(tag_compressed))
+        .layer(CatchPanicLayer::custom(problem::of_panic))
+}
+
+async fn nothing_here(request: Request) -> Response {
+    let refusal = Refusal {
+        kind: Kind::NotFound,
+        problem: "no-such-route",
+        detail: format!("there is nothing at {}", request.uri().path()),
+        parameter: None,
+        suggestion: None,
+    };
+    problem::respond(request.uri(), &refusal)
+}
+
+async fn wrong_method(request: Request) -> Response {
+    problem::method_not_allowed(request.uri(), request.method())
+}
+
+/// A compressed body is other bytes, so it has another strong tag.
+async fn tag_compressed(mut response: Response) -> Response {
+    if response.headers().contains_key(header::CONTENT_ENCODING)
+        && let Some(tag) = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok())
+        && let Ok(tag) = HeaderValue::from_str(&format!("{}{GZIP_SUFFIX}\"", tag.trim_end_matches('"')))
+    {
+        response.headers_mut().insert(header::ETAG, tag);
+    }
+    response
+}
+
+/// The decoded parameters of a URL in order.
+fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Refusal> {
+    if uri.query().is_none() {
+        return Ok(Vec::new());
+    }
+    let parsed = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri);
+    parsed.map(|query| query.0).map_err(|error| Refusal {
+        kind: Kind::Invalid,
+        problem: "invalid-query-string",
+        detail: error.to_string(),
+        parameter: None,
+        suggestion: None,
+    })
+}
+
+/// An answer as a response: its tag, its body unless the caller has it, and how far the log is ahead.
+fn respond(answer: Answer, known: Option<&str>) -> Response {
+    let mut response =
+        Response::builder().header(header::CACHE_CONTROL, "private, no-cache").header(header::VARY, "accept-encoding");
+    if let Some(lag) = &answer.lag {
+        response = response.header("seam-lag", lag);
+    }
+    // A caller that has the compressed form is told that this form is unchanged.
+    let compressed = format!("{}{GZIP_SUFFIX}\"", answer.tag.trim_end_matches('"'));
+    let has_compressed = known.is_some_and(|header| header.contains(&compressed) && !header.contains(&answer.tag));
+    let tag = if answer.body.is_none() && has_compressed { &compressed } else { &answer.tag };
+    response = response.header(header::ETAG, tag);
+    let response = match answer.body {
+        Some(body) => response.header(header::CONTENT_TYPE, "application/json").body(body.into()),
+        None => response.status(304).body(axum::body::Body::empty()),
+    };
+    response.expect("tags and lags are made of header characters")
+}
+
+/// The `If-None-Match` header.
+fn known(headers: &axum::http::HeaderMap) -> Option<&str> {
+    headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! `/api/analytics/metrics`, `/api/analytics/metrics/{metric}` and `/api/analytics/explain/{metric}`.
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Uri, header};
+use axum::response::{IntoResponse, Response};
+use seam_shared::telemetry::QueryLabels;
+use seam_shared::view::definition::View;
+use seam_shared::view::value::FieldType;
+use tokio::time::Instant;
+
+use super::{known, parameters, problem, respond};
+use crate::Serving;
+use crate::answer::Answer;
+use crate::json::Json;
+use crate::query::Refusal;
+
+type Metric = Result<Path<String>, PathRejection>;
+
+/// One metric: `GET /api/analytics/metrics/{metric}?dimension=&window=5m`.
+pub async fn answer(State(serving): State<Arc<Serving>>, metric: Metric, uri: Uri, headers: HeaderMap) -> Response {
+    let begun = Instant::now();
+    let known = known(&headers);
+    let answered = async {
+        let query = serving.parse(&name(metric)?, &parameters(&uri)?)?;
+        serving.answer(&Arc::new(query), known).await
+    };
+    finish(&serving, "metric", begun, &uri, answered.await, known)
+}
+
+/// How an answer comes about: the same parameters as the metric's.
+pub async fn explain(State(serving): State<Arc<Serving>>, metric: Metric, uri: Uri) -> Response {
+    let explained = async {
+        let query = serving.parse(&name(metric)?, &parameters(&uri)?)?;
+        serving.explain(&Arc::new(query)).await
+    };
+    match explained.await {
+        Ok(body) => {
+            ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response()
+        }
+        Err(refusal) => problem::respond(&uri, &refusal),
+    }
+}
+
+fn name(metric: Metric) -> Result<String, Refusal> {
+    let path = metric.map_err(|error| Refusal::parameter("metric", error.to_string()))?;
+    Ok(path.0)
+}
+
+/// Counts what was answered and makes it a response.
+pub fn finish(
+    serving: &Serving,
+    route: &str,
+    begun: Instant,
+    uri: &Uri,
+    answered: Result<Answer, Refusal>,
+    known: Option<&str>,
+) -> Response {
+    let response = match answered {
+        Ok(answer) => respond(answer, known),
+        Err(refusal) => problem::respond(uri, &refusal),
+    };
+    let telemetry = serving.telemetry();
+    telemetry.query_seconds.observe(begun.elapsed().as_secs_f64());
+    let labels = QueryLabels { route: route.to_owned(), status: u32::from(response.status().as_u16()) };
+    telemetry.queries.get_or_create(&labels).inc();
+    response
+}
+
+/// What can be asked for.
+pub async fn list(State(serving): State<Arc<Serving>>, uri: Uri) -> Response {
+    match parameters(&uri).map(|given| given.into_iter().next()) {
+        Ok(None) => {}
+        Ok(Some((name, _))) => {
+            let refusal =
+                Refusal::parameter(&name, format!("there is no parameter `{name}`")).named("unknown-parameter");
+            return problem::respond(&uri, &refusal);
+        }
+        Err(refusal) => return problem::respond(&uri, &refusal),
+    }
+    let mut json = Json::with_capacity(4_096);
+    json.open('{').key("metrics").open('[');
+    for metric in &serving.config().metrics {
+        let measures = metric.kind.measures();
+        let view = &measures[0].view;
+        json.open('{').key("name").text(&metric.name).key("help").optional_text(metric.help.as_deref());
+        json.key("unit").optional_text(metric.unit.as_deref());
+        json.key("kind").text(if measures.len() == 1 { "measure" } else { "ratio" });
+        json.key("source").text(&view.source.name).key("views").open('[');
+        for measure in &measures {
+            json.open('{').key("view").text(&measure.view.name).key("id").text(&measure.view.id);
+            json.key("measure").text(&measure.definition().name).key("generation");
+            match serving.batch_view(&measure.view).pin() {
+                Some(generation) => json.number(generation.number),
+                None => json.null(),
+            };
+            json.close('}');
+        }
+        json.close(']').key("dimensions").open('[');
+        let in_all = |name: &str| measures.iter().all(|measure| measure.view.dimension(name).is_some());
+        for dimension in view.dimensions.iter().filter(|dimension| in_all(&dimension.name)) {
+            json.open('{').key("name").text(&dimension.name);
+            json.key("type").text(&type_name(dimension.field_type)).close('}');
+        }
+        json.close(']').key("pane").text(&view.pane.to_string());
+        write_windows(&mut json, view);
+        json.close('}');
+    }
+    json.close(']').close('}');
+    ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], json.into_bytes())
+        .into_response()
+}
+
+fn write_windows(json: &mut Json, view: &View) {
+    json.key("windows").open('[');
+    for window in &view.windows {
+        json.text(&window.to_string());
+    }
+    json.close(']');
+}
+
+fn type_name(field_type: FieldType) -> String {
+    match field_type {
+        FieldType::String => "string".to_owned(),
+        FieldType::Bool => "bool".to_owned(),
+        FieldType::Int => "int".to_owned(),
+        FieldType::Decimal(scale) => format!("decimal({scale})"),
+        FieldType::Float => "float".to_owned(),
+    }
+}

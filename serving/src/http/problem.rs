@@ -1,0 +1,72 @@
+//! Problem documents (RFC 9457): the one place that knows which status an error has.
+use axum::body::Body;
+use axum::http::{Method, StatusCode, Uri, header};
+use axum::response::Response;
+use seam_shared::Kind;
+
+use crate::json::Json;
+use crate::query::Refusal;
+
+/// Seconds after which a caller may try again what is unavailable now.
+const RETRY_AFTER: &str = "1";
+
+/// The status of an error.
+pub fn status(kind: Kind) -> StatusCode {
+    match kind {
+        Kind::Invalid => StatusCode::BAD_REQUEST,
+        Kind::NotFound => StatusCode::NOT_FOUND,
+        Kind::Conflict => StatusCode::CONFLICT,
+        Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::Corrupt | Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// A refusal as a response.
+pub fn respond(uri: &Uri, refusal: &Refusal) -> Response {
+    if matches!(refusal.kind, Kind::Corrupt | Kind::Internal) {
+        tracing::error!(problem = refusal.problem, detail = %refusal.detail, path = uri.path(), "a request failed");
+    }
+    document(status(refusal.kind), refusal, uri.path())
+}
+
+/// A method that a route does not have.
+pub fn method_not_allowed(uri: &Uri, method: &Method) -> Response {
+    let detail = format!("{} does not answer {method}", uri.path());
+    let refusal =
+        Refusal { kind: Kind::Invalid, problem: "method-not-allowed", detail, parameter: None, suggestion: None };
+    document(StatusCode::METHOD_NOT_ALLOWED, &refusal, uri.path())
+}
+
+/// A bug, told without its details.
+pub fn of_panic(_: Box<dyn std::any::Any + Send>) -> Response {
+    tracing::error!("a request panicked");
+    let detail = "a bug; the server's log says more".to_owned();
+    let refusal = Refusal { kind: Kind::Internal, problem: "internal", detail, parameter: None, suggestion: None };
+    document(StatusCode::INTERNAL_SERVER_ERROR, &refusal, "")
+}
+
+fn document(status: StatusCode, refusal: &Refusal, path: &str) -> Response {
+    let mut detail = refusal.detail.clone();
+    if let Some(suggestion) = &refusal.suggestion {
+        detail.push_str(&format!("; did you mean {suggestion}?"));
+    }
+    let mut json = Json::default();
+    json.open('{').key("type").text(&format!("urn:seam:problem:{}", refusal.problem));
+    json.key("title").text(&refusal.problem.replace('-', " ")).key("status").number(u64::from(status.as_u16()));
+    json.key("detail").text(&detail).key("instance").text(path);
+    if let Some(suggestion) = &refusal.suggestion {
+        json.key("suggestion").text(suggestion);
+    }
+    if let Some(parameter) = &refusal.parameter {
+        json.key("errors").open('[').open('{').key("parameter").text(parameter);
+        json.key("detail").text(&refusal.detail).close('}').close(']');
+    }
+    json.close('}');
+    let mut response = Response::builder().status(status).header(header::CONTENT_TYPE, "application/problem+json");
+    response = response.header(header::CACHE_CONTROL, "no-store");
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response = response.header(header::RETRY_AFTER, RETRY_AFTER);
+    }
+    response.body(Body::from(json.into_bytes())).expect("the headers are constants")
+}

@@ -1,0 +1,168 @@
+//! A pin: for each view one generation and one moment of every partition, such that the two halves meet without gap or overlap.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use seam_shared::lake::views::Generation;
+use seam_shared::log::{Offset, OffsetVector, Partition};
+use seam_shared::state::{ClosedSegment, ViewId};
+use seam_shared::view::definition::View;
+use seam_shared::{Error, Result};
+
+use crate::Serving;
+use crate::query::Layer;
+use crate::speed_view::{Held, Moment};
+
+/// How often an answer looks again when the halves do not meet, before it says so.
+const ATTEMPTS: u32 = 6;
+
+/// One view's part of one partition.
+#[derive(Debug)]
+pub struct Part {
+    /// What the speed layer holds, `None` when it holds nothing.
+    pub held: Option<Arc<Held>>,
+    /// The closed segments that count; `None` when nothing of the speed layer counts.
+    pub segments: Option<Vec<ClosedSegment>>,
+    /// Where what counts of the speed layer begins.
+    pub from: Offset,
+    /// How far the answer reaches: it counts each event below exactly once (from `from` on in the speed layer alone).
+    pub coverage: Offset,
+}
+
+/// One view, pinned.
+#[derive(Debug)]
+pub struct PinnedView {
+    /// The view.
+    pub view: Arc<View>,
+    /// The generation; `None` before the first, or when only the speed layer is asked.
+    pub generation: Option<Arc<Generation>>,
+    /// The partitions of its source.
+    pub parts: BTreeMap<u32, Part>,
+}
+
+impl PinnedView {
+    /// How far the answer reaches in each partition.
+    pub fn coverage(&self) -> OffsetVector {
+        OffsetVector(self.parts.iter().map(|(&number, part)| (number, part.coverage)).collect())
+    }
+    /// Where the speed layer stands, in the partitions in which it has state.
+    pub fn positions(&self) -> OffsetVector {
+        let held = self.parts.iter().filter_map(|(&n, part)| Some((n, part.held.as_ref()?.progress.position)));
+        OffsetVector(held.collect())
+    }
+}
+
+/// Why two halves do not meet.
+fn mismatch(view: &View, generation: Option<&Generation>, partition: u32, held: &Held) -> Error {
+    let (id, floor) = (&view.id, held.progress.floor);
+    let source = &view.source.name;
+    Error::unavailable(match generation {
+        None => format!(
+            "view {id} is being built: the speed layer holds {source}/{partition} from {floor} on, and no generation covers what is before"
+        ),
+        Some(generation) => format!(
+            "view {id} is between two states: generation {} covers {source}/{partition} up to {}, the speed layer holds it from {floor} on",
+            generation.number,
+            generation.cut.get(partition)
+        ),
+    })
+}
+
+fn part(
+    view: &View,
+    generation: Option<&Generation>,
+    number: u32,
+    held: Option<Arc<Held>>,
+    layer: Layer,
+) -> Result<Part> {
+    let cut = generation.map_or(Offset(0), |generation| generation.cut.get(number));
+    let Some(held) = held else { return Ok(Part { held, segments: None, from: cut, coverage: cut }) };
+    let from = if layer == Layer::Speed { held.progress.floor } else { cut };
+    if layer == Layer::Merged && held.progress.position <= cut {
+        return Ok(Part { held: Some(held), segments: None, from: cut, coverage: cut });
+    }
+    let Some(segments) = held.since(from).map(<[ClosedSegment]>::to_vec) else {
+        return Err(mismatch(view, generation, number, &held));
+    };
+    let coverage = held.progress.position;
+    Ok(Part { held: Some(held), segments: Some(segments), from, coverage })
+}
+
+impl Serving {
+    /// Pins `views`, those of one source at one moment of each partition. With `fresh`, nothing seen before the call is used.
+    ///
+    /// # Errors
+    /// `Unavailable` when the halves do not meet even after looking again, or there is nothing to answer from.
+    pub async fn pin(&self, views: &[Arc<View>], layer: Layer, fresh: bool) -> Result<Vec<PinnedView>> {
+        let mut fresh = fresh;
+        let mut pause = Duration::from_millis(2);
+        for attempt in 1.. {
+            match self.pin_once(views, layer, fresh).await {
+                Err(error) if error.kind() == seam_shared::Kind::Unavailable && attempt < ATTEMPTS => {
+                    let mut newer = false;
+                    for view in views {
+                        newer |= self.batch_view(view).refresh().await?;
+                    }
+                    if !newer {
+                        tokio::time::sleep(pause).await;
+                        pause *= 2;
+                    }
+                    fresh = true;
+                }
+                result => return result,
+            }
+        }
+        unreachable!("the last attempt returns")
+    }
+
+    async fn pin_once(&self, views: &[Arc<View>], layer: Layer, fresh: bool) -> Result<Vec<PinnedView>> {
+        let mut pinned: Vec<PinnedView> = Vec::with_capacity(views.len());
+        let mut sources: Vec<&str> = views.iter().map(|view| view.source.name.as_str()).collect();
+        sources.sort_unstable();
+        sources.dedup();
+        for source in sources {
+            let views: Vec<&Arc<View>> = views.iter().filter(|view| view.source.name == source).collect();
+            let generations: Vec<Option<Arc<Generation>>> =
+                views.iter().map(|v| (layer != Layer::Speed).then(|| self.batch_view(v).pin()).flatten()).collect();
+            for (view, generation) in views.iter().zip(&generations) {
+                self.check_incarnation(view, generation.as_deref())?;
+            }
+            let cuts = generations.iter().flatten().filter_map(|g| g.cut.0.keys().last().copied());
+            let partitions = cuts.map(|last| last + 1).fold(self.partitions_of(source), u32::max);
+            let ids: Vec<ViewId> = views.iter().map(|view| view.id.clone()).collect();
+            let moments = self.moments(source, partitions, &ids, layer, fresh).await?;
+            for (i, (view, generation)) in views.into_iter().zip(generations).enumerate() {
+                let mut parts = BTreeMap::new();
+                for number in 0..partitions {
+                    let held = moments.get(number as usize).and_then(|moment| moment.get(i)?.clone());
+                    parts.insert(number, part(view, generation.as_deref(), number, held, layer)?);
+                }
+                if generation.is_none() && parts.values().all(|part| part.held.is_none()) {
+                    let what = match layer {
+                        Layer::Merged => "neither a generation nor speed state",
+                        Layer::Batch => "no generation",
+                        Layer::Speed => "no speed state",
+                    };
+                    return Err(Error::unavailable(format!("view {} has {what} yet", view.id)));
+                }
+                pinned.push(PinnedView { view: view.clone(), generation, parts });
+            }
+        }
+        Ok(pinned)
+    }
+
+    async fn moments(
+        &self,
+        source: &str,
+        partitions: u32,
+        ids: &[ViewId],
+        layer: Layer,
+        fresh: bool,
+    ) -> Result<Vec<Arc<Moment>>> {
+        if layer == Layer::Batch {
+            return Ok(Vec::new());
+        }
+        let names: Vec<Partition> = (0..partitions).map(|number| Partition::new(source, number)).collect();
+        futures::future::try_join_all(names.iter().map(|name| self.speed().moment(name, ids, fresh))).await
+    }
+}

@@ -1,0 +1,159 @@
+//! A query as asked over HTTP, checked and made exact: names resolved, times on the grid of the panes. Pure.
+mod parse;
+mod refusal;
+mod times;
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use seam_shared::config::Metric;
+use seam_shared::log::OffsetVector;
+use seam_shared::time::Span;
+use seam_shared::view::definition::{Figure, StateKind, View};
+use seam_shared::view::expression::Expression;
+use seam_shared::view::value::Value;
+
+pub use parse::{Catalog, Request, parse};
+pub use refusal::Refusal;
+pub use times::Times;
+
+/// Rows of an answer that names no limit.
+pub const LIMIT_DEFAULT: usize = 1_000;
+/// Rows of the largest answer.
+pub const LIMIT_MAX: usize = 10_000;
+/// Points (times by groups) that one query may compute.
+pub const POINTS_MAX: usize = 100_000;
+/// Groups by pane or step that one query may hold while it computes.
+pub const PARTIALS_MAX: usize = 1_000_000;
+/// The window of a query that names none.
+pub const WINDOW_DEFAULT: Span = Span(5 * Span::MINUTE.0);
+/// The longest window.
+pub const WINDOW_MAX: Span = Span(36_525 * Span::DAY.0);
+/// How long a query waits for `min_position` when it does not say.
+pub const TIMEOUT_DEFAULT: Span = Span(5 * Span::SECOND.0);
+/// The longest wait for `min_position`.
+pub const TIMEOUT_MAX: Span = Span(30 * Span::SECOND.0);
+
+/// Which halves an answer is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Layer {
+    /// The newest generation and what the speed layer adds to it.
+    Merged,
+    /// The newest generation alone.
+    Batch,
+    /// What the speed layer holds, alone; the stamp says from where to where.
+    Speed,
+}
+
+impl Layer {
+    /// As it is written in a query.
+    pub fn name(self) -> &'static str {
+        match self {
+            Layer::Merged => "merged",
+            Layer::Batch => "batch",
+            Layer::Speed => "speed",
+        }
+    }
+}
+
+/// What stands where a group has no event in a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fill {
+    /// Without a dimension: count 0, the others null. With dimensions: no row.
+    Natural,
+    /// No row.
+    None,
+    /// A row for every group at every time, with value null.
+    Null,
+    /// A row for every group at every time, with value 0.
+    Zero,
+}
+
+/// What rows are ordered by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OrderBy {
+    /// The window's end.
+    Time,
+    /// The value; null comes last in either direction.
+    Value,
+    /// A dimension, by its place among the query's.
+    Dimension(usize),
+}
+
+/// One key of the order of rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderKey {
+    /// What is compared.
+    pub by: OrderBy,
+    /// Largest first.
+    pub descending: bool,
+}
+
+/// What is asked of one view: a metric has one of these, a ratio two.
+#[derive(Debug, Clone)]
+pub struct Term {
+    /// The view.
+    pub view: Arc<View>,
+    /// The index of the state in the view.
+    pub state: usize,
+    /// Which figure of it is the value.
+    pub figure: Figure,
+    /// The view's dimensions that rows show, in the query's order.
+    pub dimensions: Vec<usize>,
+    /// Per sliced dimension of the view, the values that count, sorted.
+    pub slices: Vec<(usize, Vec<Value>)>,
+    /// Conditions over the view's dimensions: the metric's own and the query's.
+    pub conditions: Vec<Expression>,
+}
+
+impl Term {
+    /// The kind of its state.
+    pub fn kind(&self) -> StateKind {
+        self.view.states[self.state].kind
+    }
+}
+
+/// A checked query.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// The metric.
+    pub metric: Arc<Metric>,
+    /// What is asked of which view: one term, or numerator and denominator.
+    pub terms: Vec<Term>,
+    /// The dimensions that rows show, in the order in which they were first named.
+    pub dimensions: Vec<String>,
+    /// The length of the window of each point.
+    pub window: Span,
+    /// The ends of the windows.
+    pub times: Times,
+    /// The order of rows; then by time and dimension values.
+    pub order: Vec<OrderKey>,
+    /// The most rows to answer with.
+    pub limit: usize,
+    /// What stands for empty windows.
+    pub fill: Fill,
+    /// Which halves to use.
+    pub layer: Layer,
+    /// The answer must cover this, or be refused.
+    pub min_position: Option<OffsetVector>,
+    /// How long to wait for it.
+    pub timeout: Span,
+}
+
+impl Query {
+    /// The source of its views. A metric's views all follow one source.
+    pub fn source(&self) -> &str {
+        &self.terms[0].view.source.name
+    }
+    /// All that the answer depends on besides the stored data, in one spelling: equal text, equal answer.
+    pub fn canonical(&self) -> String {
+        let mut out = format!("{}|{:?}", self.metric.name, self.dimensions);
+        for term in &self.terms {
+            let Term { view, state, figure, dimensions, slices, conditions } = term;
+            let _ = write!(out, "|{} {state} {figure:?} {dimensions:?} {slices:?} {conditions:?}", view.id);
+        }
+        let Query { window, times, order, limit, fill, layer, .. } = self;
+        let _ = write!(out, "|{window}|{times:?}|{order:?}|{limit}|{fill:?}|{layer:?}");
+        out
+    }
+}

@@ -1,0 +1,340 @@
+//! From the parameters of a URL to a checked query; every refusal names the parameter and what was probably meant.
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+use seam_shared::Kind;
+use seam_shared::config::{Config, MeasureOf, Metric};
+use seam_shared::log::OffsetVector;
+use seam_shared::time::{Span, Timestamp};
+use seam_shared::view::definition::{DimensionDefinition, Field, View};
+use seam_shared::view::expression::Expression;
+use seam_shared::view::value::{FieldType, Value, parse_decimal};
+
+use super::refusal::{Refusal, nearest};
+use super::times::{Asked, check_grid, parse_moment, resolve};
+use super::{
+    Fill, LIMIT_DEFAULT, LIMIT_MAX, Layer, OrderBy, OrderKey, Query, TIMEOUT_DEFAULT, TIMEOUT_MAX, Term, WINDOW_DEFAULT,
+};
+
+/// The parameters that a metric query may have.
+pub const PARAMETERS: [&str; 13] = [
+    "dimension",
+    "window",
+    "from",
+    "to",
+    "at",
+    "step",
+    "limit",
+    "order",
+    "fill",
+    "layer",
+    "min_position",
+    "timeout",
+    "where",
+];
+
+/// What can be asked for: the metrics of a configuration by name.
+#[derive(Debug)]
+pub struct Catalog {
+    config: Arc<Config>,
+    metrics: HashMap<String, Arc<Metric>>,
+}
+
+impl Catalog {
+    /// The metrics of `config`.
+    pub fn new(config: Arc<Config>) -> Catalog {
+        let metrics = config.metrics.iter().map(|m| (m.name.clone(), Arc::new(m.clone()))).collect();
+        Catalog { config, metrics }
+    }
+    /// The configuration.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+    /// A metric by name, or a refusal that names the nearest.
+    pub fn metric(&self, name: &str) -> Result<&Arc<Metric>, Refusal> {
+        self.metrics.get(name).ok_or_else(|| Refusal {
+            kind: Kind::NotFound,
+            problem: "unknown-metric",
+            detail: format!("there is no metric `{name}`"),
+            parameter: None,
+            suggestion: nearest(name, self.metrics.keys().map(String::as_str)).map(str::to_owned),
+        })
+    }
+}
+
+/// What is asked: the metric's name, the decoded parameters in order, and the time of day.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The metric.
+    pub metric: &'a str,
+    /// Names and values.
+    pub parameters: &'a [(String, String)],
+    /// What `now` means.
+    pub now: Timestamp,
+}
+
+/// Reads and checks a request.
+pub fn parse(catalog: &Catalog, request: Request<'_>) -> Result<Query, Refusal> {
+    let metric = catalog.metric(request.metric)?.clone();
+    let parameters = Parameters::check(request.parameters)?;
+    let measures = metric.kind.measures();
+    let pane = measures.iter().map(|m| m.view.pane).reduce(common_multiple).unwrap_or(Span::MINUTE);
+    let window = parameters.span("window")?.unwrap_or_else(|| default_window(&measures[0].view, pane));
+    check_grid("window", window, pane)?;
+    let moment = |name: &str| parameters.one(name).map(|text| parse_moment(name, text, request.now)).transpose();
+    let asked = Asked { from: moment("from")?, to: moment("to")?, at: moment("at")?, step: parameters.span("step")? };
+    let times = resolve(asked, window, pane, request.now)?;
+    let dimensions = dimensions(&parameters, &measures)?;
+    let terms = measures.iter().map(|m| term(m, &dimensions, &parameters)).collect::<Result<Vec<_>, _>>()?;
+    let names: Vec<String> = dimensions.into_iter().map(|d| d.name).collect();
+    let query = Query {
+        order: order(&parameters, &names)?,
+        limit: limit(&parameters)?,
+        fill: parameters
+            .choice("fill", &[("none", Fill::None), ("null", Fill::Null), ("zero", Fill::Zero)])?
+            .unwrap_or(Fill::Natural),
+        layer: parameters
+            .choice("layer", &[("merged", Layer::Merged), ("batch", Layer::Batch), ("speed", Layer::Speed)])?
+            .unwrap_or(Layer::Merged),
+        min_position: min_position(&parameters, &measures[0].view)?,
+        timeout: timeout(&parameters)?,
+        dimensions: names,
+        terms,
+        window,
+        times,
+        metric: metric.clone(),
+    };
+    Ok(query)
+}
+
+/// Checked names: no unknown one, none twice but `dimension`.
+struct Parameters<'a>(&'a [(String, String)]);
+
+impl<'a> Parameters<'a> {
+    fn check(given: &'a [(String, String)]) -> Result<Self, Refusal> {
+        for (i, (name, _)) in given.iter().enumerate() {
+            if !PARAMETERS.contains(&name.as_str()) {
+                let refusal =
+                    Refusal::parameter(name, format!("there is no parameter `{name}`")).named("unknown-parameter");
+                return Err(refusal.suggest(nearest(name, PARAMETERS.into_iter())));
+            }
+            if name != "dimension" && given[..i].iter().any(|(earlier, _)| earlier == name) {
+                return Err(Refusal::parameter(name, format!("`{name}` is given more than once")));
+            }
+        }
+        Ok(Parameters(given))
+    }
+    fn one(&self, name: &str) -> Option<&'a str> {
+        self.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+    fn span(&self, name: &str) -> Result<Option<Span>, Refusal> {
+        self.one(name).map(|text| Span::parse(text).map_err(|e| Refusal::parameter(name, e))).transpose()
+    }
+    fn choice<T: Copy>(&self, name: &str, choices: &[(&str, T)]) -> Result<Option<T>, Refusal> {
+        let Some(text) = self.one(name) else { return Ok(None) };
+        if let Some((_, chosen)) = choices.iter().find(|(n, _)| *n == text) {
+            return Ok(Some(*chosen));
+        }
+        let names: Vec<&str> = choices.iter().map(|(n, _)| *n).collect();
+        let detail = format!("{name}=`{text}` is none of {}", names.join(", "));
+        Err(Refusal::parameter(name, detail).suggest(nearest(text, names.into_iter())))
+    }
+}
+
+fn common_multiple(a: Span, b: Span) -> Span {
+    let (mut x, mut y) = (a.0, b.0);
+    while y != 0 {
+        (x, y) = (y, x % y);
+    }
+    Span(a.0 / x * b.0)
+}
+
+/// Five minutes; where the panes are no part of that, the view's shortest window that they are a part of, or one pane.
+fn default_window(view: &View, pane: Span) -> Span {
+    if WINDOW_DEFAULT.0 % pane.0 == 0 {
+        return WINDOW_DEFAULT;
+    }
+    view.windows.iter().copied().filter(|w| w.0 % pane.0 == 0).min().unwrap_or(pane)
+}
+
+/// A dimension that was named, and the texts of the values that it is sliced to.
+struct Asks {
+    name: String,
+    values: Vec<String>,
+}
+
+fn dimensions(parameters: &Parameters<'_>, measures: &[&MeasureOf]) -> Result<Vec<Asks>, Refusal> {
+    let mut out: Vec<Asks> = Vec::new();
+    for (_, text) in parameters.0.iter().filter(|(name, _)| name == "dimension") {
+        for item in split_list(text).into_iter().filter(|item| !item.is_empty()) {
+            let (name, value) = item.split_once(':').map_or((item, None), |(n, v)| (n, Some(v)));
+            for measure in measures {
+                if measure.view.dimension(name).is_none() {
+                    let known = measure.view.dimensions.iter().map(|d| d.name.as_str());
+                    let detail = format!("view {} has no dimension `{name}`", measure.view.name);
+                    let refusal = Refusal::parameter("dimension", detail).named("unknown-dimension");
+                    return Err(refusal.suggest(nearest(name, known)));
+                }
+            }
+            let at = out.iter().position(|asks| asks.name == name).unwrap_or_else(|| {
+                out.push(Asks { name: name.to_owned(), values: Vec::new() });
+                out.len() - 1
+            });
+            out[at].values.extend(value.map(str::to_owned));
+        }
+    }
+    Ok(out)
+}
+
+/// Splits at commas outside double quotes.
+fn split_list(text: &str) -> Vec<&str> {
+    let (mut items, mut start, mut quoted, mut escaped) = (Vec::new(), 0, false, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b',' if !quoted => {
+                items.push(&text[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    items.push(&text[start..]);
+    items
+}
+
+fn term(measure: &MeasureOf, asked: &[Asks], parameters: &Parameters<'_>) -> Result<Term, Refusal> {
+    let view = &measure.view;
+    let (mut dimensions, mut slices) = (Vec::new(), Vec::new());
+    for asks in asked {
+        let d = view.dimension(&asks.name).expect("checked when the list was read");
+        dimensions.push(d);
+        if !asks.values.is_empty() {
+            let values = asks.values.iter().map(|text| dimension_value(&view.dimensions[d], text));
+            let mut values = values.collect::<Result<Vec<Value>, Refusal>>()?;
+            values.sort();
+            values.dedup();
+            slices.push((d, values));
+        }
+    }
+    slices.sort_by_key(|(d, _)| *d);
+    let mut conditions: Vec<Expression> = measure.filter.iter().cloned().collect();
+    if let Some(text) = parameters.one("where") {
+        conditions.push(condition(view, text)?);
+    }
+    let definition = measure.definition();
+    Ok(Term { view: view.clone(), state: definition.state, figure: definition.figure, dimensions, slices, conditions })
+}
+
+fn condition(view: &View, text: &str) -> Result<Expression, Refusal> {
+    let as_field =
+        |d: &DimensionDefinition| Field { name: d.name.clone(), path: vec![d.name.clone()], field_type: d.field_type };
+    let fields: Vec<Field> = view.dimensions.iter().map(as_field).collect();
+    Expression::parse(text, &fields).map_err(|error| {
+        let character = text.get(..error.at).map_or(0, |before| before.chars().count()) + 1;
+        let hint = error.suggestion.map_or(String::new(), |suggestion| format!("; {suggestion}"));
+        Refusal::parameter("where", format!("{} (at character {character}){hint}", error.message))
+    })
+}
+
+/// Reads `null`, a text in double quotes, or a value as it is.
+fn dimension_value(dimension: &DimensionDefinition, text: &str) -> Result<Value, Refusal> {
+    if text == "null" {
+        return Ok(Value::Null);
+    }
+    let quoted = if text.starts_with('"') { serde_json::from_str::<String>(text).ok() } else { None };
+    let value = match dimension.field_type {
+        FieldType::String if text.starts_with('"') => quoted.as_deref().map(Value::text),
+        FieldType::String => Some(Value::text(text)),
+        FieldType::Bool => text.parse().ok().map(Value::Bool),
+        FieldType::Int => text.parse().ok().map(Value::Int),
+        FieldType::Decimal(scale) => parse_decimal(text, scale).map(|d| Value::Decimal(d, scale)),
+        FieldType::Float => None,
+    };
+    value.ok_or_else(|| {
+        let detail = format!(
+            "`{text}` is no value of dimension {}, which holds {}",
+            dimension.name,
+            type_name(dimension.field_type)
+        );
+        Refusal::parameter("dimension", detail)
+    })
+}
+
+fn type_name(field_type: FieldType) -> String {
+    match field_type {
+        FieldType::String => "text; with a comma or a quote in it, write it as a JSON string".to_owned(),
+        FieldType::Bool => "true and false".to_owned(),
+        FieldType::Int => "whole numbers".to_owned(),
+        FieldType::Decimal(scale) => format!("numbers with at most {scale} digits after the point"),
+        FieldType::Float => "numbers that cannot be compared exactly".to_owned(),
+    }
+}
+
+fn order(parameters: &Parameters<'_>, dimensions: &[String]) -> Result<Vec<OrderKey>, Refusal> {
+    let text = parameters.one("order").unwrap_or("");
+    let mut keys = Vec::new();
+    for item in text.split(',').filter(|item| !item.is_empty()) {
+        let (name, descending) = item.strip_prefix('-').map_or((item, false), |rest| (rest, true));
+        let by = match (name, dimensions.iter().position(|d| d == name)) {
+            (_, Some(d)) => OrderBy::Dimension(d),
+            ("time", None) => OrderBy::Time,
+            ("value", None) => OrderBy::Value,
+            _ => {
+                let detail = format!("rows have no `{name}` to order by");
+                let known = dimensions.iter().map(String::as_str).chain(["time", "value"]);
+                return Err(Refusal::parameter("order", detail).suggest(nearest(name, known)));
+            }
+        };
+        keys.push(OrderKey { by, descending });
+    }
+    Ok(keys)
+}
+
+fn limit(parameters: &Parameters<'_>) -> Result<usize, Refusal> {
+    let Some(text) = parameters.one("limit") else { return Ok(LIMIT_DEFAULT) };
+    let limit = text.parse().ok().filter(|n| (1..=LIMIT_MAX).contains(n));
+    limit.ok_or_else(|| Refusal::parameter("limit", format!("limit=`{text}` is no number from 1 to {LIMIT_MAX}")))
+}
+
+fn timeout(parameters: &Parameters<'_>) -> Result<Span, Refusal> {
+    let timeout = parameters.span("timeout")?.unwrap_or(TIMEOUT_DEFAULT);
+    if timeout > TIMEOUT_MAX {
+        return Err(Refusal::parameter(
+            "timeout",
+            format!("timeout={timeout} is longer than the longest, {TIMEOUT_MAX}"),
+        ));
+    }
+    Ok(timeout)
+}
+
+fn min_position(parameters: &Parameters<'_>, view: &View) -> Result<Option<OffsetVector>, Refusal> {
+    let Some(text) = parameters.one("min_position") else { return Ok(None) };
+    let mut vectors = OffsetVector::parse_text(text).map_err(|e| Refusal::parameter("min_position", e))?;
+    let source = &view.source.name;
+    let vector = vectors.remove(source);
+    if let Some(other) = vectors.keys().next() {
+        let detail = format!("the metric follows source {source}, not {other}");
+        return Err(Refusal::parameter("min_position", detail));
+    }
+    Ok(vector)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_split_outside_quotes_only() {
+        assert_eq!(split_list("a,b:\"x,\\\"y\",c"), ["a", "b:\"x,\\\"y\"", "c"]);
+        assert_eq!(split_list(""), [""]);
+    }
+
+    #[test]
+    fn panes_of_two_views_meet_at_their_common_multiple() {
+        assert_eq!(common_multiple(Span(4), Span(6)), Span(12));
+        assert_eq!(common_multiple(Span(5), Span(5)), Span(5));
+    }
+}

@@ -1,0 +1,164 @@
+//! The speed half: atomic snapshots of all needed views of a partition, shared among the queries of a few milliseconds.
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use seam_shared::Result;
+use seam_shared::log::{Offset, Partition};
+use seam_shared::state::{ClosedSegment, Progress, Snapshot, StateStore, ViewId};
+use tokio::time::Instant;
+
+use crate::block::{Block, BlockCache, BlockKey};
+
+/// One view of one partition at one moment, its open segment ready to scan.
+#[derive(Debug)]
+pub struct Held {
+    /// Position, floor and open segment.
+    pub progress: Progress,
+    /// The closed segments at or above the floor, in order.
+    pub closed: Vec<ClosedSegment>,
+    /// The open segment's rows.
+    pub open: Arc<Block>,
+    /// How often this process has seen the state fall back: part of the names of its closed segments.
+    epoch: u64,
+}
+
+/// Views of one partition at one moment; `None` for a view without state.
+pub type Moment = Vec<Option<Arc<Held>>>;
+
+/// One partition's views at one moment, and when that was.
+#[derive(Debug)]
+struct Shared {
+    taken: Instant,
+    moment: Arc<Moment>,
+}
+
+type Slot = Arc<tokio::sync::Mutex<Option<Shared>>>;
+
+/// A reader of the state store.
+#[derive(Debug)]
+pub struct SpeedView {
+    state: Arc<dyn StateStore>,
+    shared_for: Duration,
+    /// By partition and views.
+    slots: Mutex<HashMap<(Partition, Vec<ViewId>), Slot>>,
+}
+
+impl SpeedView {
+    /// A reader whose queries share a snapshot that is at most `shared_for` old.
+    pub fn new(state: Arc<dyn StateStore>, shared_for: Duration) -> SpeedView {
+        SpeedView { state, shared_for, slots: Mutex::default() }
+    }
+    /// The views of a partition at one moment: one at most `shared_for` ago, or, if it must be `fresh`, from now on.
+    ///
+    /// # Errors
+    /// As [`StateStore::snapshot`].
+    pub async fn moment(&self, partition: &Partition, views: &[ViewId], fresh: bool) -> Result<Arc<Moment>> {
+        let asked = Instant::now();
+        let oldest = if fresh { Some(asked) } else { asked.checked_sub(self.shared_for) };
+        let key = (partition.clone(), views.to_vec());
+        let slot = {
+            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            slots.entry(key).or_default().clone()
+        };
+        let mut slot = slot.lock().await;
+        if let Some(shared) = slot.as_ref().filter(|shared| oldest.is_none_or(|oldest| shared.taken >= oldest)) {
+            return Ok(shared.moment.clone());
+        }
+        // Taken before the store is asked, so that "at most so old" holds for what the store answers with.
+        let taken = Instant::now();
+        let snapshots = self.state.snapshot(partition, views).await?;
+        let earlier = slot.as_ref().map(|shared| shared.moment.clone());
+        let held = snapshots.into_iter().enumerate().map(|(i, snapshot)| {
+            let earlier = earlier.as_ref().and_then(|moment| moment.get(i)?.as_ref());
+            snapshot.map(|snapshot| hold(snapshot, earlier))
+        });
+        let moment: Arc<Moment> = Arc::new(held.collect());
+        *slot = Some(Shared { taken, moment: moment.clone() });
+        Ok(moment)
+    }
+    /// A closed segment's rows; `None` when the store no longer holds it.
+    ///
+    /// # Errors
+    /// As [`StateStore::segment`].
+    pub async fn closed(
+        &self,
+        partition: &Partition,
+        view: &ViewId,
+        held: &Held,
+        segment: ClosedSegment,
+        cache: &BlockCache,
+    ) -> Result<Option<Arc<Block>>> {
+        let key = BlockKey::Segment(view.clone(), partition.number, held.epoch, segment.start, segment.end);
+        if let Some(block) = cache.get(&key) {
+            return Ok(Some(block));
+        }
+        let load = async {
+            let rows = self.state.segment(partition, view, segment.start).await?;
+            Ok(rows.map(|rows| Block::new(Arc::unwrap_or_clone(rows))))
+        };
+        cache.get_or_load(&key, load).await
+    }
+}
+
+/// Takes over the earlier moment's open block where nothing was folded since; else makes one.
+fn hold(snapshot: Snapshot, earlier: Option<&Arc<Held>>) -> Arc<Held> {
+    let Snapshot { progress, closed, open } = snapshot;
+    let fell_back =
+        earlier.is_some_and(|e| progress.position < e.progress.position || progress.floor < e.progress.floor);
+    let epoch = earlier.map_or(0, |e| e.epoch) + u64::from(fell_back);
+    if let Some(earlier) = earlier.filter(|e| e.progress == progress && e.closed == closed) {
+        return earlier.clone();
+    }
+    Arc::new(Held { progress, closed, open: Arc::new(Block::new(Arc::unwrap_or_clone(open))), epoch })
+}
+
+impl Held {
+    /// The segments that make up `[from, position)`: closed ones, then the open one. `None` if `from` is no boundary of what
+    /// is held, or something of it is not held.
+    pub fn since(&self, from: Offset) -> Option<&[ClosedSegment]> {
+        let first = self.closed.partition_point(|segment| segment.start < from);
+        let (before, segments) = self.closed.split_at(first);
+        let begins_at_a_boundary = before.last().is_none_or(|segment| segment.end <= from);
+        let mut at = from;
+        for segment in segments {
+            if segment.start != at {
+                return None;
+            }
+            at = segment.end;
+        }
+        (begins_at_a_boundary && at == self.progress.segment.start && self.progress.floor <= from).then_some(segments)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use seam_shared::segment::OpenSegment;
+
+    fn held(floor: u64, closed: &[(u64, u64)], open: u64, position: u64) -> Held {
+        Held {
+            progress: Progress {
+                position: Offset(position),
+                floor: Offset(floor),
+                segment: OpenSegment::at(Offset(open)),
+            },
+            closed: closed.iter().map(|&(s, e)| ClosedSegment { start: Offset(s), end: Offset(e) }).collect(),
+            open: Arc::default(),
+            epoch: 0,
+        }
+    }
+
+    #[test]
+    fn only_an_unbroken_run_of_segments_from_a_boundary_counts() {
+        let whole = held(10, &[(10, 20), (20, 35)], 35, 40);
+        assert_eq!(whole.since(Offset(10)).map(<[_]>::len), Some(2));
+        assert_eq!(whole.since(Offset(20)).map(<[_]>::len), Some(1));
+        assert_eq!(whole.since(Offset(35)).map(<[_]>::len), Some(0));
+        assert_eq!(whole.since(Offset(15)), None, "inside a segment");
+        assert_eq!(whole.since(Offset(0)), None, "below the floor");
+        assert_eq!(whole.since(Offset(37)), None, "inside the open segment");
+        assert_eq!(held(10, &[(10, 20), (25, 35)], 35, 40).since(Offset(10)), None, "a gap");
+        assert_eq!(held(10, &[(10, 20)], 35, 40).since(Offset(10)), None, "a gap before the open segment");
+    }
+}

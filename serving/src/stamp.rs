@@ -1,0 +1,107 @@
+//! The stamp: the proof in every answer. It holds nothing but what the answer is a function of: no clock, no lag.
+use seam_shared::log::OffsetVector;
+
+use crate::json::Json;
+use crate::pin::PinnedView;
+use crate::query::Layer;
+use crate::scan::Share;
+
+/// What each half put into one view's part of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Shares {
+    /// From the generation.
+    pub batch: Share,
+    /// From the speed layer.
+    pub speed: Share,
+}
+
+/// What an answer reaches in every view: the smaller position in each partition.
+pub fn common_coverage(pinned: &[PinnedView]) -> Vec<(String, OffsetVector)> {
+    let mut out: Vec<(String, OffsetVector)> = Vec::new();
+    for view in pinned {
+        let (source, coverage) = (&view.view.source.name, view.coverage());
+        match out.iter_mut().find(|(name, _)| name == source) {
+            Some((_, common)) => {
+                for (&number, &position) in &coverage.0 {
+                    common.set(number, common.get(number).min(position));
+                }
+            }
+            None => out.push((source.clone(), coverage)),
+        }
+    }
+    out
+}
+
+/// Vectors of several sources in the spelling of the HTTP API.
+pub fn coverage_text(coverage: &[(String, OffsetVector)]) -> String {
+    let texts: Vec<String> = coverage.iter().map(|(source, vector)| vector.to_text(source)).collect();
+    texts.join(",")
+}
+
+/// Writes the stamp of an answer from `pinned`, whose views put in `shares`.
+pub fn write(json: &mut Json, layer: Layer, pinned: &[PinnedView], shares: &[Shares]) {
+    json.open('{').key("layer").text(layer.name());
+    json.key("coverage").text(&coverage_text(&common_coverage(pinned)));
+    let missing = || {
+        let speed = pinned.iter().filter(|_| layer != Layer::Batch);
+        speed.flat_map(|view| view.parts.iter().filter(|(_, p)| p.held.is_none()).map(move |(n, _)| (view, *n)))
+    };
+    json.key("complete").bool(missing().next().is_none());
+    json.key("missing").open('[');
+    for (view, number) in missing() {
+        json.open('{').key("view").text(&view.view.id);
+        json.key("partition").text(&format!("{}/{number}", view.view.source.name));
+        json.key("part").text("speed").key("why").text("the speed layer holds no state of it").close('}');
+    }
+    json.close(']').key("views").open('[');
+    for (view, shares) in pinned.iter().zip(shares) {
+        write_view(json, layer, view, *shares);
+    }
+    json.close(']').close('}');
+}
+
+fn write_view(json: &mut Json, layer: Layer, pinned: &PinnedView, shares: Shares) {
+    let view = &pinned.view;
+    let source = &view.source.name;
+    let definition = view.id.rsplit_once('@').map_or("", |(_, hash)| hash);
+    json.open('{').key("view").text(&view.name).key("id").text(&view.id).key("definition").text(definition);
+    json.key("source").text(source);
+    json.key("generation");
+    match &pinned.generation {
+        Some(generation) => json.number(generation.number),
+        None => json.null(),
+    };
+    json.key("batch");
+    match &pinned.generation {
+        Some(generation) => write_vector(json, source, &generation.cut),
+        None => json.null(),
+    };
+    json.key("speed");
+    match layer {
+        Layer::Batch => json.null(),
+        Layer::Merged | Layer::Speed => write_vector(json, source, &pinned.positions()),
+    };
+    if layer == Layer::Speed {
+        let from = pinned.parts.iter().map(|(&number, part)| (number, part.from)).collect();
+        write_vector(json.key("speed_from"), source, &OffsetVector(from));
+    }
+    write_vector(json.key("coverage"), source, &pinned.coverage());
+    let counts_events = view.states.iter().any(|s| s.kind == seam_shared::view::definition::StateKind::Count);
+    json.key("shares").open('{');
+    for (name, share) in [("batch", shares.batch), ("speed", shares.speed)] {
+        json.key(name).open('{').key("rows").number(share.rows);
+        if counts_events {
+            json.key("events").number(share.events);
+        }
+        json.close('}');
+    }
+    json.close('}').close('}');
+}
+
+fn write_vector<'a>(json: &'a mut Json, source: &str, vector: &OffsetVector) -> &'a mut Json {
+    json.open('{').key("text").text(&vector.to_text(source)).key("positions").open('{');
+    for (number, position) in &vector.0 {
+        json.key(&number.to_string()).number(position.0);
+    }
+    json.close('}').close('}')
+}

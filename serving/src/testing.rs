@@ -1,0 +1,247 @@
+//! A small world for tests: seeded events in two partitions, and halves that hold them up to any chosen boundaries.
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use object_store::memory::InMemory;
+use seam_shared::clock::{Clock, ManualClock};
+use seam_shared::config::{self, Config};
+use seam_shared::lake::views::{Publication, ViewTable};
+use seam_shared::log::{Offset, OffsetVector, Partition};
+use seam_shared::segment::OpenSegment;
+use seam_shared::state::memory::MemoryState;
+use seam_shared::state::{Committed, Progress, SegmentWrite, StateStore, ViewCommit};
+use seam_shared::telemetry::Telemetry;
+use seam_shared::time::{Span, Timestamp};
+use seam_shared::view::definition::View;
+use seam_shared::view::groups::Groups;
+use seam_shared::view::rows::Rows;
+use seam_shared::view::value::Value;
+use tower::ServiceExt;
+
+use crate::{Serving, Settings, Stores};
+
+pub const CONFIG: &str = r#"
+version: 1
+name: test
+sources:
+  clicks:
+    map: { id: $.id, time: $.time }
+    partitions: 2
+    fields: { carrier: string, origin: string, price: "decimal(2)", delay: float }
+views:
+  by_route:
+    from: clicks
+    dimensions: [carrier, origin]
+    pane: 1m
+    windows: [5m, 1h]
+    measures: { events: count(), price: stats(price), delay: stats(delay) }
+  by_carrier:
+    from: clicks
+    dimensions: [carrier]
+    pane: 5m
+    windows: [5m, 1h]
+    measures: { events: count() }
+metrics:
+  events.total: { view: by_route, measure: events, help: all events }
+  errors.total: { view: by_route, measure: events, where: origin = "eu:west" }
+  errors.rate: { ratio: [errors.total, events.total] }
+  share: { ratio: [errors.total, carriers] }
+  carriers: { view: by_carrier, measure: events }
+  spend: { view: by_route, measure: price, unit: euros }
+  processing.latency: { view: by_route, measure: delay, unit: seconds }
+dashboard: { window: 5m, metrics: [events.total, errors.rate, processing.latency] }
+"#;
+
+/// One event that counts.
+#[derive(Debug, Clone)]
+pub struct Event {
+    pub partition: u32,
+    pub offset: u64,
+    pub time: Timestamp,
+    pub carrier: Value,
+    pub origin: Value,
+    pub price: Option<i128>,
+    pub delay: Option<f64>,
+}
+
+/// The moment that the world's events lead up to.
+pub const NOW: Timestamp = Timestamp(1_767_225_600_000_000 + 30_000_000);
+
+/// A seeded sequence of numbers.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn pick(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % n
+    }
+}
+
+pub struct World {
+    pub config: Arc<Config>,
+    pub events: Vec<Event>,
+    /// Per partition, the segment boundaries, the last being the log's end.
+    pub boundaries: Vec<Vec<u64>>,
+    pub state: Arc<MemoryState>,
+    pub lake: Arc<InMemory>,
+    pub clock: Arc<ManualClock>,
+}
+
+impl World {
+    pub fn new(seed: u64) -> World {
+        let config = config::load(CONFIG, "test.yaml").unwrap_or_else(|report| panic!("{report}"));
+        let mut dice = Dice(seed * 2 + 1);
+        let (mut events, mut boundaries) = (Vec::new(), Vec::new());
+        for partition in 0..2 {
+            let mut cuts = vec![0];
+            let mut offset = 0;
+            for _ in 0..60 {
+                offset += 1 + dice.pick(3) / 2;
+                if dice.pick(8) == 0 {
+                    cuts.push(offset);
+                }
+                events.push(event(&mut dice, partition, offset));
+            }
+            cuts.push(offset + 1);
+            boundaries.push(cuts);
+        }
+        World {
+            config: Arc::new(config),
+            events,
+            boundaries,
+            state: Arc::default(),
+            lake: Arc::new(InMemory::new()),
+            clock: Arc::new(ManualClock::at(NOW)),
+        }
+    }
+    pub fn view(&self, name: &str) -> Arc<View> {
+        self.config.view(name).expect("configured").clone()
+    }
+    pub fn rows(&self, view: &View, partition: u32, from: u64, to: u64) -> Rows {
+        let mut groups = Groups::new(view.dimensions.len(), &view.kinds());
+        for event in self.events.iter().filter(|e| e.partition == partition && (from..to).contains(&e.offset)) {
+            let value = |field: usize| event.value(&view.source.fields[field].name);
+            let key: Vec<u32> =
+                (0..view.dimensions.len()).map(|d| groups.intern(d, &value(view.dimensions[d].field))).collect();
+            let row = groups.row(view.pane_of(event.time), &key);
+            for (state, column) in view.states.iter().zip(groups.states_mut()) {
+                column.lift(row, &state.field.map_or(Value::Null, value));
+            }
+        }
+        groups.into_rows()
+    }
+    /// Lets the speed layer hold `[boundaries[floor], position)` of a view.
+    pub async fn fold(&self, view: &View, partition: u32, floor: usize, position: u64) {
+        let place = Partition::new("clicks", partition);
+        let cuts = &self.boundaries[partition as usize];
+        let start = cuts[floor];
+        self.state.claim(&place, &view.id, Offset(start)).await.expect("claimed");
+        let (mut segments, mut open) = (Vec::new(), start);
+        for &cut in cuts[floor + 1..cuts.len() - 1].iter().filter(|cut| **cut < position) {
+            let rows = self.rows(view, partition, open, cut);
+            segments.push(SegmentWrite { start: Offset(open), end: Some(Offset(cut)), rows });
+            open = cut;
+        }
+        let rows = self.rows(view, partition, open, position);
+        segments.push(SegmentWrite { start: Offset(open), end: None, rows });
+        let segment = OpenSegment { start: Offset(open), count: position - open, max_timestamp: NOW };
+        let progress = Progress { position: Offset(position), floor: Offset(start), segment };
+        let commit = ViewCommit { view: view.id.clone(), from: Offset(start), progress, segments };
+        let committed = self.state.commit(&place, vec![commit]).await.expect("committed");
+        assert_eq!(committed, Committed::Applied);
+    }
+    /// Publishes the next generation of a view with these cuts, as one file an hour.
+    pub async fn publish(&self, view: &Arc<View>, cuts: [u64; 2]) {
+        let lake: Arc<dyn object_store::ObjectStore> = self.lake.clone();
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let table = ViewTable::new(lake, view.clone(), clock);
+        let mut all = Groups::new(view.dimensions.len(), &view.kinds());
+        let mut cut = OffsetVector::default();
+        for (partition, to) in (0..).zip(cuts) {
+            all.merge(&self.rows(view, partition, 0, to));
+            cut.set(partition, Offset(to));
+        }
+        let all = all.into_rows();
+        let mut files = Vec::new();
+        let mut at = 0;
+        while at < all.len() {
+            let end = all.panes[at].ceil(Span::HOUR);
+            let next = all.panes.partition_point(|pane| *pane <= end);
+            let picks: Vec<u32> = (at as u32..next as u32).collect();
+            let mut slice = all.gather(&picks);
+            slice.sort();
+            files.push(table.put(&slice, end.minus(Span::HOUR), end).await.expect("stored"));
+            at = next;
+        }
+        let parent = table.latest().await.expect("read").map(|g| g.number);
+        let info = serde_json::Map::new();
+        let publication = Publication { parent, cut, incarnation: "log-1".into(), files, info };
+        table.publish(publication).await.expect("published");
+    }
+    pub async fn serving(&self) -> Arc<Serving> {
+        let stores = Stores { log: None, state: self.state.clone(), lake: self.lake.clone() };
+        let settings = Settings { share_snapshots_for: Duration::ZERO, ..Settings::default() };
+        let telemetry = Arc::new(Telemetry::new());
+        let serving = Serving::new(self.config.clone(), stores, self.clock.clone(), telemetry, settings);
+        serving.refresh().await.expect("refreshed");
+        Arc::new(serving)
+    }
+    pub fn end(&self, partition: u32) -> u64 {
+        *self.boundaries[partition as usize].last().expect("never empty")
+    }
+}
+
+fn event(dice: &mut Dice, partition: u32, offset: u64) -> Event {
+    let carriers = [Value::text("UA"), Value::text("AA"), Value::text("a,b"), Value::Null];
+    let origins = [Value::text("eu:west"), Value::text("null"), Value::text("JFK"), Value::Null, Value::text("\"q\"")];
+    let late = dice.pick(3 * 3600) as i64 * 1_000_000;
+    Event {
+        partition,
+        offset,
+        time: Timestamp(NOW.0 - late),
+        carrier: carriers[dice.pick(4) as usize].clone(),
+        origin: origins[dice.pick(5) as usize].clone(),
+        price: (dice.pick(4) > 0).then(|| i128::from(dice.pick(20_000)) - 10_000),
+        delay: match dice.pick(8) {
+            0 => None,
+            1 => Some(f64::NAN),
+            2 => Some(f64::INFINITY),
+            _ => Some(dice.pick(64) as f64 / 4.0 - 4.0),
+        },
+    }
+}
+
+impl Event {
+    /// A field's value.
+    pub fn value(&self, field: &str) -> Value {
+        match field {
+            "carrier" => self.carrier.clone(),
+            "origin" => self.origin.clone(),
+            "price" => self.price.map_or(Value::Null, |price| Value::Decimal(price, 2)),
+            "delay" => self.delay.map_or(Value::Null, Value::Float),
+            _ => Value::Null,
+        }
+    }
+}
+
+pub async fn get(router: &Router, uri: &str) -> Response<Body> {
+    request(router, Request::get(uri).body(Body::empty()).expect("a request")).await
+}
+
+pub async fn request(router: &Router, request: Request<Body>) -> Response<Body> {
+    router.clone().oneshot(request).await.expect("routers do not fail")
+}
+
+pub async fn bytes(response: Response<Body>) -> Vec<u8> {
+    axum::body::to_bytes(response.into_body(), 1 << 24).await.expect("a body").to_vec()
+}
+
+pub async fn json(response: Response<Body>) -> serde_json::Value {
+    let body = bytes(response).await;
+    serde_json::from_slice(&body).unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(&body)))
+}

@@ -1,0 +1,117 @@
+//! What serving knows of the log: each source's partitions and incarnation, the log's ends, and where they were at the start.
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use hashbrown::HashMap;
+use seam_shared::config::Config;
+use seam_shared::lake::views::Generation;
+use seam_shared::log::{EventLog, Offset, OffsetVector, Partition};
+use seam_shared::telemetry::Telemetry;
+use seam_shared::view::definition::View;
+use seam_shared::{Error, Result};
+
+use crate::pin::PinnedView;
+use crate::{Serving, stamp};
+
+#[derive(Debug, Clone, Default)]
+struct Known {
+    partitions: u32,
+    /// `None` as long as the log was not asked.
+    incarnation: Option<String>,
+    ends: BTreeMap<u32, Offset>,
+    ends_at_start: BTreeMap<u32, Offset>,
+}
+
+/// The topics of a configuration.
+#[derive(Debug)]
+pub struct Topics {
+    log: Option<Arc<dyn EventLog>>,
+    known: RwLock<HashMap<String, Known>>,
+}
+
+impl Topics {
+    /// The topics of `config`'s sources, as configured until the log is asked.
+    pub fn new(log: Option<Arc<dyn EventLog>>, config: &Config) -> Topics {
+        let known = config
+            .sources
+            .iter()
+            .map(|source| (source.name.clone(), Known { partitions: source.partitions, ..Known::default() }));
+        Topics { log, known: RwLock::new(known.collect()) }
+    }
+    /// Asks the log for partitions and ends.
+    ///
+    /// # Errors
+    /// What the log answered.
+    pub async fn refresh(&self) -> Result<()> {
+        let Some(log) = &self.log else { return Ok(()) };
+        let sources: Vec<(String, u32)> =
+            self.read(|known| known.iter().map(|(name, topic)| (name.clone(), topic.partitions)).collect());
+        for (name, partitions) in sources {
+            let topic = log.open(&name, partitions).await?;
+            let mut ends = BTreeMap::new();
+            for number in 0..topic.partitions {
+                ends.insert(number, log.bounds(&Partition::new(name.as_str(), number)).await?.1);
+            }
+            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            let entry = known.entry(name).or_default();
+            entry.partitions = topic.partitions;
+            if entry.ends_at_start.is_empty() {
+                entry.ends_at_start.clone_from(&ends);
+            }
+            entry.incarnation = Some(topic.incarnation);
+            entry.ends = ends;
+        }
+        Ok(())
+    }
+    fn read<T>(&self, read: impl FnOnce(&HashMap<String, Known>) -> T) -> T {
+        read(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+    /// The log's ends as last seen.
+    pub fn ends(&self, source: &str) -> OffsetVector {
+        self.read(|known| OffsetVector(known.get(source).map(|topic| topic.ends.clone()).unwrap_or_default()))
+    }
+    /// The log's ends when it was first asked.
+    pub fn ends_at_start(&self, source: &str) -> OffsetVector {
+        self.read(|known| OffsetVector(known.get(source).map(|topic| topic.ends_at_start.clone()).unwrap_or_default()))
+    }
+}
+
+impl Serving {
+    /// The log's ends when serving first asked.
+    pub(crate) fn ends_at_start(&self, source: &str) -> OffsetVector {
+        self.topics.ends_at_start(source)
+    }
+    /// How many partitions a source has, as far as is known.
+    pub(crate) fn partitions_of(&self, source: &str) -> u32 {
+        self.topics.read(|known| known.get(source).map_or(1, |topic| topic.partitions))
+    }
+    /// Refuses a generation that counts in another log than the one there is.
+    pub(crate) fn check_incarnation(&self, view: &View, generation: Option<&Generation>) -> Result<()> {
+        let Some(generation) = generation else { return Ok(()) };
+        let source = &view.source.name;
+        self.topics.read(|known| match known.get(source).and_then(|topic| topic.incarnation.as_deref()) {
+            Some(incarnation) if incarnation != generation.incarnation => Err(Error::unavailable(format!(
+                "generation {} of view {} was made from another incarnation of topic {source}",
+                generation.number, view.id
+            ))),
+            _ => Ok(()),
+        })
+    }
+    /// Records in the log that a coverage does not reach, by partition; empty when the log was not asked.
+    pub(crate) fn lag(&self, source: &str, coverage: &OffsetVector) -> BTreeMap<u32, u64> {
+        let behind = |(&number, end): (&u32, &Offset)| (number, end.0.saturating_sub(coverage.get(number).0));
+        self.topics.ends(source).0.iter().map(behind).collect()
+    }
+    /// The lag of what was pinned, as the `Seam-Lag` header spells it.
+    pub(crate) fn lag_text(&self, pinned: &[PinnedView]) -> Option<String> {
+        let mut parts = Vec::new();
+        for (source, coverage) in stamp::common_coverage(pinned) {
+            parts.extend(self.lag(&source, &coverage).iter().map(|(number, lag)| format!("{source}/{number}={lag}")));
+        }
+        (!parts.is_empty()).then(|| parts.join(","))
+    }
+    /// The platform's metrics.
+    pub fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.telemetry
+    }
+}
