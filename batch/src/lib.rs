@@ -1,1 +1,21 @@
-//! placeholder
+//! Log -> archive -> recompute -> publish. Comes in: closed segments of the log, and cron. Goes out: generations in the lake.
+//!
+//! - [`archive`] appends whole closed segments of the log to the archive.
+//! - [`plan`] turns a view into a Polars plan whose result equals the speed fold's bit for bit; [`compute`] runs it slice by slice.
+//! - [`job`] is one run: which days, then [`audit`] and [`publish`]; [`lease`] keeps two runs apart, [`retain`] cleans up.
+//! - [`schedule`] is cron inside `seam up`.
+
+// from the log to archive files
+pub mod archive;
+
+// from archive files to rows
+pub mod compute;
+pub mod plan;
+
+// from rows to a generation
+pub mod audit;
+pub mod job;
+pub mod lease;
+pub mod publish;
+pub mod retain;
+pub mod schedule;

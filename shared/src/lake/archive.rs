@@ -36,6 +36,8 @@ pub struct ArchiveFile {
     pub rows: u64,
     /// The UTC days of its events, by their start, with how many rows count.
     pub days: BTreeMap<Timestamp, u64>,
+    /// The earliest and latest time of its valid events, rounded outwards to milliseconds; `None` if it has none.
+    pub times: Option<(Timestamp, Timestamp)>,
 }
 
 /// The archive at one version.
@@ -268,9 +270,16 @@ fn parse(path: Path, add: &Add) -> Result<ArchiveFile> {
             bytes: add.size,
             rows: tag("rows")?.parse().ok()?,
             days: days.collect::<Option<_>>()?,
+            times: times(add),
         })
     };
     parsed().ok_or_else(|| Error::corrupt(format!("the table says too little of file {path}")))
+}
+
+fn times(add: &Add) -> Option<(Timestamp, Timestamp)> {
+    let stats: Json = serde_json::from_str(add.stats.as_deref()?).ok()?;
+    let time = |end: &str| Timestamp::parse_rfc3339(stats.get(end)?.get("seam_time")?.as_str()?);
+    Some((time("minValues")?, time("maxValues")?))
 }
 
 /// What is fixed for the life of an archive, as the table's configuration keeps it.

@@ -1,0 +1,142 @@
+//! The audit of a new generation: the old one, with the speed layer's segments between their cuts, must equal it group by group.
+use std::collections::{BTreeMap, BTreeSet};
+
+use seam_shared::error::Result;
+use seam_shared::lake::views::{Generation, ViewFile, ViewTable};
+use seam_shared::log::{OffsetVector, Partition};
+use seam_shared::state::StateStore;
+use seam_shared::time::{Span, Timestamp};
+use seam_shared::view::aggregate::State;
+use seam_shared::view::groups::Groups;
+use seam_shared::view::rows::Rows;
+use seam_shared::view::value::Value;
+use serde::Serialize;
+
+/// What an audit found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Drift {
+    /// So many groups differ; zero but for bugs.
+    Groups(u64),
+    /// It could not be done, and why.
+    NotAudited(String),
+}
+
+impl Drift {
+    fn not_audited(reason: impl Into<String>) -> Drift {
+        Drift::NotAudited(reason.into())
+    }
+}
+
+/// Compares `old` ⊕ speed segments in `[old.cut, cut)` with the files of the generation to be, day by day.
+///
+/// # Errors
+/// Those of the stores. A speed layer that does not hold the segments is no error: nothing is audited then.
+pub async fn audit(
+    table: &ViewTable,
+    state: &dyn StateStore,
+    old: &Generation,
+    cut: &OffsetVector,
+    files: &[ViewFile],
+) -> Result<Drift> {
+    let speed = match speed_rows(table, state, &old.cut, cut).await? {
+        Ok(rows) => rows,
+        Err(reason) => return Ok(Drift::NotAudited(reason)),
+    };
+    let day_of = |start: Timestamp| start.floor(Span::DAY);
+    // a pane is named by its end: the last pane of a day ends where the next day starts
+    let mut by_day: BTreeMap<Timestamp, Vec<u32>> = BTreeMap::new();
+    for (i, pane) in speed.panes.iter().enumerate() {
+        by_day.entry(day_of(pane.minus(Span(1)))).or_default().push(i as u32);
+    }
+    let changed =
+        old.files.iter().filter(|file| !files.contains(file)).chain(files.iter().filter(|f| !old.files.contains(f)));
+    let mut days: BTreeSet<Timestamp> = changed.map(|file| day_of(file.slice_start)).collect();
+    days.extend(by_day.keys());
+    let mut differing = 0;
+    for day in days {
+        let of_day = |files: &[ViewFile]| -> Vec<ViewFile> {
+            files.iter().filter(|file| day_of(file.slice_start) == day).cloned().collect()
+        };
+        let mut expected = merged(table, &of_day(&old.files)).await?;
+        if let Some(rows) = by_day.get(&day) {
+            expected.merge(&speed.gather(rows));
+        }
+        let found = merged(table, &of_day(files)).await?;
+        differing += difference(expected.into_rows(), found.into_rows());
+    }
+    Ok(Drift::Groups(differing))
+}
+
+/// How many groups of two canonical tables are not the same in both.
+pub fn difference(expected: Rows, found: Rows) -> u64 {
+    if expected == found {
+        return 0;
+    }
+    let mut groups: BTreeMap<(Timestamp, Vec<Value>), [Option<Vec<State>>; 2]> = BTreeMap::new();
+    for (side, rows) in [expected, found].iter().enumerate() {
+        for i in 0..rows.len() {
+            let key = (0..rows.dimensions.len()).map(|d| rows.value(d, i).clone()).collect();
+            let states = rows.states.iter().map(|column| column.get(i)).collect();
+            groups.entry((rows.panes[i], key)).or_default()[side] = Some(states);
+        }
+    }
+    groups.values().filter(|[expected, found]| expected != found).count() as u64
+}
+
+async fn merged(table: &ViewTable, files: &[ViewFile]) -> Result<Groups> {
+    let view = table.view();
+    let mut groups = Groups::new(view.dimensions.len(), &view.kinds());
+    for file in files {
+        groups.merge(&table.get(file).await?);
+    }
+    Ok(groups)
+}
+
+/// All rows of the speed layer's segments in `[from, to)`, or why they cannot be had.
+async fn speed_rows(
+    table: &ViewTable,
+    state: &dyn StateStore,
+    from: &OffsetVector,
+    to: &OffsetVector,
+) -> Result<std::result::Result<Rows, String>> {
+    let view = table.view();
+    let mut groups = Groups::new(view.dimensions.len(), &view.kinds());
+    for (&number, &end) in &to.0 {
+        let partition = Partition::new(view.source.name.as_str(), number);
+        let mut at = from.get(number);
+        if at == end {
+            continue;
+        }
+        let snapshots = state.snapshot(&partition, std::slice::from_ref(&view.id)).await?;
+        let Some(snapshot) = snapshots.into_iter().flatten().next() else {
+            return Ok(Err(format!("the speed layer has no state of {partition}")));
+        };
+        if snapshot.progress.floor > at {
+            return Ok(Err(format!(
+                "the speed layer holds {partition} from {} on, not from {at}",
+                snapshot.progress.floor
+            )));
+        }
+        for segment in snapshot.closed.iter().filter(|segment| segment.end > from.get(number) && segment.start < end) {
+            let rows = state.segment(&partition, &view.id, segment.start).await?;
+            let (true, Some(rows)) = (segment.start == at, rows) else { break };
+            groups.merge(&rows);
+            at = segment.end;
+        }
+        if at != end {
+            return Ok(Err(format!("the speed layer holds {partition} up to {at}, not to {end}")));
+        }
+    }
+    Ok(Ok(groups.into_unsorted()))
+}
+
+/// The drift of a run without anything to compare with.
+pub fn nothing_to_compare(old: Option<&Generation>, incarnation: &str, state: bool) -> Option<Drift> {
+    match old {
+        _ if !state => Some(Drift::not_audited("no state store at hand")),
+        None => Some(Drift::not_audited("the first generation")),
+        Some(old) if old.incarnation != incarnation => Some(Drift::not_audited("the log was made anew")),
+        Some(_) => None,
+    }
+}

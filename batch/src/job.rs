@@ -1,0 +1,210 @@
+//! One run of the batch layer: for each view, recompute the days that new segments touched and publish a generation.
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use seam_shared::clock::Clock;
+use seam_shared::error::{Error, Result};
+use seam_shared::lake::archive::{ArchiveSnapshot, ArchiveTable};
+use seam_shared::lake::views::{Generation, ViewFile, ViewTable};
+use seam_shared::log::OffsetVector;
+use seam_shared::state::StateStore;
+use seam_shared::time::{Span, Timestamp};
+use seam_shared::view::definition::View;
+use serde::Serialize;
+
+use crate::audit::Drift;
+use crate::compute::{self, Files};
+use crate::lease::Lease;
+use crate::publish::{self, Candidate};
+use crate::retain;
+
+/// The archive of one source.
+#[derive(Debug, Clone)]
+pub struct Archive {
+    /// Its table.
+    pub table: Arc<ArchiveTable>,
+    /// The log that it archives.
+    pub incarnation: String,
+}
+
+/// What the batch layer works with.
+#[derive(Debug, Clone)]
+pub struct Context {
+    /// The lake.
+    pub store: Arc<dyn ObjectStore>,
+    /// For leases, labels and the age of files.
+    pub clock: Arc<dyn Clock>,
+    /// The archives by source.
+    pub archives: BTreeMap<String, Archive>,
+    /// The views that are configured.
+    pub views: Vec<Arc<View>>,
+    /// What the speed layer holds, for the audit.
+    pub state: Option<Arc<dyn StateStore>>,
+    /// What bounds the memory.
+    pub compute: compute::Settings,
+    /// What is kept of old generations.
+    pub retain: retain::Settings,
+}
+
+/// What to run.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Names of views; empty: all.
+    pub views: Vec<String>,
+    /// Recompute every day, not only those that new segments touched.
+    pub full: bool,
+}
+
+/// How a run ended for a view.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// A generation was published.
+    Published,
+    /// There was nothing new.
+    Skipped,
+    /// Another run published first; nothing was changed.
+    Lost,
+    /// Another run is at work (exit code 75).
+    Held,
+}
+
+/// What a run did for a view.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outcome {
+    /// The view's public name.
+    pub view: String,
+    /// How it ended.
+    pub status: Status,
+    /// Whether there was nothing to do.
+    pub skipped: bool,
+    /// The newest generation now, as far as this run knows.
+    pub generation: Option<u64>,
+    /// What that generation covers.
+    pub cut: OffsetVector,
+    /// Archived events that count in the days recomputed.
+    pub rows: u64,
+    /// Groups of the recomputed days.
+    pub groups: u64,
+    /// Days recomputed.
+    pub days: u64,
+    /// By the clock.
+    pub seconds: f64,
+    /// What the audit found; `None` when nothing was published.
+    pub drift: Option<Drift>,
+}
+
+/// Runs once over the chosen views.
+///
+/// # Errors
+/// `Invalid` for a view that is not configured; else those of the stores. Views that were published before an error stay so.
+pub async fn run(context: &Context, options: &Options) -> Result<Vec<Outcome>> {
+    if let Some(unknown) = options.views.iter().find(|name| !context.views.iter().any(|view| view.name == **name)) {
+        return Err(Error::invalid(format!("there is no view `{unknown}`")));
+    }
+    let chosen = context.views.iter().filter(|view| options.views.is_empty() || options.views.contains(&view.name));
+    let mut outcomes = Vec::new();
+    for view in chosen {
+        let outcome = run_view(context, view, options.full).await?;
+        tracing::info!(view = %outcome.view, status = ?outcome.status, generation = ?outcome.generation, "batch run");
+        outcomes.push(outcome);
+    }
+    Ok(outcomes)
+}
+
+async fn run_view(context: &Context, view: &Arc<View>, full: bool) -> Result<Outcome> {
+    let name = format!("batch-{}", view.id);
+    match Lease::take(Arc::clone(&context.store), Arc::clone(&context.clock), &name).await? {
+        None => Ok(Outcome::idle(view, Status::Held, None)),
+        Some(lease) => {
+            let outcome = recompute(context, view, full, &lease).await;
+            let released = lease.release().await;
+            let outcome = outcome?;
+            if let Err(error) = released {
+                tracing::warn!(%error, "a lease could not be given back and will run out");
+            }
+            Ok(outcome)
+        }
+    }
+}
+
+async fn recompute(context: &Context, view: &Arc<View>, full: bool, lease: &Lease) -> Result<Outcome> {
+    let started = context.clock.now();
+    let source = &view.source.name;
+    let archive =
+        context.archives.get(source).ok_or_else(|| Error::internal(format!("source {source} has no archive")))?;
+    let table = ViewTable::new(Arc::clone(&context.store), Arc::clone(view), Arc::clone(&context.clock));
+    let parent = table.latest().await?;
+    let snapshot = archive.table.latest().await?;
+    let Some(plan) = Plan::new(parent.as_ref(), &snapshot, &archive.incarnation, full) else {
+        return Ok(Outcome::idle(view, Status::Skipped, parent.as_ref()));
+    };
+    let mut files = plan.kept;
+    let mut outcome = Outcome::idle(view, Status::Lost, parent.as_ref());
+    let mut cache = Files::new(Arc::clone(&context.store), context.compute.cache_bytes);
+    for &day in &plan.days {
+        lease.renew().await?;
+        let computed = compute::day(&table, &snapshot.files, day, &mut cache, context.compute).await?;
+        outcome.days += 1;
+        outcome.rows += snapshot.files.iter().filter_map(|file| file.days.get(&day)).sum::<u64>();
+        outcome.groups += computed.iter().map(|file| file.rows).sum::<u64>();
+        files.extend(computed);
+    }
+    drop(cache);
+    let cut = &snapshot.positions;
+    let candidate = Candidate { parent: parent.as_ref(), cut, incarnation: &archive.incarnation, files };
+    if let Some((generation, drift)) = publish::publish(&table, context.state.as_deref(), candidate).await? {
+        outcome.status = Status::Published;
+        outcome.generation = Some(generation.number);
+        outcome.cut = generation.cut;
+        outcome.drift = Some(drift);
+        if let Err(error) = retain::retain(context, &table).await {
+            tracing::warn!(%error, view = %view.id, "old files could not be deleted");
+        }
+    }
+    outcome.seconds = (context.clock.now().0 - started.0) as f64 / 1e6;
+    Ok(outcome)
+}
+
+/// Which days to recompute and which files to keep.
+struct Plan {
+    days: BTreeSet<Timestamp>,
+    kept: Vec<ViewFile>,
+}
+
+impl Plan {
+    /// `None` when there is nothing to do.
+    fn new(parent: Option<&Generation>, archive: &ArchiveSnapshot, incarnation: &str, full: bool) -> Option<Plan> {
+        let base = parent.filter(|parent| !full && parent.incarnation == incarnation);
+        if archive.files.is_empty() || base.is_some_and(|base| base.cut.covers(&archive.positions)) {
+            return None;
+        }
+        let reached = base.map(|base| base.cut.clone()).unwrap_or_default();
+        let new = archive.files.iter().filter(|file| base.is_none() || file.to > reached.get(file.partition));
+        let days: BTreeSet<Timestamp> = new.flat_map(|file| file.days.keys().copied()).collect();
+        let clean = |file: &&ViewFile| !days.contains(&file.slice_start.floor(Span::DAY));
+        let kept = base.iter().flat_map(|base| &base.files).filter(clean).cloned().collect();
+        Some(Plan { days, kept })
+    }
+}
+
+impl Outcome {
+    fn idle(view: &View, status: Status, newest: Option<&Generation>) -> Outcome {
+        Outcome {
+            view: view.name.clone(),
+            status,
+            skipped: status == Status::Skipped,
+            generation: newest.map(|generation| generation.number),
+            cut: newest.map(|generation| generation.cut.clone()).unwrap_or_default(),
+            rows: 0,
+            groups: 0,
+            days: 0,
+            seconds: 0.0,
+            drift: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,92 @@
+//! A lease on one view's recompute, so that two runs do not do the same work twice. No correctness depends on it: publishing is
+//! create-only, and of two runs that both believe to hold the lease one loses there.
+use std::sync::Arc;
+
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use seam_shared::clock::Clock;
+use seam_shared::error::{Error, Result};
+use seam_shared::time::{Span, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// After this time without renewal a lease is free again.
+const TERM: Span = Span(5 * Span::MINUTE.0);
+
+/// A lease that is held until it is released or runs out.
+#[derive(Debug)]
+pub struct Lease {
+    store: Arc<dyn ObjectStore>,
+    clock: Arc<dyn Clock>,
+    path: Path,
+    holder: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Held {
+    holder: String,
+    until: Timestamp,
+}
+
+impl Lease {
+    /// Takes the lease called `name`; `None` while another holds it.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn take(store: Arc<dyn ObjectStore>, clock: Arc<dyn Clock>, name: &str) -> Result<Option<Lease>> {
+        let path = Path::from("leases").join(name);
+        let lease = Lease { store, path, holder: clock.nonce(), clock };
+        for _ in 0..2 {
+            match lease.put(PutMode::Create).await {
+                Ok(()) => return Ok(Some(lease)),
+                Err(object_store::Error::AlreadyExists { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let held = match lease.held().await {
+                Ok(held) => held,
+                Err(object_store::Error::NotFound { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            };
+            let now = lease.clock.now();
+            // a holder whose clock ran far ahead must not lock everybody out
+            if held.is_some_and(|held| held.until > now && held.until <= now.plus(Span(2 * TERM.0))) {
+                return Ok(None);
+            }
+            lease.delete().await?;
+        }
+        Ok(None)
+    }
+    /// Holds it for another term.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn renew(&self) -> Result<()> {
+        Ok(self.put(PutMode::Overwrite).await?)
+    }
+    /// Gives it back.
+    ///
+    /// # Errors
+    /// Those of the store; the lease then runs out by itself.
+    pub async fn release(self) -> Result<()> {
+        match self.held().await {
+            Ok(Some(held)) if held.holder == self.holder => self.delete().await,
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn put(&self, mode: PutMode) -> std::result::Result<(), object_store::Error> {
+        let held = Held { holder: self.holder.clone(), until: self.clock.now().plus(TERM) };
+        let bytes = serde_json::to_vec(&held).unwrap_or_default();
+        self.store.put_opts(&self.path, bytes.into(), PutOptions::from(mode)).await.map(|_| ())
+    }
+    async fn held(&self) -> std::result::Result<Option<Held>, object_store::Error> {
+        let bytes = self.store.get(&self.path).await?.bytes().await?;
+        Ok(serde_json::from_slice(&bytes).ok())
+    }
+    async fn delete(&self) -> Result<()> {
+        match self.store.delete(&self.path).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(Error::from(error)),
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The plan against a plain fold, on random views over hostile events.
+use std::sync::Arc;
+
+use seam_shared::event::batch::{Column, EventBatch, Verdict};
+use seam_shared::lake::archive_file;
+use seam_shared::log::{Chunk, Offset};
+use seam_shared::segment::SegmentRule;
+use seam_shared::time::{Span, Timestamp};
+use seam_shared::view::aggregate::State;
+use seam_shared::view::definition::{DimensionDefinition, Field, Source, StateDefinition, StateKind, View};
+use seam_shared::view::expression::{Comparison, Expression};
+use seam_shared::view::groups::Groups;
+use seam_shared::view::rows::Rows;
+use seam_shared::view::value::{FieldType, Value};
+
+use super::{Input, Slice, compute_files};
+
+/// splitmix64
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+    pub fn chance(&mut self, one_in: u64) -> bool {
+        self.below(one_in) == 0
+    }
+    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.below(of.len() as u64) as usize]
+    }
+}
+
+const TYPES: [FieldType; 7] = [
+    FieldType::String,
+    FieldType::Bool,
+    FieldType::Int,
+    FieldType::Decimal(2),
+    FieldType::Float,
+    FieldType::String,
+    FieldType::Decimal(18),
+];
+
+pub fn source() -> Arc<Source> {
+    let field = |(i, &field_type): (usize, &FieldType)| Field {
+        name: format!("f{i}"),
+        path: vec![format!("f{i}")],
+        field_type,
+    };
+    Arc::new(Source {
+        name: "events".to_owned(),
+        id: None,
+        time: vec!["time".to_owned()],
+        fields: TYPES.iter().enumerate().map(field).collect(),
+        duplicates: None,
+        segments: SegmentRule::default(),
+        partitions: 1,
+    })
+}
+
+/// A value of the type, often an extreme one.
+fn value(random: &mut Random, field_type: FieldType) -> Value {
+    const TEXTS: [&str; 9] = [
+        "",
+        "a",
+        "b",
+        "null",
+        "zz\u{0}",
+        "exactly12byt",
+        "thirteen_byte",
+        "ä",
+        "a text that is far longer than twelve bytes",
+    ];
+    const INTS: [i64; 8] = [0, 1, -1, 7, i64::MAX, i64::MIN, i64::MAX - 1, 1 << 40];
+    const FLOATS: [f64; 14] = [
+        0.0,
+        1.0,
+        -1.0,
+        0.1,
+        1e300,
+        -1e300,
+        5e-324,
+        f64::MAX,
+        f64::MIN,
+        f64::NAN,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        1e-20,
+        3.5,
+    ];
+    let huge = 10i128.pow(28) - 1;
+    if random.chance(6) {
+        return Value::Null;
+    }
+    match field_type {
+        FieldType::String => Value::text(TEXTS[random.below(9) as usize]),
+        FieldType::Bool => Value::Bool(random.chance(2)),
+        FieldType::Int => Value::Int(if random.chance(3) { *random.pick(&INTS) } else { random.below(5) as i64 - 2 }),
+        FieldType::Decimal(scale) => Value::Decimal(
+            if random.chance(3) { *random.pick(&[huge, -huge, 0]) } else { random.below(9) as i128 - 4 },
+            scale,
+        ),
+        FieldType::Float => Value::Float(*random.pick(&FLOATS)),
+    }
+}
+
+/// Events: time, verdict and one value a field.
+pub struct Event(pub Timestamp, pub Verdict, pub Vec<Value>);
+
+pub fn events(random: &mut Random, source: &Source, count: usize, base: Timestamp) -> Vec<Event> {
+    let tame = random.chance(2); // half of all streams stay small, so that the narrow sums are used too
+    let event = |_| {
+        let time = base.plus(Span(random.below(Span::HOUR.0 as u64 * 3) as i64));
+        let time = if random.chance(9) { time.floor(Span::MINUTE) } else { time };
+        let verdict = if random.chance(8) { Verdict::Duplicate } else { Verdict::Counts };
+        let verdict = if random.chance(12) { Verdict::Invalid } else { verdict };
+        let mut values: Vec<Value> = source.fields.iter().map(|f| value(random, f.field_type)).collect();
+        for value in &mut values {
+            match value {
+                Value::Int(v) if tame => *v %= 100,
+                Value::Decimal(v, _) if tame => *v %= 1000,
+                _ => {}
+            }
+        }
+        Event(time, verdict, values)
+    };
+    (0..count).map(event).collect()
+}
+
+/// The events as an archive file.
+pub fn file(source: &Source, from: u64, events: &[Event]) -> archive_file::Written {
+    let mut chunk = Chunk::at(Offset(from));
+    let mut batch = EventBatch::default();
+    for (i, event) in events.iter().enumerate() {
+        chunk.push(Offset(from + i as u64), Timestamp(i as i64), b"{}");
+        batch.offsets.push(Offset(from + i as u64));
+        batch.log_times.push(Timestamp(i as i64));
+        batch.verdicts.push(event.1);
+        batch.times.push(event.0);
+        batch.ids.push(None);
+    }
+    for (f, field) in source.fields.iter().enumerate() {
+        let values = events.iter().map(|event| &event.2[f]);
+        let valid: Vec<bool> = values.clone().map(|v| *v != Value::Null).collect();
+        if field.field_type == FieldType::String {
+            let mut dictionary = vec![Value::Null];
+            let codes = values.map(|v| match dictionary.iter().position(|known| known == v) {
+                Some(code) => code as u32,
+                None => {
+                    dictionary.push(v.clone());
+                    dictionary.len() as u32 - 1
+                }
+            });
+            batch.columns.push(Column::Str(codes.collect()));
+            batch.dictionaries.push(dictionary.into());
+            continue;
+        }
+        batch.dictionaries.push(Vec::new().into());
+        batch.columns.push(match field.field_type {
+            FieldType::Bool => Column::Bool(values.map(|v| *v == Value::Bool(true)).collect(), valid),
+            FieldType::Int => Column::Int(values.map(|v| if let Value::Int(v) = v { *v } else { 0 }).collect(), valid),
+            FieldType::Decimal(scale) => Column::Decimal(
+                values.map(|v| if let Value::Decimal(v, _) = v { *v } else { 0 }).collect(),
+                valid,
+                scale,
+            ),
+            _ => Column::Float(values.map(|v| if let Value::Float(v) = v { *v } else { 0.0 }).collect(), valid),
+        });
+    }
+    archive_file::write(source, 0, &[(batch, chunk)], Offset(from)..Offset(from + events.len() as u64)).unwrap()
+}
+
+fn condition(random: &mut Random, source: &Source, depth: u32) -> Expression {
+    const COMPARISONS: [Comparison; 6] =
+        [Comparison::Eq, Comparison::Ne, Comparison::Lt, Comparison::Le, Comparison::Gt, Comparison::Ge];
+    let field = random.below(source.fields.len() as u64) as usize;
+    let literal = |random: &mut Random| loop {
+        match value(random, source.fields[field].field_type) {
+            Value::Null => {}
+            Value::Float(v) if !v.is_finite() => {}
+            value => return value,
+        }
+    };
+    match random.below(if depth == 0 { 3 } else { 6 }) {
+        0 => Expression::Compare(field, *random.pick(&COMPARISONS), literal(random)),
+        1 => Expression::In(field, (0..=random.below(3)).map(|_| literal(random)).collect()),
+        2 => Expression::IsNull(field),
+        3 => Expression::Not(Box::new(condition(random, source, depth - 1))),
+        4 => Expression::And((0..2).map(|_| condition(random, source, depth - 1)).collect()),
+        _ => Expression::Or((0..2).map(|_| condition(random, source, depth - 1)).collect()),
+    }
+}
+
+pub fn view(random: &mut Random, source: &Arc<Source>) -> View {
+    let fields: Vec<usize> = (0..source.fields.len()).filter(|_| random.chance(3)).collect();
+    let dimension = |field: usize| DimensionDefinition {
+        name: source.fields[field].name.clone(),
+        field,
+        field_type: source.fields[field].field_type,
+    };
+    let dimensions =
+        fields.into_iter().filter(|&f| source.fields[f].field_type != FieldType::Float).map(dimension).collect();
+    let mut states = vec![StateDefinition { kind: StateKind::Count, field: None }];
+    for (field, definition) in source.fields.iter().enumerate() {
+        let kind = match definition.field_type {
+            FieldType::Int => StateKind::Fixed { scale: 0 },
+            FieldType::Decimal(scale) => StateKind::Fixed { scale },
+            FieldType::Float => StateKind::Float,
+            FieldType::String | FieldType::Bool => continue,
+        };
+        if random.chance(2) {
+            states.push(StateDefinition { kind, field: Some(field) });
+        }
+    }
+    View {
+        name: "random".to_owned(),
+        id: "random@0".into(),
+        source: Arc::clone(source),
+        filter: random.chance(2).then(|| condition(random, source, 2)),
+        dimensions,
+        pane: *random.pick(&[Span::MINUTE, Span(10 * Span::SECOND.0), Span::HOUR, Span(15 * Span::MINUTE.0)]),
+        windows: Vec::new(),
+        states,
+        measures: Vec::new(),
+    }
+}
+
+/// The same by a plain fold of one event after the other.
+pub fn fold(view: &View, events: &[Event], slice: Slice) -> Rows {
+    let mut groups = Groups::new(view.dimensions.len(), &view.kinds());
+    for Event(time, verdict, values) in events {
+        let matches = view.filter.as_ref().is_none_or(|f| f.matches(&|field| values[field].clone()) == Some(true));
+        if *verdict != Verdict::Counts || !matches || *time < slice.start || *time >= slice.end {
+            continue;
+        }
+        let key: Vec<Value> = view.dimensions.iter().map(|d| values[d.field].clone()).collect();
+        let states = view.states.iter().map(|state| {
+            let mut empty = State::empty(state.kind);
+            empty.lift(state.field.map_or(&Value::Null, |field| &values[field]));
+            empty
+        });
+        let states: Vec<State> = states.collect();
+        groups.merge_row(view.pane_of(*time), &key, &states);
+    }
+    groups.into_rows()
+}
+
+#[test]
+fn the_plan_equals_the_fold_bit_for_bit() {
+    let source = source();
+    let (mut groups, mut filtered) = (0, 0);
+    for seed in 0..1000 {
+        let mut random = Random(seed);
+        let base =
+            *random.pick(&[Timestamp(1_780_272_000_000_000), Timestamp(-Span::DAY.0 * 400), Timestamp(-Span::HOUR.0)]);
+        let (first, second) = (random.below(60) as usize, random.below(200) as usize);
+        let mut all = events(&mut random, &source, first, base);
+        let mut inputs = vec![Input::new(file(&source, 0, &all).bytes, false)];
+        let more = events(&mut random, &source, second + 1, base);
+        inputs.push(Input::new(file(&source, first as u64, &more).bytes, false));
+        all.extend(more);
+        let view = view(&mut random, &source);
+        let start = base.floor(Span::HOUR);
+        let slice = Slice { start, end: start.plus(Span(random.below(3) as i64 * Span::HOUR.0 + Span::HOUR.0)) };
+        let expected = fold(&view, &all, slice);
+        let found = compute_files(&view, &inputs, slice).unwrap_or_else(|e| panic!("seed {seed}: {e} {view:?}"));
+        assert_eq!(found, expected, "seed {seed} {view:?}");
+        assert_eq!(found.encode(), expected.encode(), "seed {seed}");
+        groups += found.len();
+        filtered += usize::from(view.filter.is_some() && !found.is_empty());
+    }
+    assert!(groups > 10_000 && filtered > 100, "the cases must say something: {groups} groups, {filtered} filtered");
+}
+
+#[test]
+fn keys_that_do_not_fit_are_ranked() {
+    let source = source();
+    let mut random = Random(7);
+    let base = Timestamp(1_780_272_000_000_000);
+    let mut all = events(&mut random, &source, 3000, base);
+    for event in &mut all {
+        event.2[2] = Value::Int(random.next() as i64);
+        event.2[3] = Value::Decimal(random.next() as i128, 2);
+        event.2[6] = Value::Decimal(random.next() as i128, 18);
+        event.2[0] = Value::text(&format!("a long text number {}", random.next()));
+        event.2[5] = Value::text(&random.below(100_000).to_string());
+    }
+    let mut wide = view(&mut random, &source);
+    wide.filter = None;
+    wide.dimensions = [0, 2, 3, 5, 6]
+        .map(|f| DimensionDefinition { name: format!("f{f}"), field: f, field_type: source.fields[f].field_type })
+        .to_vec();
+    let slice = Slice { start: base, end: base.plus(Span::DAY) };
+    let found = compute_files(&wide, &[Input::new(file(&source, 0, &all).bytes, false)], slice).unwrap();
+    assert_eq!(found, fold(&wide, &all, slice));
+    assert!(found.len() > 2000);
+}
