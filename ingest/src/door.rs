@@ -1,0 +1,258 @@
+//! The one door into the log: check every event, append what is valid, dead-letter what is not, then answer.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use seam_shared::clock::Clock;
+use seam_shared::event::decode::Shape;
+use seam_shared::log::{EventLog, NewRecord, Offset, OffsetVector};
+use seam_shared::time::Timestamp;
+use seam_shared::view::definition::Source;
+use seam_shared::{Error, Result};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::dead_letters;
+use crate::limits;
+
+/// One event of a body or file, not yet checked.
+#[derive(Debug, Clone)]
+pub struct RawEvent {
+    /// Where it stood: the line (files, NDJSON, CSV) or the place in the array, from 1.
+    pub line: u64,
+    /// The event as flat JSON; as it came in if it is refused already.
+    pub value: Bytes,
+    /// Why it cannot even be checked, e.g. a CSV row with too many cells.
+    pub refused: Option<String>,
+}
+
+impl RawEvent {
+    /// An event to check.
+    pub fn new(line: u64, value: impl Into<Bytes>) -> Self {
+        Self { line, value: value.into(), refused: None }
+    }
+    /// Bytes that are no event, and why.
+    pub fn refused(line: u64, value: impl Into<Bytes>, reason: impl Into<String>) -> Self {
+        Self { line, value: value.into(), refused: Some(reason.into()) }
+    }
+}
+
+/// A refused event: where it stood and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LineError {
+    /// The line or the place in the array, from 1.
+    pub line: u64,
+    /// The reason, naming the member.
+    pub reason: String,
+}
+
+/// The answer to a submission: everything it counts is durable.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Events appended to the log.
+    pub accepted: u64,
+    /// Events in the dead letters.
+    pub rejected: u64,
+    /// The first refused events, at most [`limits::ERRORS_NAMED`].
+    pub errors: Vec<LineError>,
+    /// The positions after the last appended record of each partition touched, e.g. `clicks/0@1234568`: a query with this
+    /// `min_position` sees all of them. Empty if nothing was accepted.
+    pub position: String,
+    /// How many were refused for their size alone.
+    #[serde(skip)]
+    pub too_large: u64,
+}
+
+/// What passed the door since the process started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Counts {
+    /// Events appended to the log.
+    pub accepted: u64,
+    /// Events refused.
+    pub rejected: u64,
+    /// Bytes of the accepted events.
+    pub bytes: u64,
+}
+
+/// One source behind the door.
+#[derive(Debug)]
+struct Gate {
+    shape: Shape,
+    partitions: u32,
+    accepted: AtomicU64,
+    rejected: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// The door. Cheap to share; all methods may be called at once.
+#[derive(Debug)]
+pub struct Door {
+    log: Arc<dyn EventLog>,
+    clock: Arc<dyn Clock>,
+    gates: BTreeMap<String, Gate>,
+}
+
+/// The partition of an event: a fixed function of its id, or of its bytes if it has none, so that the records of one id
+/// always meet in one partition.
+pub fn partition_of(id: Option<&str>, value: &[u8], partitions: u32) -> u32 {
+    let hash = xxh3_64(id.map_or(value, str::as_bytes));
+    u32::try_from(hash % u64::from(partitions.max(1))).unwrap_or_default()
+}
+
+/// Events after the check, ready for the log.
+#[derive(Debug, Default)]
+struct Sorted {
+    accepted: Vec<NewRecord>,
+    refused: Vec<NewRecord>,
+    receipt: Receipt,
+    bytes: u64,
+}
+
+impl Door {
+    /// Opens the topics of `sources` and of their dead letters.
+    ///
+    /// # Errors
+    /// The log's, if a topic cannot be opened.
+    pub async fn open(log: Arc<dyn EventLog>, clock: Arc<dyn Clock>, sources: &[Arc<Source>]) -> Result<Self> {
+        let mut gates = BTreeMap::new();
+        for source in sources {
+            let topic = log.open(&source.name, source.partitions).await?;
+            log.open(&dead_letters::topic(&source.name), 1).await?;
+            let [accepted, rejected, bytes] = [const { AtomicU64::new(0) }; 3];
+            let shape = Shape::new(Arc::clone(source));
+            gates.insert(source.name.clone(), Gate { shape, partitions: topic.partitions, accepted, rejected, bytes });
+        }
+        Ok(Self { log, clock, gates })
+    }
+
+    /// The sources behind the door.
+    pub fn sources(&self) -> impl Iterator<Item = &Arc<Source>> {
+        self.gates.values().map(|gate| gate.shape.source())
+    }
+
+    /// The log behind the door.
+    pub fn log(&self) -> &Arc<dyn EventLog> {
+        &self.log
+    }
+
+    /// A source by name.
+    ///
+    /// # Errors
+    /// `NotFound` with the nearest name.
+    pub fn source(&self, name: &str) -> Result<&Arc<Source>> {
+        self.gate(name).map(|gate| gate.shape.source())
+    }
+
+    /// What passed the door since it was opened, by source.
+    pub fn counts(&self) -> BTreeMap<&str, Counts> {
+        let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
+        let counts = |gate: &Gate| Counts {
+            accepted: count(&gate.accepted),
+            rejected: count(&gate.rejected),
+            bytes: count(&gate.bytes),
+        };
+        self.gates.iter().map(|(name, gate)| (name.as_str(), counts(gate))).collect()
+    }
+
+    fn gate(&self, name: &str) -> Result<&Gate> {
+        self.gates.get(name).ok_or_else(|| {
+            let near = |known: &&String| strsim::damerau_levenshtein(known, name);
+            let hint = match self.gates.keys().min_by_key(near).filter(|known| near(known) <= 1 + name.len() / 3) {
+                Some(known) => format!("; did you mean `{known}`?"),
+                None => format!("; there are: {}", self.gates.keys().cloned().collect::<Vec<_>>().join(", ")),
+            };
+            Error::not_found(format!("source `{name}` does not exist{hint}"))
+        })
+    }
+
+    /// Checks the events, appends them or their refusals durably, and answers. A failed submission may or may not have
+    /// stored events; to send it again is safe if the source has ids and a duplicate rule.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown source; the log's own errors.
+    pub async fn submit(&self, source: &str, events: Vec<RawEvent>) -> Result<Receipt> {
+        let gate = self.gate(source)?;
+        let sorted = sort(gate, &events, self.clock.now());
+        self.append(gate, sorted).await
+    }
+
+    /// [`Door::submit`] for events that are still to be made by `read`; large work runs beside the async threads.
+    ///
+    /// # Errors
+    /// Those of `read` and of [`Door::submit`].
+    pub async fn submit_with<R>(self: &Arc<Self>, source: &str, large: bool, read: R) -> Result<Receipt>
+    where
+        R: FnOnce(&Source) -> Result<Vec<RawEvent>> + Send + 'static,
+    {
+        let gate = self.gate(source)?;
+        let now = self.clock.now();
+        let sorted = if large {
+            let (door, name) = (Arc::clone(self), source.to_owned());
+            let work = move || {
+                let gate = door.gate(&name)?;
+                read(gate.shape.source()).map(|events| sort(gate, &events, now))
+            };
+            let done = tokio::task::spawn_blocking(work).await;
+            done.map_err(|e| Error::internal("reading a body failed").because(e))??
+        } else {
+            sort(gate, &read(gate.shape.source())?, now)
+        };
+        self.append(gate, sorted).await
+    }
+
+    async fn append(&self, gate: &Gate, sorted: Sorted) -> Result<Receipt> {
+        let name = &gate.shape.source().name;
+        let Sorted { accepted, refused, mut receipt, bytes } = sorted;
+        // Refusals first: if the second append fails and the events are sent again, only the dead letters hold them twice.
+        if !refused.is_empty() {
+            self.log.append(&dead_letters::topic(name), refused).await?;
+            gate.rejected.fetch_add(receipt.rejected, Ordering::Relaxed);
+        }
+        if !accepted.is_empty() {
+            let mut after = OffsetVector::default();
+            for (partition, offset) in self.log.append(name, accepted).await? {
+                after.set(partition, after.get(partition).max(Offset(offset.0 + 1)));
+            }
+            receipt.position = after.to_text(name);
+            gate.accepted.fetch_add(receipt.accepted, Ordering::Relaxed);
+            gate.bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Ok(receipt)
+    }
+}
+
+fn sort(gate: &Gate, events: &[RawEvent], now: Timestamp) -> Sorted {
+    let mut out = Sorted { accepted: Vec::with_capacity(events.len()), ..Sorted::default() };
+    for event in events {
+        match examine(gate, event) {
+            Ok(partition) => {
+                out.bytes += event.value.len() as u64;
+                out.accepted.push(NewRecord { partition, value: event.value.clone() });
+            }
+            Err(reason) => {
+                out.receipt.rejected += 1;
+                out.receipt.too_large += u64::from(event.value.len() > limits::EVENT_BYTES);
+                let letter = dead_letters::encode(&gate.shape.source().name, event, &reason, now);
+                out.refused.push(NewRecord { partition: 0, value: letter.into() });
+                if out.receipt.errors.len() < limits::ERRORS_NAMED {
+                    out.receipt.errors.push(LineError { line: event.line, reason });
+                }
+            }
+        }
+    }
+    out.receipt.accepted = out.accepted.len() as u64;
+    out
+}
+
+/// The partition of a valid event, or why it is none.
+fn examine(gate: &Gate, event: &RawEvent) -> std::result::Result<u32, String> {
+    if event.value.len() > limits::EVENT_BYTES {
+        return Err(format!("event has {} bytes; at most {} are taken", event.value.len(), limits::EVENT_BYTES));
+    }
+    if let Some(reason) = &event.refused {
+        return Err(reason.clone());
+    }
+    let checked = gate.shape.check(&event.value).map_err(|rejection| rejection.reason)?;
+    Ok(partition_of(checked.id.as_deref(), &event.value, gate.partitions))
+}

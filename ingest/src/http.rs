@@ -1,0 +1,211 @@
+//! The collector over HTTP: `POST /v1/events/{source}`.
+//!
+//! 202 with a receipt once everything is durable, if anything was accepted; 422 if every event was refused; 400 if the body
+//! as a whole cannot be read; 404, 413, 415 and 503 as usual. All refusals are problem documents.
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::door::{Door, Receipt};
+use crate::formats::Format;
+use crate::formats::unpack::Encoding;
+use crate::limits;
+use crate::problem::Problem;
+
+/// Bodies beyond this are read beside the async threads.
+const LARGE_BYTES: usize = 64 << 10;
+/// Memory for bodies is given out in pieces of this size.
+const PIECE_BYTES: usize = 1 << 10;
+
+#[derive(Debug, Clone)]
+struct Collector {
+    door: Arc<Door>,
+    memory: Arc<Semaphore>,
+}
+
+/// The routes of the collector.
+pub fn routes(door: Arc<Door>) -> Router {
+    let memory = Arc::new(Semaphore::new(limits::BODIES_BYTES / PIECE_BYTES));
+    Router::new().route("/v1/events/{source}", post(post_events)).with_state(Collector { door, memory })
+}
+
+async fn post_events(
+    State(collector): State<Collector>,
+    Path(source): Path<String>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    match receive(&collector, &source, &headers, body).await {
+        Ok(receipt) => answer(receipt).map_or_else(|p| p.at(uri.path()).into_response(), IntoResponse::into_response),
+        Err(problem) => problem.at(uri.path()).into_response(),
+    }
+}
+
+async fn receive(collector: &Collector, source: &str, headers: &HeaderMap, body: Body) -> Result<Receipt, Problem> {
+    collector.door.source(source).map_err(|e| Problem::new(StatusCode::NOT_FOUND, "unknown-source", e.message()))?;
+    let format = format_of(headers)?;
+    let encoding = encoding_of(headers)?;
+    let (body, mut memory) = read_body(collector, headers, body, encoding.limit()).await?;
+    // What a packed body unpacks to is not known yet: it may be as much as the limit allows.
+    let unpacked =
+        if encoding == Encoding::Identity { 0 } else { limits::BODY_BYTES.min(body.len().saturating_mul(1100)) };
+    memory.merge(reserve(collector, unpacked)?);
+    let large = body.len() + unpacked > LARGE_BYTES;
+    let read = move |source: &_| format.read(source, &encoding.unpack(body, limits::BODY_BYTES)?);
+    Ok(collector.door.submit_with(source, large, read).await?)
+}
+
+/// The answer to a body that could be read.
+fn answer(receipt: Receipt) -> Result<Response, Problem> {
+    if receipt.accepted > 0 {
+        return Ok((StatusCode::ACCEPTED, axum::Json(receipt)).into_response());
+    }
+    if receipt.rejected == 0 {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid", "body holds no events"));
+    }
+    let (status, name) = if receipt.too_large == receipt.rejected {
+        (StatusCode::PAYLOAD_TOO_LARGE, "too-large")
+    } else {
+        (StatusCode::UNPROCESSABLE_ENTITY, "all-refused")
+    };
+    let detail = format!("all {} events were refused; they are kept in the dead letters", receipt.rejected);
+    Err(Problem::new(status, name, detail).with_errors(receipt.errors))
+}
+
+fn header_text<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Result<&'h str, Problem> {
+    let text = headers.get(name).map_or(Ok(""), header::HeaderValue::to_str);
+    text.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "invalid", format!("header {name} is no text")))
+}
+
+fn format_of(headers: &HeaderMap) -> Result<Format, Problem> {
+    let media_type = header_text(headers, &header::CONTENT_TYPE)?;
+    let unsupported = || {
+        let known = "JSON (application/json), NDJSON (application/x-ndjson), CSV (text/csv) and CloudEvents";
+        let detail = format!("media type `{media_type}` cannot be read; there are {known}");
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", detail)
+    };
+    let format = Format::of_media_type(media_type);
+    if !headers.contains_key("ce-specversion") {
+        return format.ok_or_else(unsupported);
+    }
+    let data_type = media_type.split(';').next().unwrap_or_default().trim();
+    match format {
+        Some(structured @ (Format::CloudEvent | Format::CloudEvents)) => Ok(structured),
+        Some(Format::Json) => Ok(Format::CloudEventData(attributes(headers)?)),
+        None if data_type.ends_with("+json") => Ok(Format::CloudEventData(attributes(headers)?)),
+        _ => Err(unsupported()),
+    }
+}
+
+/// The context attributes of a CloudEvent in binary mode: headers `ce-<name>`, percent-encoded.
+fn attributes(headers: &HeaderMap) -> Result<Vec<(String, String)>, Problem> {
+    let mut attributes = Vec::new();
+    for (name, value) in headers {
+        let Some(name) = name.as_str().strip_prefix("ce-") else { continue };
+        let text = percent_decoded(value.as_bytes()).ok_or_else(|| {
+            Problem::new(StatusCode::BAD_REQUEST, "invalid", format!("header ce-{name} is no percent-encoded text"))
+        })?;
+        attributes.push((name.to_owned(), text));
+    }
+    Ok(attributes)
+}
+
+fn percent_decoded(value: &[u8]) -> Option<String> {
+    let digit = |at: usize| value.get(at).and_then(|b| char::from(*b).to_digit(16));
+    let mut out = Vec::with_capacity(value.len());
+    let mut at = 0;
+    while let Some(&byte) = value.get(at) {
+        if byte == b'%' {
+            out.push(u8::try_from(digit(at + 1)? * 16 + digit(at + 2)?).ok()?);
+            at += 3;
+        } else {
+            out.push(byte);
+            at += 1;
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
+fn encoding_of(headers: &HeaderMap) -> Result<Encoding, Problem> {
+    let text = header_text(headers, &header::CONTENT_ENCODING)?;
+    Encoding::of_header(text).ok_or_else(|| {
+        let detail = format!("content encoding `{text}` cannot be unpacked; there are gzip, zstd and identity");
+        Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "content-encoding", detail)
+    })
+}
+
+fn reserve(collector: &Collector, bytes: usize) -> Result<OwnedSemaphorePermit, Problem> {
+    let pieces = u32::try_from(bytes.div_ceil(PIECE_BYTES)).unwrap_or(u32::MAX);
+    Arc::clone(&collector.memory).try_acquire_many_owned(pieces).map_err(|_| {
+        let detail = format!("more than {} bytes of bodies are being read; send it again later", limits::BODIES_BYTES);
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
+    })
+}
+
+/// Takes what a client still sends, within reason: many read no answer before they have sent all of it.
+async fn discard(body: Body, at_most: usize) {
+    let mut parts = body.into_data_stream();
+    let mut taken = 0;
+    while taken < at_most {
+        match parts.next().await {
+            Some(Ok(part)) => taken += part.len(),
+            _ => break,
+        }
+    }
+}
+
+/// Reads a body of at most `limit` bytes, within the memory that all bodies share.
+async fn read_body(
+    collector: &Collector,
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<(Bytes, OwnedSemaphorePermit), Problem> {
+    let too_large = || {
+        let detail = format!("body has more than {limit} bytes; send it in parts");
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too-large", detail)
+    };
+    let length = header_text(headers, &header::CONTENT_LENGTH)?.parse::<usize>().unwrap_or(0);
+    if length > limit {
+        discard(body, 2 * limit).await;
+        return Err(too_large());
+    }
+    let mut memory = reserve(collector, length)?;
+    let mut held = length;
+    let mut whole = BytesMut::with_capacity(length);
+    let mut parts = body.into_data_stream();
+    while let Some(part) = parts.next().await {
+        let broken = |_| Problem::new(StatusCode::BAD_REQUEST, "invalid", "body ended before it was whole");
+        let part = part.map_err(broken)?;
+        if whole.len() + part.len() > limit {
+            return Err(too_large());
+        }
+        whole.extend_from_slice(&part);
+        if whole.len() > held {
+            memory.merge(reserve(collector, whole.len() - held)?);
+            held = whole.len();
+        }
+    }
+    Ok((whole.freeze(), memory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_percent_decoded() {
+        assert_eq!(percent_decoded(b"Euro%20%E2%82%AC").as_deref(), Some("Euro \u{20ac}"));
+        assert_eq!(percent_decoded(b"100%"), None);
+        assert_eq!(percent_decoded(b"%ff"), None);
+    }
+}

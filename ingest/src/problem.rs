@@ -1,0 +1,77 @@
+//! Refusals over HTTP: RFC 9457 problem documents.
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use seam_shared::{Error, Kind};
+use serde::Serialize;
+
+use crate::door::LineError;
+
+/// A problem document. Its `type` is `urn:seam:problem:<name>`.
+#[derive(Debug, Serialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    instance: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<LineError>,
+}
+
+impl Problem {
+    /// A problem called `name`, that says `detail`.
+    pub fn new(status: StatusCode, name: &str, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or("Problem");
+        let kind = format!("urn:seam:problem:{name}");
+        Self {
+            kind,
+            title,
+            status: status.as_u16(),
+            detail: detail.into(),
+            instance: String::new(),
+            errors: Vec::new(),
+        }
+    }
+    /// The same problem at the request's path.
+    #[must_use]
+    pub fn at(mut self, instance: impl Into<String>) -> Self {
+        self.instance = instance.into();
+        self
+    }
+    /// The same problem with the lines that were refused.
+    #[must_use]
+    pub fn with_errors(mut self, errors: Vec<LineError>) -> Self {
+        self.errors = errors;
+        self
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        let (status, name) = match error.kind() {
+            Kind::Invalid => (StatusCode::BAD_REQUEST, "invalid"),
+            Kind::NotFound => (StatusCode::NOT_FOUND, "not-found"),
+            Kind::Conflict => (StatusCode::CONFLICT, "conflict"),
+            Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),
+            Kind::Corrupt | Kind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
+        };
+        Problem::new(status, name, error.message())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry = status == StatusCode::SERVICE_UNAVAILABLE;
+        let mut response = (status, axum::Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/problem+json"));
+        if retry {
+            headers.insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
+        }
+        response
+    }
+}
