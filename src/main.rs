@@ -1,2 +1,151 @@
-//! The binary.
-fn main() {}
+//! The program: one command, and an exit code that says what to do.
+mod args;
+mod batch;
+mod client;
+mod demo;
+mod dlq;
+mod ingest;
+mod log_output;
+mod shutdown;
+mod up;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use seam_shared::config::{self, Config, Report};
+use seam_shared::{Error, Kind, Result};
+
+use args::{Cli, Command};
+use client::Client;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What `sysexits.h` calls EX_CONFIG: mend the configuration before trying again.
+const BAD_CONFIGURATION: u8 = 78;
+/// EX_TEMPFAIL: the same command may work later, as it is.
+const TRY_LATER: u8 = 75;
+/// EX_UNAVAILABLE: something that the command needs is not there.
+const UNAVAILABLE: u8 = 69;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let default_filter = match cli.command {
+        Command::Up(_) => "info",
+        _ => "warn",
+    };
+    log_output::start(cli.log_format, default_filter);
+    match run(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(Failure::Configuration(report)) => {
+            eprint!("{report}");
+            ExitCode::from(BAD_CONFIGURATION)
+        }
+        Err(Failure::Error(error)) => {
+            eprintln!("error: {error}");
+            ExitCode::from(match error.kind() {
+                Kind::Conflict => TRY_LATER,
+                Kind::Unavailable => UNAVAILABLE,
+                Kind::Invalid | Kind::NotFound | Kind::TooLarge | Kind::Corrupt | Kind::Internal => 1,
+            })
+        }
+    }
+}
+
+/// Why a command ended without doing what it was asked to.
+enum Failure {
+    Configuration(Report),
+    Error(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Error(error)
+    }
+}
+
+impl From<Report> for Failure {
+    fn from(report: Report) -> Self {
+        Failure::Configuration(report)
+    }
+}
+
+fn run(cli: Cli) -> Result<u8, Failure> {
+    let file = cli.config.as_path();
+    match &cli.command {
+        Command::Schema => println!("{:#}", config::schema()),
+        Command::Validate(command) => return Ok(validate(file, command.json)?),
+        Command::Up(command) => {
+            let mut config = load(file)?;
+            if let Some(listen) = &command.listen {
+                config.server.listen = address(listen)?;
+            }
+            up::run(config, command.insecure)?;
+        }
+        Command::Demo(command) => demo::run(command)?,
+        Command::Ingest(command) => return Ok(ingest::run(load(file)?, command)?),
+        Command::Batch(args::Batch::Run(command)) => return Ok(batch::run(load(file)?, command)?),
+        Command::Query(command) => println!("{}", client::query(&client(file, command.url.as_deref()), command)?),
+        Command::Explain(command) => println!("{}", client::explain(&client(file, command.url.as_deref()), command)?),
+        Command::Dlq(args::Dlq::List(command)) => dlq::list(load(file)?, command)?,
+        Command::Dlq(args::Dlq::Show(command)) => dlq::show(load(file)?, command)?,
+    }
+    Ok(0)
+}
+
+fn address(text: &str) -> Result<std::net::SocketAddr> {
+    text.parse().map_err(|_| Error::invalid(format!("`{text}` is no address; write it like 127.0.0.1:8080")))
+}
+
+fn load(file: &std::path::Path) -> Result<Config, Failure> {
+    let text = read(file)?;
+    Ok(config::load(&text, &file.display().to_string())?)
+}
+
+fn read(file: &std::path::Path) -> Result<String> {
+    std::fs::read_to_string(file).map_err(|e| {
+        let hint = "name another with --config, or try `seam demo`";
+        Error::not_found(format!("the configuration {} cannot be read; {hint}", file.display())).because(e)
+    })
+}
+
+/// A client of the Seam that is named, or of the one that the configuration describes.
+fn client(file: &std::path::Path, url: Option<&str>) -> Client {
+    match url {
+        Some(url) => Client::new(url),
+        None => {
+            let configured = read(file).ok().and_then(|text| config::load(&text, "seam.yaml").ok());
+            let listen = configured.map_or_else(|| "127.0.0.1:8080".to_owned(), |c| c.server.listen.to_string());
+            Client::new(&listen)
+        }
+    }
+}
+
+fn validate(file: &std::path::Path, json: bool) -> Result<u8> {
+    let text = read(file)?;
+    match config::load(&text, &file.display().to_string()) {
+        Ok(_) if json => println!("{{\"file\":{:?},\"problems\":[]}}", file.display().to_string()),
+        Ok(config) => println!(
+            "{} is right: {} sources, {} views, {} metrics",
+            file.display(),
+            config.sources.len(),
+            config.views.len(),
+            config.metrics.len()
+        ),
+        Err(report) => {
+            if json {
+                println!("{:#}", report_json(&report));
+            } else {
+                eprint!("{report}");
+            }
+            return Ok(BAD_CONFIGURATION);
+        }
+    }
+    Ok(0)
+}
+
+fn report_json(report: &Report) -> serde_json::Value {
+    let problem = |p: &config::Problem| serde_json::json!({ "line": p.line, "column": p.column, "message": p.message, "suggestion": p.suggestion });
+    serde_json::json!({ "file": report.file, "problems": report.problems.iter().map(problem).collect::<Vec<_>>() })
+}

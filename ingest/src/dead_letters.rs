@@ -40,6 +40,24 @@ struct Stored {
     event_base64: Option<String>,
 }
 
+impl DeadLetter {
+    /// The letter as the HTTP API shows it; bytes that are no text are shown as base64.
+    pub fn to_json(&self) -> serde_json::Value {
+        let mut out = serde_json::json!({
+            "entry": self.offset,
+            "received": self.received.to_rfc3339(),
+            "line": self.line,
+            "reason": self.reason,
+            "bytes": self.bytes,
+        });
+        match std::str::from_utf8(&self.event) {
+            Ok(text) => out["event"] = text.into(),
+            Err(_) => out["event_base64"] = base64(&self.event).into(),
+        }
+        out
+    }
+}
+
 /// The topic of a source's dead letters. It has one partition.
 pub fn topic(source: &str) -> String {
     format!("{source}.dlq")
@@ -96,6 +114,17 @@ pub async fn list(log: &Arc<dyn EventLog>, source: &str, from: Offset, limit: us
         at = chunk.next;
     }
     Ok((letters, end.0 - start.0))
+}
+
+/// The newest dead letters of `source`, oldest first, at most `limit`; and how many there are in all.
+///
+/// # Errors
+/// As [`list`].
+pub async fn newest(log: &Arc<dyn EventLog>, source: &str, limit: usize) -> Result<(Vec<DeadLetter>, u64)> {
+    let topic = topic(source);
+    log.open(&topic, 1).await?;
+    let (_, end) = log.bounds(&Partition::new(topic, 0)).await?;
+    list(log, source, Offset(end.0.saturating_sub(limit as u64)), limit).await
 }
 
 /// The dead letter at an offset.

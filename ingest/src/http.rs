@@ -6,14 +6,18 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use seam_shared::log::Offset;
+use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::dead_letters::{self, DeadLetter};
 use crate::door::{Door, Receipt};
 use crate::formats::Format;
 use crate::formats::unpack::Encoding;
@@ -34,7 +38,42 @@ struct Collector {
 /// The routes of the collector.
 pub fn routes(door: Arc<Door>) -> Router {
     let memory = Arc::new(Semaphore::new(limits::BODIES_BYTES / PIECE_BYTES));
-    Router::new().route("/v1/events/{source}", post(post_events)).with_state(Collector { door, memory })
+    Router::new()
+        .route("/v1/events/{source}", post(post_events))
+        .route("/v1/dead-letters/{source}", get(get_dead_letters))
+        .route("/v1/dead-letters/{source}/{entry}", get(get_dead_letter))
+        .with_state(Collector { door, memory })
+}
+
+/// Dead letters of one answer, unless `limit` asks for fewer.
+const LETTERS: usize = 1_000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LettersQuery {
+    limit: Option<usize>,
+}
+
+async fn get_dead_letters(
+    State(collector): State<Collector>,
+    Path(source): Path<String>,
+    query: Result<Query<LettersQuery>, QueryRejection>,
+) -> Result<Response, Problem> {
+    let Query(query) = query.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, "invalid", e.body_text()))?;
+    collector.door.source(&source)?;
+    let limit = query.limit.unwrap_or(LETTERS).min(LETTERS);
+    let (letters, kept) = dead_letters::newest(collector.door.log(), &source, limit).await?;
+    let letters: Vec<_> = letters.iter().map(DeadLetter::to_json).collect();
+    Ok(axum::Json(serde_json::json!({ "kept": kept, "letters": letters })).into_response())
+}
+
+async fn get_dead_letter(
+    State(collector): State<Collector>,
+    Path((source, entry)): Path<(String, u64)>,
+) -> Result<Response, Problem> {
+    collector.door.source(&source)?;
+    let letter = dead_letters::show(collector.door.log(), &source, Offset(entry)).await?;
+    Ok(axum::Json(letter.to_json()).into_response())
 }
 
 async fn post_events(

@@ -115,6 +115,24 @@ impl ArchiveTable {
         check_settings(&source.name, &found.metadata, &wanted)?;
         Ok(ArchiveTable { table, source: source.name.clone(), newest: Mutex::new(None) })
     }
+    /// Opens the archive of `source` where there is one, for readers that do not have the log at hand; also the name of the log
+    /// that it archives.
+    ///
+    /// # Errors
+    /// As [`ArchiveTable::open`].
+    pub async fn existing(
+        store: Arc<dyn ObjectStore>,
+        source: &Source,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Option<(ArchiveTable, String)>> {
+        let table = Table::new(store.clone(), Path::from("archive").join(source.name.as_str()), clock.clone());
+        let Some(found) = table.latest().await? else { return Ok(None) };
+        let unknown = || Error::corrupt(format!("the archive of {} does not name its log", source.name));
+        let text = found.metadata.configuration.get("seam.incarnation").ok_or_else(unknown)?;
+        let incarnation: String = serde_json::from_str(text).map_err(|e| unknown().because(e))?;
+        let table = ArchiveTable::open(store, source, &incarnation, clock).await?;
+        Ok(Some((table, incarnation)))
+    }
     /// The store that holds the files.
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
         self.table.store()

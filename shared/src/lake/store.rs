@@ -19,11 +19,12 @@ use crate::error::{Error, Result};
 
 type Stored<T> = object_store::Result<T>;
 
-/// Opens `file:///some/where`, `memory://` or a plain path; a relative path is taken from `base`. The directory is created.
+/// Opens `file:///some/where`, `file://./here`, `memory://` or a plain path; a relative path is taken from `base`. The directory
+/// is created.
 pub fn open(url: &str, base: &FilePath) -> Result<Arc<dyn ObjectStore>> {
     let path = match url.split_once("://") {
         Some(("memory", "")) => return Ok(Arc::new(InMemory::new())),
-        Some(("file", path)) if path.starts_with('/') => PathBuf::from(path),
+        Some(("file", path)) if path.starts_with(['/', '.']) => base.join(path),
         Some(_) => {
             let message =
                 format!("`{url}` is no store that this build can open: use a path, file:///path or memory://");

@@ -1,0 +1,76 @@
+//! `seam batch run`: one recomputation, as a plain command for cron, systemd or Kubernetes.
+use seam_batch::archive::{self, Archiver};
+use seam_batch::audit::Drift;
+use seam_batch::job::{self, Options, Outcome, Status};
+use seam_shared::config::Config;
+use seam_shared::{Error, Kind, Result};
+
+use crate::TRY_LATER;
+use crate::args::BatchRun;
+use crate::up::runtime;
+use crate::wire::{Ports, batch_beside};
+
+/// Recomputes and publishes. Exit code 0 also when there was nothing new, 75 when another run is at work.
+pub fn run(config: Config, command: &BatchRun) -> Result<u8> {
+    if let Some(unknown) = command.view.iter().find(|name| config.view(name).is_none()) {
+        let names: Vec<&str> = config.views.iter().map(|v| v.name.as_str()).collect();
+        return Err(Error::not_found(format!("there is no view `{unknown}`; there is {}", names.join(", "))));
+    }
+    let outcomes = runtime()?.block_on(recompute(config, command))?;
+    if command.json {
+        println!("{}", serde_json::to_string(&outcomes).map_err(|e| Error::internal("outcomes as JSON").because(e))?);
+    } else {
+        outcomes.iter().for_each(|outcome| println!("{}", sentence(outcome)));
+    }
+    let held = outcomes.iter().any(|outcome| outcome.status == Status::Held);
+    Ok(if held { TRY_LATER } else { 0 })
+}
+
+/// With the log at hand, whatever is closed is archived first. While `seam up` holds the log, its archiver does that, and the
+/// lake alone is enough to recompute; the audit then has no speed state to compare with and says so.
+async fn recompute(config: Config, command: &BatchRun) -> Result<Vec<Outcome>> {
+    let options = Options { views: command.view.clone(), full: command.full };
+    let context = match Ports::open(config.clone()) {
+        Ok(ports) => {
+            let context = ports.batch().await?;
+            for source in &ports.config.sources {
+                let topic = ports.topic(source).await?;
+                for number in 0..topic.partitions {
+                    let table = context.archives[&source.name].table.clone();
+                    let settings = archive::Settings::default();
+                    let (log, clock) = (ports.log.clone(), ports.clock.clone());
+                    Archiver::new(log, table, source.clone(), number, clock, settings).drain().await?;
+                }
+            }
+            context
+        }
+        Err(error) if error.kind() == Kind::Unavailable => batch_beside(&config).await?,
+        Err(error) => return Err(error),
+    };
+    job::run(&context, &options).await
+}
+
+fn sentence(outcome: &Outcome) -> String {
+    let view = &outcome.view;
+    match outcome.status {
+        Status::Published => format!(
+            "{view}: generation {} published, {} days and {} groups recomputed in {:.1} s, drift {}",
+            outcome.generation.unwrap_or_default(),
+            outcome.days,
+            outcome.groups,
+            outcome.seconds,
+            drift(outcome.drift.as_ref()),
+        ),
+        Status::Skipped => format!("{view}: nothing new"),
+        Status::Lost => format!("{view}: another run published first"),
+        Status::Held => format!("{view}: another run is at work"),
+    }
+}
+
+fn drift(found: Option<&Drift>) -> String {
+    match found {
+        Some(Drift::Groups(groups)) => format!("{groups} groups"),
+        Some(Drift::NotAudited(reason)) => format!("not audited: {reason}"),
+        None => "not audited".to_owned(),
+    }
+}

@@ -1,0 +1,119 @@
+//! `seam demo`: replays real flights through every layer of this very program, then says where to look.
+use std::io::Read;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use seam_shared::config::{self, Config};
+use seam_shared::{Error, Result};
+
+use crate::args::{Demo, Output, Query};
+use crate::client::{self, Client};
+use crate::shutdown;
+use crate::up::{Running, runtime};
+
+const CONFIGURATION: &str = include_str!("../seam.yaml");
+const FLIGHTS: &[u8] = include_bytes!("../examples/flights/departures.ndjson.gz");
+/// Events of one request.
+const BATCH: usize = 100;
+
+/// Replays, prints an answer, and serves on until a signal (or ends, with `--once`).
+pub fn run(command: &Demo) -> Result<()> {
+    let folder = command.data.clone().unwrap_or_else(fresh_folder);
+    let config = configuration(command, &folder)?;
+    runtime()?.block_on(async {
+        let signal = shutdown::on_signal().map_err(|e| Error::internal("signals cannot be caught").because(e))?;
+        let running = Running::start(config).await?;
+        let url = format!("http://{}", running.address);
+        println!("Seam is up at {url}; its data is in {}", folder.display());
+        let (client, rate) = (Client::new(&url), command.rate.max(1));
+        let replayed = tokio::select! {
+            replayed = tokio::task::spawn_blocking(move || replay(&client, rate)) => replayed,
+            () = signal.cancelled() => return running.stop().await,
+        };
+        let replayed = replayed.map_err(|e| Error::internal("the replay broke off").because(e)).flatten();
+        if replayed.is_ok() {
+            guide(&url, command.once);
+            if !command.once {
+                signal.cancelled().await;
+            }
+        }
+        running.stop().await.and(replayed)
+    })?;
+    if command.data.is_none() {
+        // A temporary folder that cannot be removed is the system's to clean up.
+        let _ = std::fs::remove_dir_all(&folder);
+    }
+    Ok(())
+}
+
+fn fresh_folder() -> PathBuf {
+    std::env::temp_dir().join(format!("seam-demo-{}", std::process::id()))
+}
+
+fn configuration(command: &Demo, folder: &std::path::Path) -> Result<Config> {
+    let mut config = config::load(CONFIGURATION, "seam.yaml (built in)")
+        .map_err(|report| Error::internal(format!("the demo's own configuration is wrong\n{report}")))?;
+    config.storage.archive = folder.join("lake").display().to_string();
+    config.storage.directory = folder.to_path_buf();
+    config.server.listen = command
+        .listen
+        .parse()
+        .map_err(|_| Error::invalid(format!("`{}` is no address; write it like 127.0.0.1:8080", command.listen)))?;
+    Ok(config)
+}
+
+fn replay(client: &Client, rate: u32) -> Result<()> {
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(FLIGHTS)
+        .read_to_string(&mut text)
+        .map_err(|e| Error::internal("the demo's flights are damaged").because(e))?;
+    let lines: Vec<&str> = text.lines().collect();
+    println!("Replaying {} flights that left New York City in January 2013, {rate} a second", lines.len());
+    let bar = ProgressBar::new(lines.len() as u64);
+    let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} events, {per_sec}");
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let begun = Instant::now();
+    let mut position = String::new();
+    for (number, batch) in lines.chunks(BATCH).enumerate() {
+        let due = begun + Duration::from_secs_f64((number * BATCH) as f64 / f64::from(rate));
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let receipt =
+            client.post("/v1/events/flights", "application/x-ndjson", batch.join("\n").as_bytes())?.success()?;
+        receipt["position"].as_str().unwrap_or_default().clone_into(&mut position);
+        bar.inc(batch.len() as u64);
+    }
+    bar.finish_and_clear();
+    println!("\nFlights and mean delay in minutes, {}:", "2013-01-01 to 2013-01-15, by carrier");
+    let query = Query {
+        metric: "delay".to_owned(),
+        by: vec!["carrier".to_owned()],
+        window: Some("14d".to_owned()),
+        from: None,
+        to: Some("2013-01-15T00:00:00Z".to_owned()),
+        step: None,
+        condition: None,
+        limit: None,
+        layer: None,
+        min_position: Some(position),
+        output: Output::Table,
+        url: None,
+    };
+    println!("{}", client::query(client, &query)?);
+    Ok(())
+}
+
+fn guide(url: &str, once: bool) {
+    println!(
+        "
+Where to look{}:
+  {url}/api/analytics/metrics
+  {url}/api/analytics/metrics/delay?dimension=carrier&window=1d&from=2013-01-01&to=2013-01-15
+  {url}/api/analytics/metrics/flights.total?dimension=origin&window=1h&at=2013-01-10T15:00:00Z&layer=batch
+  {url}/api/analytics/explain/flights.total?window=14d&to=2013-01-15
+  {url}/readyz?verbose   {url}/metrics
+Or in another terminal:
+  seam query flights.total --by origin --window 1d --from 2013-01-01 --to 2013-01-08",
+        if once { " (run without --once to keep it up)" } else { " (Ctrl-C ends it)" }
+    );
+}
