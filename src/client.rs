@@ -2,7 +2,10 @@
 use std::time::Duration;
 
 use seam_shared::{Error, Kind, Result};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::args::{Output, Query};
 
@@ -18,6 +21,42 @@ pub struct Reply {
     pub status: u16,
     /// The body, as JSON where it is JSON.
     pub body: Value,
+    /// The body as it came: numbers in it have all their digits.
+    text: String,
+}
+
+/// The points of an answer, with each value as it is written.
+#[derive(Deserialize)]
+struct Points {
+    points: Vec<Point>,
+}
+
+/// Names and values in the order of the answer.
+struct Point(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Point {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = Point;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a point")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Point, A::Error> {
+                let mut members = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
+                    let text = match serde_json::from_str(value.get()) {
+                        Ok(Value::String(text)) => text,
+                        Ok(Value::Null) => String::new(),
+                        _ => value.get().to_owned(),
+                    };
+                    members.push((name, text));
+                }
+                Ok(Point(members))
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
 }
 
 impl Client {
@@ -63,8 +102,8 @@ impl Client {
             .limit(256 << 20)
             .read_to_string()
             .map_err(|e| Error::unavailable(format!("the answer of {} broke off", self.base)).because(e))?;
-        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
-        Ok(Reply { status, body })
+        let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.clone()));
+        Ok(Reply { status, body, text })
     }
 }
 
@@ -117,11 +156,18 @@ fn parameters(query: &Query) -> Vec<(&'static str, String)> {
 /// `seam query`: the answer, then in a table its stamp.
 pub fn query(client: &Client, query: &Query) -> Result<String> {
     let path = format!("/api/analytics/metrics/{}", query.metric);
-    let answer = client.get(&path, &parameters(query))?.success()?;
+    let mut reply = client.get(&path, &parameters(query))?;
+    let text = std::mem::take(&mut reply.text);
+    let answer = reply.success()?;
+    if let Output::Json = query.output {
+        return Ok(text);
+    }
+    let read: Points = serde_json::from_str(&text)
+        .map_err(|e| Error::internal("the answer is not what this version of seam expects").because(e))?;
+    let (names, rows) = columns(&read.points);
     Ok(match query.output {
-        Output::Json => pretty(&answer),
-        Output::Csv => csv(&answer)?,
-        Output::Table => format!("{}\n{}", table(&answer), stamp(&answer)),
+        Output::Csv => csv(&names, &rows)?,
+        Output::Table | Output::Json => format!("{}\n{}", table(&names, &rows), stamp(&answer)),
     })
 }
 
@@ -136,25 +182,21 @@ fn pretty(value: &Value) -> String {
 }
 
 /// Column names in the order of their first appearance, and the rows.
-fn columns(answer: &Value) -> (Vec<String>, Vec<Vec<String>>) {
-    let points = answer.get("points").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+fn columns(points: &[Point]) -> (Vec<String>, Vec<Vec<String>>) {
     let mut names: Vec<String> = Vec::new();
-    for name in points.iter().filter_map(Value::as_object).flat_map(|p| p.keys()) {
+    for (name, _) in points.iter().flat_map(|point| &point.0) {
         if !names.contains(name) {
             names.push(name.clone());
         }
     }
-    let cell = |point: &Value, name: &String| match point.get(name) {
-        None | Some(Value::Null) => String::new(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
+    let cell = |point: &Point, name: &String| {
+        point.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone()).unwrap_or_default()
     };
     let rows = points.iter().map(|p| names.iter().map(|n| cell(p, n)).collect()).collect();
     (names, rows)
 }
 
-fn table(answer: &Value) -> String {
-    let (names, rows) = columns(answer);
+fn table(names: &[String], rows: &[Vec<String>]) -> String {
     if rows.is_empty() {
         return "no events in that window".to_owned();
     }
@@ -167,25 +209,33 @@ fn table(answer: &Value) -> String {
         let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         padded.join("  ").trim_end().to_owned()
     };
-    let mut out = vec![line(&names)];
+    let mut out = vec![line(names)];
     out.extend(rows.iter().map(|r| line(r)));
     out.join("\n")
 }
 
 fn stamp(answer: &Value) -> String {
-    let stamp = answer.pointer("/meta/stamp");
-    let field = |name: &str| match stamp.and_then(|s| s.get(name)) {
-        None | Some(Value::Null) => "none".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    };
-    format!("exact up to {} (generation {}, batch to {})", field("coverage"), field("generation"), field("batch"))
+    let text = |path: &str| answer.pointer(path).and_then(Value::as_str).unwrap_or("nothing").to_owned();
+    let mut lines = vec![format!("exact up to {}", text("/meta/stamp/coverage"))];
+    for view in answer.pointer("/meta/stamp/views").and_then(Value::as_array).into_iter().flatten() {
+        let part = |path: &str| view.pointer(path).and_then(Value::as_str).unwrap_or("nothing").to_owned();
+        let generation = view.get("generation").and_then(Value::as_u64);
+        let generation = generation.map_or_else(|| "no generation yet".to_owned(), |g| format!("generation {g}"));
+        let batch = view.pointer("/shares/batch/events").and_then(Value::as_u64).unwrap_or_default();
+        let speed = view.pointer("/shares/speed/events").and_then(Value::as_u64).unwrap_or_default();
+        lines.push(format!(
+            "{}: {generation} to {} ({batch} events), speed to {} ({speed} events)",
+            part("/view"),
+            part("/batch/text"),
+            part("/speed/text"),
+        ));
+    }
+    lines.join("\n")
 }
 
-fn csv(answer: &Value) -> Result<String> {
-    let (names, rows) = columns(answer);
+fn csv(names: &[String], rows: &[Vec<String>]) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    for row in std::iter::once(&names).chain(&rows) {
+    for row in std::iter::once(names).chain(rows.iter().map(Vec::as_slice)) {
         writer.write_record(row).map_err(|e| Error::internal("the answer does not fit into CSV").because(e))?;
     }
     let bytes = writer.into_inner().map_err(|_| Error::internal("the CSV buffer could not be flushed"))?;

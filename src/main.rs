@@ -32,7 +32,7 @@ const UNAVAILABLE: u8 = 69;
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let default_filter = match cli.command {
-        Command::Up(_) => "info",
+        Command::Up(_) => "info,fjall=warn,lsm_tree=warn",
         _ => "warn",
     };
     log_output::start(cli.log_format, default_filter);

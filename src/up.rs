@@ -190,14 +190,6 @@ fn note(ports: &Ports, outcome: Result<Vec<Outcome>>) {
         if let Some(Drift::Groups(groups)) = outcome.drift {
             telemetry.batch_drift_groups.get_or_create(&labels).set(i64::try_from(groups).unwrap_or(i64::MAX));
         }
-        tracing::info!(
-            view = outcome.view,
-            generation = outcome.generation,
-            days = outcome.days,
-            groups = outcome.groups,
-            seconds = outcome.seconds,
-            "published a generation"
-        );
     }
 }
 
