@@ -118,7 +118,7 @@ async fn run_view(context: &Context, view: &Arc<View>, full: bool) -> Result<Out
     match Lease::take(Arc::clone(&context.store), Arc::clone(&context.clock), &name).await? {
         None => Ok(Outcome::idle(view, Status::Held, None)),
         Some(lease) => {
-            let outcome = recompute(context, view, full, &lease).await;
+            let outcome = lease.while_doing(recompute(context, view, full)).await;
             let released = lease.release().await;
             let outcome = outcome?;
             if let Err(error) = released {
@@ -129,7 +129,7 @@ async fn run_view(context: &Context, view: &Arc<View>, full: bool) -> Result<Out
     }
 }
 
-async fn recompute(context: &Context, view: &Arc<View>, full: bool, lease: &Lease) -> Result<Outcome> {
+async fn recompute(context: &Context, view: &Arc<View>, full: bool) -> Result<Outcome> {
     let started = context.clock.now();
     let source = &view.source.name;
     let archive =
@@ -144,7 +144,6 @@ async fn recompute(context: &Context, view: &Arc<View>, full: bool, lease: &Leas
     let mut outcome = Outcome::idle(view, Status::Lost, parent.as_ref());
     let mut cache = Files::new(Arc::clone(&context.store), context.compute.cache_bytes);
     for &day in &plan.days {
-        lease.renew().await?;
         let computed = compute::day(&table, &snapshot.files, day, &mut cache, context.compute).await?;
         outcome.days += 1;
         outcome.rows += snapshot.files.iter().filter_map(|file| file.days.get(&day)).sum::<u64>();

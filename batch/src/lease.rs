@@ -1,6 +1,7 @@
 //! A lease on one view's recompute, so that two runs do not do the same work twice. No correctness depends on it: publishing is
 //! create-only, and of two runs that both believe to hold the lease one loses there.
 use std::sync::Arc;
+use std::time::Duration;
 
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
@@ -9,8 +10,10 @@ use seam_shared::error::{Error, Result};
 use seam_shared::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// After this time without renewal a lease is free again.
-const TERM: Span = Span(5 * Span::MINUTE.0);
+/// After this time without renewal a lease is free again: so long a killed run keeps others waiting.
+const TERM: Span = Span(15 * Span::SECOND.0);
+/// How often a holder at work renews.
+const RENEWAL: Duration = Duration::from_secs(5);
 
 /// A lease that is held until it is released or runs out.
 #[derive(Debug)]
@@ -61,6 +64,18 @@ impl Lease {
     /// Those of the store.
     pub async fn renew(&self) -> Result<()> {
         Ok(self.put(PutMode::Overwrite).await?)
+    }
+    /// Renews for as long as `work` takes. A renewal that fails is tried again; at worst another run does the same work.
+    pub async fn while_doing<T>(&self, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                () = tokio::time::sleep(RENEWAL) => if let Err(error) = self.renew().await {
+                    tracing::warn!(%error, "a lease could not be renewed");
+                }
+            }
+        }
     }
     /// Gives it back.
     ///

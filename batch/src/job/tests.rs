@@ -115,8 +115,7 @@ async fn of_two_racing_runs_one_wins_and_a_held_lease_is_told() {
     assert_eq!(world.run(false).await.status, Status::Held);
     // both believe to hold the lease: the commit decides
     let view = Arc::clone(&world.context.views[0]);
-    let (one, two) =
-        tokio::join!(recompute(&world.context, &view, false, &lease), recompute(&world.context, &view, false, &lease));
+    let (one, two) = tokio::join!(recompute(&world.context, &view, false), recompute(&world.context, &view, false));
     let mut statuses = [one.unwrap().status, two.unwrap().status];
     statuses.sort_by_key(|status| *status as u8);
     assert!(
