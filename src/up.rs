@@ -7,10 +7,12 @@ use seam_batch::audit::Drift;
 use seam_batch::job::{Context, Options, Outcome, Status};
 use seam_batch::schedule;
 use seam_ingest::door::Door;
+use seam_ingest::own_stream;
 use seam_serving::{Serving, Settings, Stores};
-use seam_shared::config::Config;
+use seam_shared::config::{Config, OWN_STREAM};
 use seam_shared::telemetry::ViewLabels;
 use seam_shared::time::Span;
+use seam_shared::view::definition::Source;
 use seam_shared::{Error, Result};
 use seam_speed::trim::{TrimRule, Trimmer};
 use seam_speed::worker::{Limits, Worker};
@@ -67,7 +69,8 @@ impl Running {
         let listener = listener
             .map_err(|e| Error::unavailable(format!("cannot listen on {}", config.server.listen)).because(e))?;
         let address = listener.local_addr().map_err(|e| Error::internal("a listener has an address").because(e))?;
-        let ports = Arc::new(Ports::open(config)?);
+        let with_own = config.source(OWN_STREAM).is_none();
+        let ports = Arc::new(Ports::open(config.with_own_stream())?);
         let (take, layers) = (CancellationToken::new(), CancellationToken::new());
         let mut threads = Vec::new();
         let context = ports.batch().await?;
@@ -95,7 +98,14 @@ impl Running {
             threads.push(thread(format!("trim {}", source.name), trim(trimmer, layers.clone()))?);
         }
         threads.push(thread("batch".to_owned(), recompute(ports.clone(), context, layers.clone()))?);
-        let server = serve(&ports, listener, &take, &layers).await?;
+        let taken = |source: &&Arc<Source>| !with_own || source.name != OWN_STREAM;
+        let sources: Vec<Arc<Source>> = ports.config.sources.iter().filter(taken).cloned().collect();
+        let door = Arc::new(Door::open(ports.log.clone(), ports.clock.clone(), &sources).await?);
+        if with_own {
+            let (door, cancel) = (door.clone(), layers.clone());
+            threads.push(thread("own stream".to_owned(), async move { own_stream::run(&door, cancel).await })?);
+        }
+        let server = serve(&ports, door, listener, &take, &layers).await?;
         tracing::info!(%address, "every layer is up");
         Ok(Running { address, take, layers, server, threads })
     }
@@ -122,11 +132,11 @@ impl Running {
 
 async fn serve(
     ports: &Arc<Ports>,
+    door: Arc<Door>,
     listener: TcpListener,
     take: &CancellationToken,
     layers: &CancellationToken,
 ) -> Result<JoinHandle<()>> {
-    let door = Arc::new(Door::open(ports.log.clone(), ports.clock.clone(), &ports.config.sources).await?);
     let stores = Stores { log: Some(ports.log.clone()), state: ports.state.clone(), lake: ports.lake.clone() };
     let serving =
         Serving::new(ports.config.clone(), stores, ports.clock.clone(), ports.telemetry.clone(), Settings::default());

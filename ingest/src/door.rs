@@ -73,6 +73,10 @@ pub struct Counts {
     pub rejected: u64,
     /// Bytes of the accepted events.
     pub bytes: u64,
+    /// Submissions that were answered.
+    pub requests: u64,
+    /// Microseconds from their arrival until they were durable, in all.
+    pub micros: u64,
 }
 
 /// One source behind the door.
@@ -83,6 +87,8 @@ struct Gate {
     accepted: AtomicU64,
     rejected: AtomicU64,
     bytes: AtomicU64,
+    requests: AtomicU64,
+    micros: AtomicU64,
 }
 
 /// The door. Cheap to share; all methods may be called at once.
@@ -119,9 +125,10 @@ impl Door {
         for source in sources {
             let topic = log.open(&source.name, source.partitions).await?;
             log.open(&dead_letters::topic(&source.name), 1).await?;
-            let [accepted, rejected, bytes] = [const { AtomicU64::new(0) }; 3];
+            let [accepted, rejected, bytes, requests, micros] = [const { AtomicU64::new(0) }; 5];
             let shape = Shape::new(Arc::clone(source));
-            gates.insert(source.name.clone(), Gate { shape, partitions: topic.partitions, accepted, rejected, bytes });
+            let partitions = topic.partitions;
+            gates.insert(source.name.clone(), Gate { shape, partitions, accepted, rejected, bytes, requests, micros });
         }
         Ok(Self { log, clock, gates })
     }
@@ -144,6 +151,11 @@ impl Door {
         self.gate(name).map(|gate| gate.shape.source())
     }
 
+    /// The clock by which arrivals are told.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
     /// What passed the door since it was opened, by source.
     pub fn counts(&self) -> BTreeMap<&str, Counts> {
         let count = |n: &AtomicU64| n.load(Ordering::Relaxed);
@@ -151,6 +163,8 @@ impl Door {
             accepted: count(&gate.accepted),
             rejected: count(&gate.rejected),
             bytes: count(&gate.bytes),
+            requests: count(&gate.requests),
+            micros: count(&gate.micros),
         };
         self.gates.iter().map(|(name, gate)| (name.as_str(), counts(gate))).collect()
     }
@@ -173,8 +187,9 @@ impl Door {
     /// `NotFound` for an unknown source; the log's own errors.
     pub async fn submit(&self, source: &str, events: Vec<RawEvent>) -> Result<Receipt> {
         let gate = self.gate(source)?;
-        let sorted = sort(gate, &events, self.clock.now());
-        self.append(gate, sorted).await
+        let now = self.clock.now();
+        let sorted = sort(gate, &events, now);
+        self.append(gate, sorted, now).await
     }
 
     /// [`Door::submit`] for events that are still to be made by `read`; large work runs beside the async threads.
@@ -198,10 +213,10 @@ impl Door {
         } else {
             sort(gate, &read(gate.shape.source())?, now)
         };
-        self.append(gate, sorted).await
+        self.append(gate, sorted, now).await
     }
 
-    async fn append(&self, gate: &Gate, sorted: Sorted) -> Result<Receipt> {
+    async fn append(&self, gate: &Gate, sorted: Sorted, begun: Timestamp) -> Result<Receipt> {
         let name = &gate.shape.source().name;
         let Sorted { accepted, refused, mut receipt, bytes } = sorted;
         // Refusals first: if the second append fails and the events are sent again, only the dead letters hold them twice.
@@ -218,6 +233,9 @@ impl Door {
             gate.accepted.fetch_add(receipt.accepted, Ordering::Relaxed);
             gate.bytes.fetch_add(bytes, Ordering::Relaxed);
         }
+        let took = self.clock.now().0.saturating_sub(begun.0).max(0);
+        gate.requests.fetch_add(1, Ordering::Relaxed);
+        gate.micros.fetch_add(took.unsigned_abs(), Ordering::Relaxed);
         Ok(receipt)
     }
 }

@@ -11,6 +11,7 @@ pub mod file;
 pub mod formats;
 pub mod http;
 pub mod limits;
+pub mod own_stream;
 pub mod problem;
 
 pub use door::{Door, LineError, RawEvent, Receipt};

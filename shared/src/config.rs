@@ -16,6 +16,7 @@ mod environment;
 mod identity;
 mod keys;
 mod metrics;
+mod own_stream;
 mod report;
 mod schedule;
 mod schema;
@@ -25,6 +26,7 @@ mod sources;
 mod tree;
 mod views;
 
+pub use own_stream::OWN_STREAM;
 pub use report::{Problem, Report};
 pub use schedule::Schedule;
 pub use schema::schema;
@@ -158,6 +160,8 @@ impl MeasureOf {
 /// What the dashboard shows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dashboard {
+    /// Whether the file has a `dashboard`; else it is a default.
+    pub declared: bool,
     /// The window of every figure on it: a multiple of the pane of every view it needs.
     pub window: Span,
     /// Names of metrics that exist, in order.

@@ -134,7 +134,7 @@ pub(super) fn dashboard(root: &Node, metrics: &[Metric], problems: &mut Problems
             offered.filter(|window| fits(*window).is_none()).min().unwrap_or(Span::DAY)
         }
     };
-    Dashboard { window, metrics: shown.iter().map(|m| m.name.clone()).collect() }
+    Dashboard { declared: node.is_some(), window, metrics: shown.iter().map(|m| m.name.clone()).collect() }
 }
 
 /// The HTTP server.
