@@ -15,14 +15,14 @@ use crate::block::Block;
 use crate::json::Json;
 use crate::pin::PinnedView;
 use crate::present::{self, Point};
-use crate::query::{Layer, Query, Refusal};
+use crate::query::{Layer, Query, Refusal, Term};
 use crate::scan::Scan;
 use crate::stamp::{self, Shares};
 
 /// How often an answer starts again because what it had pinned was retired under it.
 const ATTEMPTS: u32 = 4;
-/// Rows to scan beyond which the scan leaves the threads that serve requests.
-const INLINE_ROWS: usize = 50_000;
+/// Rows to merge beyond which the merge leaves the threads that serve requests: about a millisecond of work.
+const INLINE_ROWS: usize = 20_000;
 
 /// What a request is answered with.
 #[derive(Debug)]
@@ -63,7 +63,7 @@ pub fn merge(query: &Query, views: &[Arc<View>], halves: &[Halves]) -> Result<Me
     let mut shares = vec![Shares::default(); views.len()];
     let mut merged: Vec<Rows> = Vec::with_capacity(query.terms.len());
     for term in &query.terms {
-        let at = views.iter().position(|view| view.id == term.view.id).expect("every term's view is pinned");
+        let at = place(term, views);
         let mut scan = Scan::new(query, term);
         for block in &halves[at].batch {
             shares[at].batch += scan.add(block)?;
@@ -76,6 +76,19 @@ pub fn merge(query: &Query, views: &[Arc<View>], halves: &[Halves]) -> Result<Me
     Ok((present::points(query, &merged)?, shares))
 }
 
+fn place(term: &Term, views: &[Arc<View>]) -> usize {
+    views.iter().position(|view| view.id == term.view.id).expect("every term's view is pinned")
+}
+
+/// About how much work [`merge`] is, in rows.
+fn effort(query: &Query, views: &[Arc<View>], halves: &[Halves]) -> usize {
+    let of_term = |term: &Term| {
+        let Halves { batch, speed } = &halves[place(term, views)];
+        batch.iter().chain(speed).map(|block| Scan::effort(query, term, block)).sum::<usize>()
+    };
+    query.terms.iter().map(of_term).sum()
+}
+
 /// The views of queries, each once, in the order of their ids.
 pub fn views_of<'q>(queries: impl IntoIterator<Item = &'q Query>) -> Vec<Arc<View>> {
     let mut views: Vec<Arc<View>> =
@@ -85,6 +98,19 @@ pub fn views_of<'q>(queries: impl IntoIterator<Item = &'q Query>) -> Vec<Arc<Vie
     views
 }
 
+/// What queries are answered from.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    /// The tag of what is to be answered.
+    pub(crate) tag: String,
+    /// The views at one moment.
+    pub(crate) pinned: Vec<PinnedView>,
+    /// When that was known.
+    pub(crate) pinned_at: Instant,
+    /// What was pinned, by view; `None` when the tag was enough.
+    pub(crate) halves: Option<Vec<Halves>>,
+}
+
 impl Serving {
     /// Answers a query; with `known` (an `If-None-Match` header) that names the answer's tag, nothing is computed.
     ///
@@ -92,43 +118,67 @@ impl Serving {
     /// `Unavailable` when the halves do not meet, or `min_position` is not covered in time; `TooLarge` beyond a limit;
     /// `Corrupt` when a file is damaged.
     pub async fn answer(&self, query: &Arc<Query>, known: Option<&str>) -> Result<Answer, Refusal> {
-        let queries = std::slice::from_ref(query);
-        let Computed { tag, pinned, merged } = self.compute(queries, &query.canonical(), known).await?;
-        let body = match merged.as_deref() {
-            Some([(points, shares)]) => Some(write(query, points, &pinned, shares).into()),
-            _ => None,
-        };
-        Ok(Answer { tag, body, lag: self.lag_text(&pinned) })
+        self.compute(std::slice::from_ref(query), &query.canonical(), known, |pinned, merged| match merged {
+            [(points, shares)] => write(query, points, pinned, shares),
+            _ => Vec::new(),
+        })
+        .await
     }
 
-    /// Answers several queries of one layer at one pin.
+    /// Answers several queries of one layer at one pin. `body` spells out what was merged for each of them.
     pub(crate) async fn compute(
         &self,
         queries: &[Arc<Query>],
         question: &str,
         known: Option<&str>,
-    ) -> Result<Computed, Refusal> {
+        body: impl Fn(&[PinnedView], &[Merged]) -> Vec<u8>,
+    ) -> Result<Answer, Refusal> {
         let views = views_of(queries.iter().map(Arc::as_ref));
+        let mut made = None;
+        let is_enough = |tag: &str| {
+            known.is_some_and(|header| crate::etag::matches(header, tag)) || {
+                made = self.answers.get(tag);
+                made.is_some()
+            }
+        };
+        let Reading { tag, pinned, halves, .. } = self.read(queries, &views, question, is_enough).await?;
+        if let Some(halves) = halves {
+            let merged = self.merge_all(queries, views, halves).await?;
+            let body = Bytes::from(body(&pinned, &merged));
+            self.answers.insert(tag.clone(), body.clone(), body.len());
+            made = Some(body);
+        }
+        let lag = self.lag_text(&pinned);
+        Ok(Answer { tag, body: made, lag })
+    }
+
+    /// Pins what queries of one layer need, and reads it unless their tag `is_enough`. What was retired between pin and read is
+    /// not missed: both are done again.
+    pub(crate) async fn read(
+        &self,
+        queries: &[Arc<Query>],
+        views: &[Arc<View>],
+        question: &str,
+        mut is_enough: impl FnMut(&str) -> bool,
+    ) -> Result<Reading, Refusal> {
         let layer = queries.first().map_or(Layer::Merged, |query| query.layer);
         let ranges = queries.iter().map(|query| Scan::range(query));
         let range = ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default();
         let mut fresh = false;
         for attempt in 1.. {
             let pinned = match queries {
-                [query] => self.pin_for(query, &views, fresh).await?,
-                _ => self.pin(&views, layer, fresh).await?,
+                [query] => self.pin_for(query, views, fresh).await?,
+                _ => self.pin(views, layer, fresh).await?,
             };
+            let pinned_at = Instant::now();
             let tag = crate::etag::tag(question, layer, &pinned);
-            if known.is_some_and(|header| crate::etag::matches(header, &tag)) {
-                return Ok(Computed { tag, pinned, merged: None });
+            if is_enough(&tag) {
+                return Ok(Reading { tag, pinned, pinned_at, halves: None });
             }
             match self.halves(&pinned, range).await {
-                Ok(halves) => {
-                    let merged = Some(self.merge_all(queries, views, halves).await?);
-                    return Ok(Computed { tag, pinned, merged });
-                }
+                Ok(halves) => return Ok(Reading { tag, pinned, pinned_at, halves: Some(halves) }),
                 Err(error) if error.kind() == Kind::NotFound && attempt < ATTEMPTS => {
-                    for view in &views {
+                    for view in views {
                         self.batch_view(view).refresh().await?;
                     }
                     fresh = true;
@@ -179,11 +229,7 @@ impl Serving {
     ///
     /// # Errors
     /// `NotFound` when a file or segment was retired since it was pinned.
-    pub(crate) async fn halves(
-        &self,
-        pinned: &[PinnedView],
-        range: (Timestamp, Timestamp),
-    ) -> Result<Vec<Halves>, Error> {
+    async fn halves(&self, pinned: &[PinnedView], range: (Timestamp, Timestamp)) -> Result<Vec<Halves>, Error> {
         let mut out = Vec::with_capacity(pinned.len());
         for view in pinned {
             let mut halves = Halves::default();
@@ -199,7 +245,7 @@ impl Serving {
                         Error::not_found(format!("segment {} of {partition} is no longer held", segment.start))
                     })?);
                 }
-                halves.speed.push(held.open.clone());
+                halves.speed.push(held.open.block());
             }
             out.push(halves);
         }
@@ -212,23 +258,15 @@ impl Serving {
         views: Vec<Arc<View>>,
         halves: Vec<Halves>,
     ) -> Result<Vec<Merged>, Refusal> {
-        let rows: usize = halves.iter().map(Halves::rows).sum();
+        let effort: usize = queries.iter().map(|query| effort(query, &views, &halves)).sum();
         let queries = queries.to_vec();
         let work = move || queries.iter().map(|query| merge(query, &views, &halves)).collect();
-        if rows <= INLINE_ROWS {
+        if effort <= INLINE_ROWS {
             return work();
         }
         let done = tokio::task::spawn_blocking(work).await;
         done.unwrap_or_else(|error| Err(Error::internal("the merge failed").because(error).into()))
     }
-}
-
-/// What was computed, or only pinned when the caller has it already.
-#[derive(Debug)]
-pub(crate) struct Computed {
-    pub(crate) tag: String,
-    pub(crate) pinned: Vec<PinnedView>,
-    pub(crate) merged: Option<Vec<Merged>>,
 }
 
 fn write(query: &Query, points: &[Point], pinned: &[PinnedView], shares: &[Shares]) -> Vec<u8> {

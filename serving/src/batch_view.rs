@@ -87,7 +87,7 @@ impl BatchView {
             Err(error) => return Err(error),
         };
         let view = self.view().clone();
-        let decode = move || Ok(Some(Block::new(view_file::read(&view, &bytes)?)));
+        let decode = move || Ok(Some(Block::sorted(view_file::read(&view, &bytes)?)));
         let decoded = tokio::task::spawn_blocking(decode).await;
         decoded.unwrap_or_else(|error| Err(Error::internal(format!("reading {} failed", file.path)).because(error)))
     }

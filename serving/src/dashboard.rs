@@ -1,8 +1,9 @@
 //! The dashboard: several metrics at one pin, so that all figures on it come from one generation and one vector.
 use std::sync::Arc;
 
-use crate::answer::{Answer, Computed, views_of};
+use crate::answer::{Answer, Merged, views_of};
 use crate::json::Json;
+use crate::pin::PinnedView;
 use crate::query::{Query, Refusal};
 use crate::stamp::{self, Shares};
 use crate::{Serving, present};
@@ -33,17 +34,13 @@ impl Serving {
         let queries = config.dashboard.metrics.iter().map(parse).collect::<Result<Vec<Arc<Query>>, _>>()?;
         let questions: Vec<String> = queries.iter().map(|query| query.canonical()).collect();
         let question = format!("dashboard\n{}", questions.join("\n"));
-        let computed = self.compute(&queries, &question, known).await?;
-        let lag = self.lag_text(&computed.pinned);
-        let body = computed.merged.is_some().then(|| write(self, &queries, &computed).into());
-        Ok(Answer { tag: computed.tag, body, lag })
+        self.compute(&queries, &question, known, |pinned, merged| write(&config.name, &queries, pinned, merged)).await
     }
 }
 
-fn write(serving: &Serving, queries: &[Arc<Query>], computed: &Computed) -> Vec<u8> {
-    let merged = computed.merged.as_deref().unwrap_or_default();
+fn write(name: &str, queries: &[Arc<Query>], pinned: &[PinnedView], merged: &[Merged]) -> Vec<u8> {
     let mut json = Json::with_capacity(4_096);
-    json.open('{').key("name").text(&serving.config().name);
+    json.open('{').key("name").text(name);
     for (query, (points, _)) in queries.iter().zip(merged) {
         let well_known = WELL_KNOWN.iter().find(|(name, _)| *name == query.metric.name);
         if let (Some((_, member)), [point]) = (well_known, &points[..]) {
@@ -71,7 +68,7 @@ fn write(serving: &Serving, queries: &[Arc<Query>], computed: &Computed) -> Vec<
         }
     }
     let layer = queries.first().map_or(crate::query::Layer::Merged, |query| query.layer);
-    stamp::write(&mut json, layer, &computed.pinned, &shares);
+    stamp::write(&mut json, layer, pinned, &shares);
     json.close('}').close('}');
     json.into_bytes()
 }

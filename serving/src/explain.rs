@@ -4,7 +4,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use crate::Serving;
-use crate::answer::{Halves, merge, views_of};
+use crate::answer::{Halves, Reading, merge, views_of};
 use crate::json::Json;
 use crate::pin::PinnedView;
 use crate::query::{Query, Refusal};
@@ -19,11 +19,11 @@ impl Serving {
     pub async fn explain(&self, query: &Arc<Query>) -> Result<Vec<u8>, Refusal> {
         let views = views_of([query.as_ref()]);
         let begun = Instant::now();
-        let pinned = self.pin(&views, query.layer, true).await?;
-        let pinned_at = Instant::now();
-        let range = Scan::range(query);
-        let halves = self.halves(&pinned, range).await?;
+        let reading = self.read(std::slice::from_ref(query), &views, "", |_| false).await?;
+        let Reading { pinned, pinned_at, halves, .. } = reading;
+        let halves = halves.unwrap_or_default();
         let read_at = Instant::now();
+        let range = Scan::range(query);
         let (points, shares) = merge(query, &views, &halves)?;
         let merged_at = Instant::now();
 
@@ -81,7 +81,7 @@ fn write_view(
             json.key("closed_segments").number(held.closed.len() as u64);
             json.key("closed_segments_used").number(part.segments.as_ref().map_or(0, Vec::len) as u64);
             json.key("open_segment").open('{').key("start").number(held.progress.segment.start.0);
-            json.key("rows").number(held.open.rows().len() as u64).close('}');
+            json.key("rows").number(held.open.len() as u64).close('}');
         }
         json.close('}');
     }

@@ -9,6 +9,7 @@ pub mod query;
 // what it is answered from
 pub mod batch_view;
 pub mod block;
+pub mod open;
 pub mod pin;
 pub mod speed_view;
 
@@ -25,6 +26,7 @@ pub mod stamp;
 // how it is asked for
 pub mod http;
 
+mod lru;
 #[cfg(test)]
 mod testing;
 mod topics;
@@ -32,6 +34,7 @@ mod topics;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hashbrown::HashMap;
 use object_store::ObjectStore;
 use seam_shared::Result;
@@ -46,6 +49,7 @@ use tokio_util::sync::CancellationToken;
 
 use batch_view::BatchView;
 use block::BlockCache;
+use lru::Lru;
 use query::{Catalog, Query, Refusal, Request};
 use speed_view::SpeedView;
 use topics::Topics;
@@ -57,6 +61,8 @@ pub use http::router;
 pub struct Settings {
     /// Bytes of decoded batch files and closed segments to keep.
     pub cache_bytes: usize,
+    /// Bytes of finished answers to keep.
+    pub answer_bytes: usize,
     /// How old a snapshot of the state store may be when queries share it.
     pub share_snapshots_for: Duration,
     /// How often new generations and the log's ends are looked for in the background.
@@ -67,6 +73,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             cache_bytes: 512 * 1024 * 1024,
+            answer_bytes: 64 * 1024 * 1024,
             share_snapshots_for: Duration::from_millis(2),
             refresh_every: Duration::from_secs(1),
         }
@@ -91,6 +98,8 @@ pub struct Serving {
     batch: HashMap<ViewId, BatchView>,
     speed: SpeedView,
     cache: BlockCache,
+    /// Finished answers by tag.
+    answers: Lru<String, Bytes>,
     topics: Topics,
     clock: Arc<dyn Clock>,
     telemetry: Arc<Telemetry>,
@@ -113,6 +122,7 @@ impl Serving {
             catalog: Catalog::new(config),
             speed: SpeedView::new(stores.state, settings.share_snapshots_for),
             cache: BlockCache::new(settings.cache_bytes),
+            answers: Lru::new(settings.answer_bytes),
             clock,
             telemetry,
             settings,

@@ -2,15 +2,17 @@
 use std::ops::Range;
 
 use seam_shared::time::{Span, Timestamp};
-use seam_shared::view::aggregate::State;
 use seam_shared::view::definition::StateKind;
 use seam_shared::view::expression::Expression;
 use seam_shared::view::groups::Groups;
-use seam_shared::view::rows::Rows;
+use seam_shared::view::rows::{Rows, States};
 use seam_shared::view::value::Value;
 
 use crate::block::Block;
 use crate::query::{PARTIALS_MAX, POINTS_MAX, Query, Refusal, Term, Times};
+
+/// Rows of an unsorted block that are passed over in the time that one row takes to be merged.
+const UNSORTED_ROWS_FOR_ONE: usize = 8;
 
 /// What one half put into an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -101,28 +103,67 @@ impl<'a> Scan<'a> {
             return Ok(share);
         }
         let Some(mut filter) = Filter::new(self.term, block) else { return Ok(share) };
-        let mut codes = Codes::new(&self.term.dimensions, block.rows());
         let rows = block.rows();
+        let mut codes = Codes::new(&self.term.dimensions, rows);
+        if !block.is_sorted() {
+            for (row, &pane) in rows.panes.iter().enumerate() {
+                if filter.matches(rows, row)
+                    && self.cells.base < pane
+                    && pane <= self.cells.until
+                    && let Some(cell) = self.cells.of(pane)
+                {
+                    self.take(rows, row, cell, &mut codes, &mut share);
+                }
+            }
+            return self.check().map(|()| share);
+        }
         for (pane, range) in block.panes(self.cells.base, self.cells.until) {
             let Some(cell) = self.cells.of(pane) else { continue };
             for row in filter.narrow(block, range) {
-                if !filter.matches(rows, row) {
-                    continue;
-                }
-                let at = codes.group(&mut self.groups, rows, row, Timestamp(cell));
-                self.groups.states_mut()[0].combine(at, &rows.states[self.term.state], row);
-                share.rows += 1;
-                if let Some(State::Count(n)) = self.events.map(|s| rows.states[s].get(row)) {
-                    share.events += n;
+                if filter.matches(rows, row) {
+                    self.take(rows, row, cell, &mut codes, &mut share);
                 }
             }
-            if self.groups.len() > PARTIALS_MAX {
-                return Err(Refusal::too_large(format!(
-                    "the query needs more than {PARTIALS_MAX} partial groups; ask for fewer dimensions, a shorter range or slices"
-                )));
-            }
+            self.check()?;
         }
         Ok(share)
+    }
+    /// Merges one row into its cell.
+    #[inline]
+    fn take(&mut self, rows: &Rows, row: usize, cell: i64, codes: &mut Codes<'_>, share: &mut Share) {
+        let at = codes.group(&mut self.groups, rows, row, Timestamp(cell));
+        self.groups.states_mut()[0].combine(at, &rows.states[self.term.state], row);
+        share.rows += 1;
+        if let Some(States::Count(counts)) = self.events.map(|s| &rows.states[s]) {
+            share.events += counts[row];
+        }
+    }
+    fn check(&self) -> Result<(), Refusal> {
+        if self.groups.len() <= PARTIALS_MAX {
+            return Ok(());
+        }
+        Err(Refusal::too_large(format!(
+            "the query needs more than {PARTIALS_MAX} partial groups; ask for fewer dimensions, a shorter range or slices"
+        )))
+    }
+    /// About how much work [`Scan::add`] of a block is, in rows of a sorted block.
+    pub fn effort(query: &Query, term: &Term, block: &Block) -> usize {
+        let rows = block.rows();
+        if rows.is_empty() {
+            return 0;
+        }
+        if !block.is_sorted() {
+            return if term.slices.is_empty() { rows.len() } else { rows.len() / UNSORTED_ROWS_FOR_ONE };
+        }
+        let (after, until) = Scan::range(query);
+        let (mut from, mut to, mut panes) = (None, 0, 0);
+        for (_, range) in block.panes(after, until) {
+            from = from.or(Some(range.start));
+            (to, panes) = (range.end, panes + 1);
+        }
+        let leading = term.slices.iter().enumerate().take_while(|(i, (d, values))| i == d && values.len() == 1);
+        let narrowed: usize = leading.map(|(_, (d, _))| rows.dimensions[*d].values.len().max(1)).product();
+        panes + (to - from.unwrap_or(to)) / narrowed
     }
     /// The merged states by window (its end in the place of the pane) and key, in canonical order.
     ///
@@ -192,10 +233,10 @@ impl<'a> Filter<'a> {
     fn new(term: &'a Term, block: &Block) -> Option<Filter<'a>> {
         let mut filter = Filter { leading: Vec::new(), sliced: Vec::new(), by_code: Vec::new(), others: Vec::new() };
         for (d, values) in &term.slices {
-            let codes: Vec<u32> = values.iter().filter_map(|value| block.code(*d, value)).collect();
+            let codes = block.codes(*d, values);
             match codes[..] {
                 [] => return None,
-                [code] if *d == filter.leading.len() => filter.leading.push(code),
+                [code] if block.is_sorted() && *d == filter.leading.len() => filter.leading.push(code),
                 _ => filter.sliced.push((*d, codes)),
             }
         }
@@ -216,7 +257,11 @@ impl<'a> Filter<'a> {
     #[inline]
     fn matches(&mut self, rows: &Rows, row: usize) -> bool {
         let code = |d: usize| rows.dimensions[d].codes[row];
-        self.sliced.iter().all(|(d, codes)| codes.binary_search(&code(*d)).is_ok())
+        let is_one_of = |codes: &[u32], code: u32| match codes {
+            [only] => *only == code,
+            codes => codes.binary_search(&code).is_ok(),
+        };
+        self.sliced.iter().all(|(d, codes)| is_one_of(codes, code(*d)))
             && self.by_code.iter_mut().all(|(d, condition, known)| {
                 let code = code(*d) as usize;
                 *known[code].get_or_insert_with(|| {

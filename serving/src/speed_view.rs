@@ -9,6 +9,7 @@ use seam_shared::state::{ClosedSegment, Progress, Snapshot, StateStore, ViewId};
 use tokio::time::Instant;
 
 use crate::block::{Block, BlockCache, BlockKey};
+use crate::open::{Open, Sorted};
 
 /// One view of one partition at one moment, its open segment ready to scan.
 #[derive(Debug)]
@@ -16,9 +17,9 @@ pub struct Held {
     /// Position, floor and open segment.
     pub progress: Progress,
     /// The closed segments at or above the floor, in order.
-    pub closed: Vec<ClosedSegment>,
+    pub closed: Arc<[ClosedSegment]>,
     /// The open segment's rows.
-    pub open: Arc<Block>,
+    pub open: Open,
     /// How often this process has seen the state fall back: part of the names of its closed segments.
     epoch: u64,
 }
@@ -26,14 +27,22 @@ pub struct Held {
 /// Views of one partition at one moment; `None` for a view without state.
 pub type Moment = Vec<Option<Arc<Held>>>;
 
-/// One partition's views at one moment, and when that was.
-#[derive(Debug)]
-struct Shared {
-    taken: Instant,
-    moment: Arc<Moment>,
+/// What is remembered of a view between moments. It holds no rows of the store's, which would have to copy them on its next
+/// write.
+#[derive(Debug, Clone)]
+struct Earlier {
+    progress: Progress,
+    closed: Arc<[ClosedSegment]>,
+    sorted: Arc<Sorted>,
+    epoch: u64,
 }
 
-type Slot = Arc<tokio::sync::Mutex<Option<Shared>>>;
+/// Some views of one partition: the last moment, when that was, and what to compare the next one with.
+#[derive(Debug, Default)]
+struct Slot {
+    shared: Option<(Instant, Arc<Moment>)>,
+    earlier: Vec<Option<Earlier>>,
+}
 
 /// A reader of the state store.
 #[derive(Debug)]
@@ -41,7 +50,7 @@ pub struct SpeedView {
     state: Arc<dyn StateStore>,
     shared_for: Duration,
     /// By partition and views.
-    slots: Mutex<HashMap<(Partition, Vec<ViewId>), Slot>>,
+    slots: Mutex<HashMap<(Partition, Vec<ViewId>), Arc<tokio::sync::Mutex<Slot>>>>,
 }
 
 impl SpeedView {
@@ -62,19 +71,23 @@ impl SpeedView {
             slots.entry(key).or_default().clone()
         };
         let mut slot = slot.lock().await;
-        if let Some(shared) = slot.as_ref().filter(|shared| oldest.is_none_or(|oldest| shared.taken >= oldest)) {
-            return Ok(shared.moment.clone());
+        if let Some((_, moment)) =
+            slot.shared.as_ref().filter(|(taken, _)| oldest.is_none_or(|oldest| *taken >= oldest))
+        {
+            return Ok(moment.clone());
         }
+        slot.shared = None;
         // Taken before the store is asked, so that "at most so old" holds for what the store answers with.
         let taken = Instant::now();
         let snapshots = self.state.snapshot(partition, views).await?;
-        let earlier = slot.as_ref().map(|shared| shared.moment.clone());
-        let held = snapshots.into_iter().enumerate().map(|(i, snapshot)| {
-            let earlier = earlier.as_ref().and_then(|moment| moment.get(i)?.as_ref());
-            snapshot.map(|snapshot| hold(snapshot, earlier))
+        slot.earlier.resize(snapshots.len(), None);
+        let held = snapshots.into_iter().zip(&mut slot.earlier).map(|(snapshot, earlier)| {
+            let held = Arc::new(hold(snapshot?, earlier.as_ref()));
+            *earlier = Some(held.remember());
+            Some(held)
         });
         let moment: Arc<Moment> = Arc::new(held.collect());
-        *slot = Some(Shared { taken, moment: moment.clone() });
+        slot.shared = Some((taken, moment.clone()));
         Ok(moment)
     }
     /// A closed segment's rows; `None` when the store no longer holds it.
@@ -95,25 +108,32 @@ impl SpeedView {
         }
         let load = async {
             let rows = self.state.segment(partition, view, segment.start).await?;
-            Ok(rows.map(|rows| Block::new(Arc::unwrap_or_clone(rows))))
+            Ok(rows.map(|rows| Block::sorted(Arc::unwrap_or_clone(rows))))
         };
         cache.get_or_load(&key, load).await
     }
 }
 
-/// Takes over the earlier moment's open block where nothing was folded since; else makes one.
-fn hold(snapshot: Snapshot, earlier: Option<&Arc<Held>>) -> Arc<Held> {
+/// A snapshot ready for queries. Where nothing was folded since the earlier one, its rows are the same.
+fn hold(snapshot: Snapshot, earlier: Option<&Earlier>) -> Held {
     let Snapshot { progress, closed, open } = snapshot;
-    let fell_back =
-        earlier.is_some_and(|e| progress.position < e.progress.position || progress.floor < e.progress.floor);
-    let epoch = earlier.map_or(0, |e| e.epoch) + u64::from(fell_back);
-    if let Some(earlier) = earlier.filter(|e| e.progress == progress && e.closed == closed) {
-        return earlier.clone();
+    let Some(earlier) = earlier else {
+        return Held { progress, closed: closed.into(), open: Open::new(open), epoch: 0 };
+    };
+    let fell_back = progress.position < earlier.progress.position || progress.floor < earlier.progress.floor;
+    let epoch = earlier.epoch + u64::from(fell_back);
+    if earlier.progress == progress && *earlier.closed == closed[..] {
+        let open = Open::resume(open, earlier.sorted.clone());
+        return Held { progress, closed: earlier.closed.clone(), open, epoch };
     }
-    Arc::new(Held { progress, closed, open: Arc::new(Block::new(Arc::unwrap_or_clone(open))), epoch })
+    Held { progress, closed: closed.into(), open: Open::new(open), epoch }
 }
 
 impl Held {
+    fn remember(&self) -> Earlier {
+        let Held { progress, closed, open, epoch } = self;
+        Earlier { progress: *progress, closed: closed.clone(), sorted: open.sorted(), epoch: *epoch }
+    }
     /// The segments that make up `[from, position)`: closed ones, then the open one. `None` if `from` is no boundary of what
     /// is held, or something of it is not held.
     pub fn since(&self, from: Offset) -> Option<&[ClosedSegment]> {
@@ -144,7 +164,7 @@ mod tests {
                 segment: OpenSegment::at(Offset(open)),
             },
             closed: closed.iter().map(|&(s, e)| ClosedSegment { start: Offset(s), end: Offset(e) }).collect(),
-            open: Arc::default(),
+            open: Open::new(Arc::default()),
             epoch: 0,
         }
     }

@@ -184,8 +184,10 @@ impl World {
         table.publish(publication).await.expect("published");
     }
     pub async fn serving(&self) -> Arc<Serving> {
+        self.serving_with(Settings { share_snapshots_for: Duration::ZERO, ..Settings::default() }).await
+    }
+    pub async fn serving_with(&self, settings: Settings) -> Arc<Serving> {
         let stores = Stores { log: None, state: self.state.clone(), lake: self.lake.clone() };
-        let settings = Settings { share_snapshots_for: Duration::ZERO, ..Settings::default() };
         let telemetry = Arc::new(Telemetry::new());
         let serving = Serving::new(self.config.clone(), stores, self.clock.clone(), telemetry, settings);
         serving.refresh().await.expect("refreshed");

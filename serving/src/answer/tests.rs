@@ -1,12 +1,17 @@
 //! Answers equal a plain recomputation at their own stamp, for any generation boundary, speed floor and layer.
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use seam_shared::log::OffsetVector;
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::value::{Value, decimal_text};
 use serde_json::Value as Json;
 
+use crate::Settings;
+use crate::block::Block;
 use crate::http::router;
+use crate::query::Query;
+use crate::scan::Scan;
 use crate::testing::{Dice, Event, NOW, World, get, json};
 
 /// What one row should say of the price: count, sum, min and max, each in its JSON spelling.
@@ -155,4 +160,76 @@ async fn without_state_the_generation_answers_alone_and_the_stamp_says_so() {
     world.state.flush_all();
     let body = json(get(&router, uri).await).await;
     assert_eq!(body["meta"]["stamp"]["coverage"], format!("clicks/0@{},clicks/1@0", world.boundaries[0][2]));
+}
+
+#[tokio::test]
+async fn a_finished_answer_is_kept_under_its_tag_as_long_as_there_is_room() {
+    let world = World::new(3);
+    let view = world.view("by_route");
+    for partition in 0..2 {
+        world.fold(&view, partition, 0, world.end(partition)).await;
+    }
+    assert_eq!(Settings::default().answer_bytes, 64 * 1024 * 1024);
+    for (answer_bytes, kept) in [(64 * 1024, true), (1_024, false)] {
+        let serving = world.serving_with(Settings { answer_bytes, ..Settings::default() }).await;
+        let parameters = [("dimension".to_owned(), "carrier".to_owned()), ("window".to_owned(), "3h".to_owned())];
+        let query = Arc::new(serving.parse("events.total", &parameters).expect("valid"));
+        let first = serving.answer(&query, None).await.expect("answered");
+        let second = serving.answer(&query, None).await.expect("answered");
+        let [first, second] = [first, second].map(|answer| answer.body.expect("a body"));
+        assert!(first.len() > 1_024 && first.len() < 64 * 1024);
+        assert_eq!(first, second);
+        assert_eq!(first.as_ptr() == second.as_ptr(), kept);
+        for minutes in 0..500 {
+            let query = Query { limit: minutes + 1, ..query.as_ref().clone() };
+            serving.answer(&Arc::new(query), None).await.expect("answered");
+        }
+        assert!(serving.answers.bytes() <= answer_bytes, "{}", serving.answers.bytes());
+        let third = serving.answer(&query, None).await.expect("answered").body.expect("a body");
+        assert_eq!(third, first);
+        assert_ne!(third.as_ptr(), first.as_ptr(), "500 others took its place");
+    }
+}
+
+#[tokio::test]
+async fn rows_give_the_same_answer_whether_they_are_sorted_or_not() {
+    let world = World::new(11);
+    let serving = world.serving().await;
+    let view = world.view("by_route");
+    let rows = world.rows(&view, 0, 0, world.end(0));
+    let blocks = [Block::sorted(rows.clone()), Block::unsorted(Arc::new(rows))];
+    let mut matched = 0;
+    for (dimension, condition) in [
+        ("", ""),
+        ("carrier", ""),
+        ("carrier:UA", ""),
+        ("carrier:UA,origin:JFK", ""),
+        ("origin:JFK,origin:null,carrier", ""),
+        ("origin,carrier:null", "carrier is null or origin = \"JFK\""),
+        ("carrier:XX", ""),
+    ] {
+        for (window, step) in [("5m", "5m"), ("1h", "7m"), ("3m", "11m")] {
+            let texts = [
+                ("dimension", dimension),
+                ("where", condition),
+                ("window", window),
+                ("step", step),
+                ("from", "now-3h"),
+            ];
+            let given = texts.into_iter().filter(|(_, text)| !text.is_empty());
+            let parameters: Vec<(String, String)> = given.map(|(name, text)| (name.into(), text.into())).collect();
+            let query = serving.parse("spend", &parameters).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+            let [sorted, unsorted] = blocks.each_ref().map(|block| {
+                let mut scan = Scan::new(&query, &query.terms[0]);
+                let share = scan.add(block).expect("within the limits");
+                (share, scan.finish().expect("within the limits"))
+            });
+            assert_eq!(sorted, unsorted, "{parameters:?}");
+            matched += sorted.0.rows;
+            if window == step {
+                assert_eq!(sorted.0.rows > 0, dimension != "carrier:XX", "{parameters:?}");
+            }
+        }
+    }
+    assert!(matched > 100, "{matched}");
 }
