@@ -1,6 +1,7 @@
 //! Every URL of the serving layer on one screen.
 pub mod dashboard;
 pub mod health;
+pub mod live;
 pub mod metrics;
 pub mod problem;
 pub mod telemetry;
@@ -38,6 +39,7 @@ pub fn routes(serving: Arc<Serving>) -> Router {
         .route("/api/analytics/metrics/{metric}", get(metrics::answer))
         .route("/api/analytics/explain/{metric}", get(metrics::explain))
         .route("/api/analytics/dashboard", get(dashboard::answer))
+        .route("/api/analytics/live", get(live::feed))
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(telemetry::print))

@@ -1,5 +1,5 @@
 //! The commands as typed: exit codes, messages, output.
-use crate::server::{Folder, Server, seam};
+use crate::server::{Folder, Server, agent, seam};
 
 const CONFIG: &str = r#"
 version: 1
@@ -111,4 +111,34 @@ fn the_demo_replays_real_flights_and_says_where_to_look() {
     assert_eq!(code, 0, "{out}{err}");
     assert!(out.contains("/api/analytics/metrics/"), "{out}");
     assert!(out.contains("12000") || out.contains("12,000"), "{out}");
+}
+
+#[test]
+fn a_live_feed_tells_each_change_of_a_group_with_old_and_new_value() {
+    use std::io::{BufRead, BufReader};
+    let folder = Folder::new("live");
+    folder.write("seam.yaml", CONFIG);
+    let server = Server::start(&folder.0);
+    let url = format!("{}/v1/events/clicks", server.url);
+    let post = |id: &str| {
+        let event = format!(r#"{{"id":"{id}","time":"2026-01-01T00:00:01Z","type":"click","region":"eu","value":1}}"#);
+        let reply = agent().post(&url).header("content-type", "application/json").send(event);
+        assert_eq!(reply.expect("the event is taken").status(), 202);
+    };
+    post("a");
+    let feed = format!("{}/api/analytics/live?metric=events.total&dimension=region&window=1m", server.url);
+    let reply = agent().get(format!("{feed}&to=2026-01-01T00:01:00Z")).call().expect("the feed begins");
+    let mut lines = BufReader::new(reply.into_body().into_reader()).lines().map_while(Result::ok);
+    let mut next = || {
+        let data = lines.find_map(|line| line.strip_prefix("data: ").map(str::to_owned)).expect("the feed goes on");
+        serde_json::from_str::<serde_json::Value>(&data).expect("data is JSON")
+    };
+    let first = next();
+    assert_eq!((&first["region"], &first["old"], &first["value"]), (&"eu".into(), &serde_json::Value::Null, &1.into()));
+    post("b");
+    let second = next();
+    assert_eq!((&second["old"], &second["value"]), (&1.into(), &2.into()), "{second}");
+    assert_eq!(second["coverage"], "clicks/0@2");
+    let refused = agent().get(format!("{}/api/analytics/live", server.url)).call().expect("an answer");
+    assert_eq!(refused.status(), 400);
 }
