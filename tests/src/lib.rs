@@ -1,1 +1,4 @@
-//! The harness
+//! The harness of the promises: seeded chance, hostile events and views, and a pipeline of the real layers.
+pub mod dice;
+pub mod hostile;
+pub mod pipeline;

@@ -1,0 +1,88 @@
+//! Random views over a source: dimensions of every type that may be one, conditions, panes and states.
+use std::sync::Arc;
+
+use seam_shared::time::Span;
+use seam_shared::view::definition::{DimensionDefinition, Source, StateDefinition, StateKind, View};
+use seam_shared::view::expression::{Comparison, Expression};
+use seam_shared::view::value::{FieldType, Value};
+
+use crate::dice::Dice;
+use crate::hostile::values;
+
+const PANES: [Span; 7] = [
+    Span(100_000),
+    Span::SECOND,
+    Span(10 * Span::SECOND.0),
+    Span::MINUTE,
+    Span(15 * Span::MINUTE.0),
+    Span::HOUR,
+    Span::DAY,
+];
+
+/// View `number` of the seed.
+pub fn view(dice: &Dice, source: &Arc<Source>, number: usize) -> Arc<View> {
+    let mut fields: Vec<usize> =
+        (0..source.fields.len()).filter(|&f| source.fields[f].field_type != FieldType::Float).collect();
+    let wanted = dice.below(5) as usize;
+    while fields.len() > wanted {
+        fields.swap_remove(dice.below(fields.len() as u64) as usize);
+    }
+    let dimension = |field: usize| DimensionDefinition {
+        name: source.fields[field].name.clone(),
+        field,
+        field_type: source.fields[field].field_type,
+    };
+    let mut states = vec![StateDefinition { kind: StateKind::Count, field: None }];
+    for (field, definition) in source.fields.iter().enumerate() {
+        let kind = match definition.field_type {
+            FieldType::Int => StateKind::Fixed { scale: 0 },
+            FieldType::Decimal(scale) => StateKind::Fixed { scale },
+            FieldType::Float => StateKind::Float,
+            FieldType::String | FieldType::Bool => continue,
+        };
+        if !dice.one_in(3) {
+            states.push(StateDefinition { kind, field: Some(field) });
+        }
+    }
+    if states.len() > 1 && dice.one_in(8) {
+        states.remove(0); // a view need not count its events
+    }
+    Arc::new(View {
+        name: format!("view{number}"),
+        id: format!("view{number}@random").into(),
+        source: source.clone(),
+        filter: dice.one_in(2).then(|| condition(dice, source, 3)),
+        dimensions: fields.into_iter().map(dimension).collect(),
+        pane: PANES[dice.below(PANES.len() as u64) as usize],
+        windows: Vec::new(),
+        states,
+        measures: Vec::new(),
+    })
+}
+
+/// A random condition that nests up to `depth` deep.
+pub fn condition(dice: &Dice, source: &Source, depth: u32) -> Expression {
+    const COMPARISONS: [Comparison; 6] =
+        [Comparison::Eq, Comparison::Ne, Comparison::Lt, Comparison::Le, Comparison::Gt, Comparison::Ge];
+    let field = dice.below(source.fields.len() as u64) as usize;
+    let literal = || loop {
+        match values::value(dice, source.fields[field].field_type) {
+            Value::Null => {}
+            Value::Float(v) if !v.is_finite() => {}
+            value => return value,
+        }
+    };
+    let parts = || (0..2 + dice.below(2)).map(|_| condition(dice, source, depth - 1)).collect();
+    match dice.below(if depth == 0 { 3 } else { 6 }) {
+        0 => {
+            // true and false have no order
+            let comparisons = if source.fields[field].field_type == FieldType::Bool { 2 } else { 6 };
+            Expression::Compare(field, COMPARISONS[dice.below(comparisons) as usize], literal())
+        }
+        1 => Expression::In(field, (0..=dice.below(3)).map(|_| literal()).collect()),
+        2 => Expression::IsNull(field),
+        3 => Expression::Not(Box::new(condition(dice, source, depth - 1))),
+        4 => Expression::And(parts()),
+        _ => Expression::Or(parts()),
+    }
+}

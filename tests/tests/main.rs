@@ -1,0 +1,4 @@
+//! The promises of the whole, in one binary.
+#![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
+mod layers;
+mod vectors;
