@@ -13,10 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::log::{Offset, Partition};
 use crate::segment::OpenSegment;
+pub use crate::view::definition::ViewId;
 use crate::view::rows::Rows;
-
-/// A view's namespace in the state store and the lake: `name@definition-hash`.
-pub type ViewId = Arc<str>;
 
 /// How far one view has come in one partition. Changes in the same atomic step as the partials that it accounts for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::segment::SegmentRule;
-use crate::state::ViewId;
 use crate::time::{Span, Timestamp};
 use crate::view::expression::Expression;
 use crate::view::value::FieldType;
@@ -116,6 +115,9 @@ pub struct Measure {
     /// The figure.
     pub figure: Figure,
 }
+
+/// A view's namespace in the state store and the lake: `name@definition-hash`.
+pub type ViewId = Arc<str>;
 
 /// A compiled view.
 #[derive(Debug, Clone)]
