@@ -1,33 +1,33 @@
 //! One day of a view, recomputed from the archive slice by slice, so that memory is bounded by settings and not by the data.
-use std::collections::VecDeque;
+//!
+//! Adjacent slices are computed in one *pass* over the files that touch them, a slice being stored as soon as no later file touches it;
+//! passes run side by side. How the slices are shared out among passes makes no difference to their rows.
 use std::sync::Arc;
 
+use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use seam_shared::error::{Error, Result};
 use seam_shared::lake::archive::ArchiveFile;
 use seam_shared::lake::verified;
 use seam_shared::lake::views::{ViewFile, ViewTable};
 use seam_shared::time::{Span, Timestamp};
-use seam_shared::view::definition::View;
-use seam_shared::view::groups::Groups;
-use seam_shared::view::rows::Rows;
 
-use crate::plan::{self, Input, Slice};
+use crate::plan::{Fold, Input, Slice};
 
 /// What bounds the memory of a recompute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
     /// Events of a slice, about. With it the slices of a day, and so the files of a view, change.
     pub slice_rows: u64,
-    /// Rows of the archive files that one plan reads; does not change any result.
-    pub plan_rows: u64,
-    /// Bytes of archive files kept between slices.
-    pub cache_bytes: u64,
+    /// Slices that a pass may hold at a time, if its files allow; does not change any result.
+    pub open_slices: usize,
+    /// Passes that run side by side; does not change any result.
+    pub threads: usize,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { slice_rows: 2_000_000, plan_rows: 3_000_000, cache_bytes: 256 << 20 }
+        Self { slice_rows: 1_000_000, open_slices: 5, threads: 2 }
     }
 }
 
@@ -42,92 +42,96 @@ pub fn slices(day: Timestamp, events: u64, pane: Span, settings: Settings) -> Ve
     (0..count).map(|i| Slice { start: start(i), end: start(i + 1) }).collect()
 }
 
-/// Archive files by path, verified once and kept while there is room.
-#[derive(Debug)]
-pub struct Files {
-    store: Arc<dyn ObjectStore>,
-    kept: VecDeque<(Arc<ArchiveFile>, Input)>,
-    room: u64,
-}
-
-impl Files {
-    /// An empty cache of so many bytes.
-    pub fn new(store: Arc<dyn ObjectStore>, room: u64) -> Files {
-        Files { store, kept: VecDeque::new(), room }
-    }
-    /// The file, from the cache or the store.
-    ///
-    /// # Errors
-    /// `Corrupt` naming the file when it is not what the archive's table says.
-    pub async fn get(&mut self, file: &Arc<ArchiveFile>) -> Result<Input> {
-        if let Some(at) = self.kept.iter().position(|(kept, _)| kept.path == file.path)
-            && let Some(found) = self.kept.remove(at)
-        {
-            let input = found.1.clone();
-            self.kept.push_back(found);
-            return Ok(input);
-        }
-        let bytes = verified::get(self.store.as_ref(), &file.path, &file.blake3).await?;
-        let input = Input::new(bytes, file.days.values().sum::<u64>() == file.rows);
-        self.kept.push_back((Arc::clone(file), input.clone()));
-        while self.kept.iter().map(|(kept, _)| kept.bytes).sum::<u64>() > self.room && self.kept.len() > 1 {
-            self.kept.pop_front();
-        }
-        Ok(input)
-    }
-}
-
 /// Computes a day of a view and stores its files, which no generation names yet. `archive` is all files below the cut.
 ///
 /// # Errors
-/// Those of the store and the plan.
+/// Those of the store and the plan; `Corrupt` naming an archive file that is not what the archive's table says.
 pub async fn day(
-    table: &ViewTable,
+    store: &Arc<dyn ObjectStore>,
+    table: &Arc<ViewTable>,
     archive: &[Arc<ArchiveFile>],
     day: Timestamp,
-    cache: &mut Files,
     settings: Settings,
 ) -> Result<Vec<ViewFile>> {
-    let events = archive.iter().filter_map(|file| file.days.get(&day)).sum();
-    let mut out = Vec::new();
-    for slice in slices(day, events, table.view().pane, settings) {
-        let rows = rows(table.view(), archive, day, slice, cache, settings).await?;
-        if !rows.is_empty() {
-            out.push(table.put(&rows, slice.start, slice.end).await?);
-        }
+    let mut files: Vec<_> = archive.iter().filter(|file| file.days.contains_key(&day)).cloned().collect();
+    files.sort_by_key(|file| file.times); // the order of events, whatever their partition
+    let events = files.iter().filter_map(|file| file.days.get(&day)).sum();
+    let slices = slices(day, events, table.view().pane, settings);
+    let threads = settings.threads.max(1);
+    let mut passes = Vec::new();
+    for share in slices.chunks(slices.len().div_ceil(threads)) {
+        share_out(share, &files, settings.open_slices, &mut passes);
     }
-    Ok(out)
+    let running = passes.into_iter().map(|pass| {
+        let (store, table) = (Arc::clone(store), Arc::clone(table));
+        let files = touching(&files, pass[0].start, pass[pass.len() - 1].end);
+        let handle = tokio::runtime::Handle::current();
+        // almost all of it is computation
+        let pass = tokio::task::spawn_blocking(move || handle.block_on(run(store.as_ref(), &table, &files, &pass)));
+        async { pass.await.map_err(|error| Error::internal("a recompute ended early").because(error))? }
+    });
+    let stored: Vec<Vec<ViewFile>> = futures::stream::iter(running).buffered(threads).try_collect().await?;
+    Ok(stored.into_iter().flatten().collect())
 }
 
-async fn rows(
-    view: &Arc<View>,
-    archive: &[Arc<ArchiveFile>],
-    day: Timestamp,
-    slice: Slice,
-    cache: &mut Files,
-    settings: Settings,
-) -> Result<Rows> {
-    let touches = |file: &&Arc<ArchiveFile>| {
-        let reaches = |(first, last): (Timestamp, Timestamp)| first < slice.end && last >= slice.start;
-        file.days.contains_key(&day) && file.times.is_none_or(reaches)
-    };
-    let files: Vec<&Arc<ArchiveFile>> = archive.iter().filter(touches).collect();
-    let mut parts = Vec::new();
-    let (mut inputs, mut read) = (Vec::new(), 0);
+/// Halves the slices until a pass over each share holds few enough of them at a time.
+fn share_out(slices: &[Slice], files: &[Arc<ArchiveFile>], open_max: usize, passes: &mut Vec<Vec<Slice>>) {
+    let (start, end) = (slices[0].start, slices[slices.len() - 1].end);
+    let files = touching(files, start, end);
+    let completed = completed(slices, &files);
+    let mut reached = start;
+    let open = files.iter().enumerate().map(|(i, file)| {
+        reached = reached.max(file.times.map_or(end, |(_, last)| last));
+        let begun = slices.partition_point(|slice| slice.start <= reached);
+        begun - completed.partition_point(|&last| last < i).min(begun)
+    });
+    if slices.len() == 1 || open.max().is_none_or(|open| open <= open_max) {
+        passes.push(slices.to_vec());
+    } else {
+        let (early, late) = slices.split_at(slices.len() / 2);
+        share_out(early, &files, open_max, passes);
+        share_out(late, &files, open_max, passes);
+    }
+}
+
+async fn run(
+    store: &dyn ObjectStore,
+    table: &ViewTable,
+    files: &[Arc<ArchiveFile>],
+    slices: &[Slice],
+) -> Result<Vec<ViewFile>> {
+    let span = Slice { start: slices[0].start, end: slices[slices.len() - 1].end };
+    let mut fold = Fold::new(Arc::clone(table.view()), span);
+    let mut stored = Vec::new();
+    let mut open = slices.iter().zip(completed(slices, files)).peekable();
     for (i, file) in files.iter().enumerate() {
-        inputs.push(cache.get(file).await?);
-        read += file.rows;
-        if i + 1 == files.len() || read + files[i + 1].rows > settings.plan_rows {
-            let (view, inputs) = (Arc::clone(view), std::mem::take(&mut inputs));
-            let part = tokio::task::spawn_blocking(move || plan::compute_files(&view, &inputs, slice)).await;
-            parts.push(part.map_err(|error| Error::internal("a recompute ended early").because(error))??);
-            read = 0;
+        let bytes = verified::get(store, &file.path, &file.blake3).await?;
+        fold.add(&Input::new(bytes, file.days.values().sum::<u64>() == file.rows, file.times))?;
+        while let Some((slice, _)) = open.next_if(|(_, last)| *last <= i) {
+            let rows = fold.take(*slice);
+            if !rows.is_empty() {
+                stored.push(table.put(&rows, slice.start, slice.end).await?);
+            }
         }
     }
-    if parts.len() == 1 {
-        return Ok(parts.remove(0));
-    }
-    let mut groups = Groups::new(view.dimensions.len(), &view.kinds());
-    parts.iter().for_each(|part| groups.merge(part));
-    Ok(groups.into_rows())
+    Ok(stored)
+}
+
+/// For each slice the file with which it and all before it are complete.
+fn completed(slices: &[Slice], files: &[Arc<ArchiveFile>]) -> Vec<usize> {
+    let last = |slice: &Slice| files.iter().rposition(|file| touches(file, slice.start, slice.end)).unwrap_or(0);
+    let mut latest = 0;
+    let up_to = |last: usize| {
+        latest = latest.max(last);
+        latest
+    };
+    slices.iter().map(last).map(up_to).collect()
+}
+
+fn touching(files: &[Arc<ArchiveFile>], start: Timestamp, end: Timestamp) -> Vec<Arc<ArchiveFile>> {
+    files.iter().filter(|file| touches(file, start, end)).cloned().collect()
+}
+
+fn touches(file: &ArchiveFile, start: Timestamp, end: Timestamp) -> bool {
+    file.times.is_none_or(|(first, last)| first < end && last >= start)
 }

@@ -14,7 +14,7 @@ use seam_shared::view::definition::View;
 use serde::Serialize;
 
 use crate::audit::Drift;
-use crate::compute::{self, Files};
+use crate::compute;
 use crate::lease::Lease;
 use crate::publish::{self, Candidate};
 use crate::retain;
@@ -134,7 +134,7 @@ async fn recompute(context: &Context, view: &Arc<View>, full: bool) -> Result<Ou
     let source = &view.source.name;
     let archive =
         context.archives.get(source).ok_or_else(|| Error::internal(format!("source {source} has no archive")))?;
-    let table = ViewTable::new(Arc::clone(&context.store), Arc::clone(view), Arc::clone(&context.clock));
+    let table = Arc::new(ViewTable::new(Arc::clone(&context.store), Arc::clone(view), Arc::clone(&context.clock)));
     let parent = table.latest().await?;
     let snapshot = archive.table.latest().await?;
     let Some(plan) = Plan::new(parent.as_ref(), &snapshot, &archive.incarnation, full) else {
@@ -142,15 +142,13 @@ async fn recompute(context: &Context, view: &Arc<View>, full: bool) -> Result<Ou
     };
     let mut files = plan.kept;
     let mut outcome = Outcome::idle(view, Status::Lost, parent.as_ref());
-    let mut cache = Files::new(Arc::clone(&context.store), context.compute.cache_bytes);
     for &day in &plan.days {
-        let computed = compute::day(&table, &snapshot.files, day, &mut cache, context.compute).await?;
+        let computed = compute::day(&context.store, &table, &snapshot.files, day, context.compute).await?;
         outcome.days += 1;
         outcome.rows += snapshot.files.iter().filter_map(|file| file.days.get(&day)).sum::<u64>();
         outcome.groups += computed.iter().map(|file| file.rows).sum::<u64>();
         files.extend(computed);
     }
-    drop(cache);
     let cut = &snapshot.positions;
     let candidate = Candidate { parent: parent.as_ref(), cut, incarnation: &archive.incarnation, files };
     if let Some((generation, drift)) = publish::publish(&table, context.state.as_deref(), candidate).await? {

@@ -1,12 +1,12 @@
 //! View -> Polars plan -> canonical rows: the batch layer's half of "one definition, compiled to both layers".
 //!
-//! Three steps. *Scan*: a lazy plan reads the columns the view needs, filters by verdict, time slice and `where:`, and names each
-//! event's pane. *Lower*: what Polars cannot add up exactly becomes integer columns that it can (`lower`), and pane and
-//! dimensions become one integer key that sorts as the canonical order does (`key`). *Group*: Polars groups by that key; the
-//! sums are put together again as the algebra's states. Nothing here rounds, and nothing depends on the order of events.
+//! Two steps. *Scan*: a lazy plan reads the columns the view needs, filters by verdict, time and `where:`. *Fold*: what Polars
+//! decoded goes column by column into a table of groups (`fold`), by the algebra that the speed layer folds with. Nothing here
+//! rounds, and nothing depends on the order of events.
+mod dictionary;
 mod filter;
-mod key;
-mod lower;
+mod fold;
+mod index;
 #[cfg(test)]
 pub mod tests;
 
@@ -15,8 +15,9 @@ use polars::prelude as pl;
 use polars::prelude::IntoLazy;
 use seam_shared::error::{Error, Result};
 use seam_shared::time::Timestamp;
-use seam_shared::view::definition::{StateKind, View};
-use seam_shared::view::rows::{Rows, States};
+use seam_shared::view::definition::View;
+
+pub use self::fold::Fold;
 
 /// Panes that end in `(start, end]`, which is to say events in `[start, end)`. Both are multiples of the view's pane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,69 +28,34 @@ pub struct Slice {
     pub end: Timestamp,
 }
 
-/// A verified archive file, as Polars takes it. Clones share the bytes.
-#[derive(Debug, Clone)]
+/// A verified archive file, as Polars takes it.
+#[derive(Debug)]
 pub struct Input {
     source: pl::ScanSources,
     all_count: bool,
+    times: Option<(Timestamp, Timestamp)>,
 }
 
 impl Input {
-    /// A Parquet file, and whether every row's verdict is `counts`, so that nobody need look.
-    pub fn new(bytes: Bytes, all_count: bool) -> Input {
+    /// A Parquet file; whether every row's verdict is `counts`, so that nobody need look; and the first and last event time, if known.
+    pub fn new(bytes: Bytes, all_count: bool, times: Option<(Timestamp, Timestamp)>) -> Input {
         let bytes = Vec::from(bytes); // no copy: nobody else holds them
-        Input { source: pl::ScanSources::Buffers(std::iter::once(bytes.into()).collect()), all_count }
+        Input { source: pl::ScanSources::Buffers(std::iter::once(bytes.into()).collect()), all_count, times }
+    }
+    fn lies_within(&self, span: Slice) -> bool {
+        self.times.is_some_and(|(first, last)| first >= span.start && last < span.end)
     }
 }
 
-/// The canonical rows of a view's panes in `slice`, computed from archive files in one go. Memory grows with the rows of the files
-/// that fall into the slice; [`crate::compute`] bounds both.
-///
-/// # Errors
-/// `Corrupt` if a file is not of the view's source, `Internal` if Polars refuses the plan.
-pub fn compute_files(view: &View, inputs: &[Input], slice: Slice) -> Result<Rows> {
-    let kinds = view.kinds();
-    if inputs.is_empty() {
-        return Ok(Rows::empty(view.dimensions.len(), &kinds));
-    }
-    let events = scan(view, inputs, slice)?.collect().map_err(failed)?;
-    if events.height() == 0 {
-        return Ok(Rows::empty(view.dimensions.len(), &kinds));
-    }
-    let packed = key::pack(view, &events)?;
-    let mut columns = vec![pl::Column::new("key".into(), &packed.keys)];
-    let mut states = Vec::with_capacity(view.states.len());
-    for (i, state) in view.states.iter().enumerate() {
-        let lowered = match state.kind {
-            StateKind::Count => lower::State::count(i),
-            StateKind::Fixed { .. } => {
-                lower::State::fixed(i, events.column(&state_name(i)).map_err(failed)?, &mut columns)?
-            }
-            StateKind::Float => lower::State::float(i, events.column(&state_name(i)).map_err(failed)?, &mut columns)?,
-        };
-        states.push(lowered);
-    }
-    drop(events);
-    let lowered = pl::DataFrame::new_infer_height(columns).map_err(failed)?;
-    let mut aggregations = vec![pl::len().alias("rows")];
-    states.iter().for_each(|state| aggregations.extend(state.aggregations()));
-    let by_key = |frame: pl::LazyFrame| frame.sort(["key"], pl::SortMultipleOptions::default()).collect();
-    let grouped = by_key(lowered.clone().lazy().group_by([pl::col("key")]).agg(aggregations)).map_err(failed)?;
-    let keys = integers(&grouped, "key")?;
-    let (panes, dimensions) = packed.unpack(&keys, slice, view.pane);
-    let states =
-        states.iter().map(|state| state.assemble(&grouped, &lowered, &keys)).collect::<Result<Vec<States>>>()?;
-    Ok(Rows { panes, dimensions, states })
-}
-
-/// The events of the slice that count for the view: `since` (the slice's start, in microseconds), `d<i>` for each dimension, `s<i>` for each
-/// state's field.
-fn scan(view: &View, inputs: &[Input], slice: Slice) -> Result<pl::LazyFrame> {
-    let mut frame = read(inputs)?;
+/// The events of the span that count for the view: `time` in microseconds, `d<i>` for each dimension, `s<i>` for each state's field.
+fn scan(view: &View, input: &Input, span: Slice) -> Result<pl::LazyFrame> {
+    let mut frame = read(input)?;
     let at = moments(&mut frame)?;
     let time = pl::col("seam_time");
-    frame = frame.filter(time.clone().gt_eq(at(slice.start)).and(time.clone().lt(at(slice.end))));
-    if !inputs.iter().all(|input| input.all_count) {
+    if !input.lies_within(span) {
+        frame = frame.filter(time.clone().gt_eq(at(span.start)).and(time.clone().lt(at(span.end))));
+    }
+    if !input.all_count {
         frame = frame.filter(pl::col("seam_verdict").eq(pl::lit("counts")));
     }
     let mut after = None;
@@ -103,10 +69,10 @@ fn scan(view: &View, inputs: &[Input], slice: Slice) -> Result<pl::LazyFrame> {
         }
     }
     let field = |index: usize| pl::col(view.source.fields[index].name.as_str());
-    let since = (time.to_physical() - pl::lit(slice.start.0)).alias("since");
+    let time = time.to_physical().alias("time");
     let dimensions = view.dimensions.iter().enumerate().map(|(i, d)| field(d.field).alias(dimension_name(i)));
     let states = view.states.iter().enumerate().filter_map(|(i, s)| Some(field(s.field?).alias(state_name(i))));
-    let columns: Vec<pl::Expr> = std::iter::once(since).chain(dimensions).chain(states).collect();
+    let columns: Vec<pl::Expr> = std::iter::once(time).chain(dimensions).chain(states).collect();
     Ok(match after {
         None => frame.select(columns),
         Some(condition) => {
@@ -144,15 +110,10 @@ fn needed(view: &View) -> Vec<String> {
     std::iter::once("seam_time".to_owned()).chain(names).collect()
 }
 
-fn read(inputs: &[Input]) -> Result<pl::LazyFrame> {
-    let buffers = inputs.iter().flat_map(|input| match &input.source {
-        pl::ScanSources::Buffers(buffers) => buffers.to_vec(),
-        _ => Vec::new(), // `Input::new` makes buffers only
-    });
-    let buffers = buffers.collect();
+fn read(input: &Input) -> Result<pl::LazyFrame> {
     let options = pl::HiveOptions { enabled: Some(false), ..Default::default() }; // Polars has no such thing for buffers
     let arguments = pl::ScanArgsParquet { hive_options: options, ..Default::default() };
-    pl::LazyFrame::scan_parquet_sources(pl::ScanSources::Buffers(buffers), arguments).map_err(failed)
+    pl::LazyFrame::scan_parquet_sources(input.source.clone(), arguments).map_err(failed)
 }
 
 fn dimension_name(i: usize) -> String {
@@ -161,12 +122,6 @@ fn dimension_name(i: usize) -> String {
 
 fn state_name(i: usize) -> String {
     format!("s{i}")
-}
-
-fn integers(frame: &pl::DataFrame, name: &str) -> Result<Vec<i64>> {
-    let column = frame.column(name).and_then(|c| c.cast(&pl::DataType::Int64)).map_err(failed)?;
-    let column = column.i64().map_err(failed)?;
-    Ok(column.iter().map(|v| v.unwrap_or(0)).collect())
 }
 
 fn failed(error: pl::PolarsError) -> Error {

@@ -83,7 +83,7 @@ impl World {
         let ids = (0..source.partitions).map(|_| Ids::default()).collect();
         let mut pipeline = Pipeline::new(source, views, Arc::new(InMemory::new()), START).await;
         pipeline.compute.slice_rows = [30, 1_000][usize::from(!dice.one_in(6))];
-        pipeline.compute.plan_rows = [20, 1_000][usize::from(!dice.one_in(4))];
+        pipeline.compute.open_slices = [1, 5][usize::from(!dice.one_in(4))];
         World { dice, pipeline, oracle: Oracle::default(), maker, ids }
     }
 

@@ -44,7 +44,7 @@ impl World {
             archives: BTreeMap::from([("events".to_owned(), archive)]),
             views: vec![Arc::new(view)],
             state: None,
-            compute: compute::Settings { slice_rows: 4, plan_rows: 100, cache_bytes: 20_000 },
+            compute: compute::Settings { slice_rows: 4, open_slices: 9, threads: 2 },
             retain: retain::Settings::default(),
         };
         World { context, clock, all: Vec::new(), random }

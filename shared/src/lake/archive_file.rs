@@ -19,7 +19,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::Result;
 use crate::event::batch::{Column, EventBatch, Verdict};
-use crate::lake::parquet_file::{self, GROUP_ROWS, unbuilt, unread};
+use crate::lake::parquet_file::{self, GROUP_ROWS, Spelling, unbuilt, unread};
 use crate::log::{Chunk, Offset};
 use crate::time::{Span, Timestamp};
 use crate::view::definition::Source;
@@ -93,7 +93,8 @@ pub fn write(source: &Source, partition: u32, parts: &[(EventBatch, Chunk)], ran
         let columns = columns(source, partition, parts, group)?;
         RecordBatch::try_new(Arc::new(schema.clone()), columns).map_err(unbuilt)
     });
-    let bytes = parquet_file::write(schema.clone(), &["seam_payload", "seam_id"], groups)?;
+    let plain = ["seam_payload", "seam_id"].map(|name| (name, Spelling::Plain));
+    let bytes = parquet_file::write(schema.clone(), &plain, groups)?;
     let mut days = BTreeMap::new();
     let mut times: Option<(Timestamp, Timestamp)> = None;
     for place in &places {

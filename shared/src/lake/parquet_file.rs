@@ -7,7 +7,7 @@ use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
@@ -19,11 +19,25 @@ pub const GROUP_ROWS: usize = 131_072;
 /// A dictionary may grow to this, so that a group's column has one dictionary or none.
 const DICTIONARY_BYTES: usize = 16 << 20;
 
-/// A Parquet file of `batches`, one row group each. Columns in `plain` have few repeats: no dictionary, no statistics.
+/// How a column is spelled when not in a dictionary with statistics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spelling {
+    /// Few values repeat: no dictionary. Nobody looks for one: no statistics.
+    Plain,
+    /// Integers that differ little from row to row, which is all that is written.
+    Differences {
+        /// Whether readers skip row groups by it.
+        statistics: bool,
+    },
+    /// Many values repeat but nobody looks for one: no statistics.
+    Repeating,
+}
+
+/// A Parquet file of `batches`, one row group each.
 ///
 /// # Errors
 /// `Internal` if the batches are not of `schema`.
-pub fn write<I>(schema: Schema, plain: &[&str], batches: I) -> Result<Bytes>
+pub fn write<I>(schema: Schema, spellings: &[(&str, Spelling)], batches: I) -> Result<Bytes>
 where
     I: IntoIterator<Item = Result<RecordBatch>>,
 {
@@ -34,11 +48,17 @@ where
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true);
-    for name in plain {
+    for (name, spelling) in spellings {
         let column = ColumnPath::from(*name);
-        properties = properties
-            .set_column_dictionary_enabled(column.clone(), false)
-            .set_column_statistics_enabled(column, EnabledStatistics::None);
+        if *spelling != Spelling::Repeating {
+            properties = properties.set_column_dictionary_enabled(column.clone(), false);
+        }
+        if let Spelling::Differences { .. } = spelling {
+            properties = properties.set_column_encoding(column.clone(), Encoding::DELTA_BINARY_PACKED);
+        }
+        if !matches!(spelling, Spelling::Differences { statistics: true }) {
+            properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
+        }
     }
     // without Arrow's own schema in the file, every reader sees plain Parquet types
     let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);

@@ -24,7 +24,7 @@ use parquet::file::statistics::Statistics;
 
 use crate::error::{Error, Result};
 use crate::lake::archive_file::{DECIMAL_DIGITS, column_type, timestamp_type};
-use crate::lake::parquet_file::{self, GROUP_ROWS, unbuilt, unread};
+use crate::lake::parquet_file::{self, GROUP_ROWS, Spelling, unbuilt, unread};
 use crate::time::Timestamp;
 use crate::view::aggregate::{FixedStats, FloatStats};
 use crate::view::definition::{StateDefinition, StateKind, View};
@@ -102,12 +102,20 @@ pub fn write(view: &View, rows: &Rows) -> Result<Bytes> {
     }
     let schema = coded_schema(view);
     let whole = RecordBatch::try_new(Arc::new(schema.clone()), columns).map_err(unbuilt)?;
-    let sums = (0..view.states.len()).map(|i| (i, format!("s{i}_sum")));
-    let plain: Vec<String> = sums.filter(|(i, _)| view.states[*i].kind == StateKind::Float).map(|(_, s)| s).collect();
-    let plain: Vec<&str> = plain.iter().map(String::as_str).collect();
+    let spelled = schema.fields().iter().enumerate().map(|(i, field)| {
+        let state = i > view.dimensions.len();
+        let spelling = match field.data_type() {
+            DataType::Timestamp(..) => Spelling::Differences { statistics: true },
+            DataType::Int64 if state => Spelling::Differences { statistics: false },
+            DataType::Binary => Spelling::Plain,
+            _ => Spelling::Repeating,
+        };
+        (field.name().as_str(), spelling)
+    });
+    let spelled: Vec<_> = spelled.collect();
     let starts = (0..whole.num_rows()).step_by(GROUP_ROWS);
     let groups = starts.map(|at| Ok(whole.slice(at, GROUP_ROWS.min(whole.num_rows() - at))));
-    parquet_file::write(schema, &plain, groups)
+    parquet_file::write(schema.clone(), &spelled, groups)
 }
 
 fn counted(counts: impl Iterator<Item = u64>) -> ArrayRef {

@@ -245,6 +245,11 @@ impl Rows {
         let widths: Vec<u32> = self.dimensions.iter().map(|d| bits(d.values.len() as u64)).collect();
         let width =
             bits(self.panes.iter().map(|&pane| since_first(pane)).max().unwrap_or(0)) + widths.iter().sum::<u32>();
+        if self.panes.is_sorted()
+            && let Some(order) = self.order_by_pane(&widths)
+        {
+            return order;
+        }
         if width > 96 {
             let key = |row: u32| self.dimensions.iter().map(move |d| d.codes[row as usize]);
             let pane = |row: u32| self.panes[row as usize];
@@ -260,6 +265,28 @@ impl Rows {
         keys.iter_mut().zip(0u32..).for_each(|(key, row)| *key = *key << 32 | u128::from(row));
         keys.sort_unstable();
         keys.into_iter().map(|key| key as u32).collect()
+    }
+    /// The same for rows that already come by pane: each pane is sorted by itself, codes and place side by side in one word.
+    fn order_by_pane(&self, widths: &[u32]) -> Option<Vec<u32>> {
+        let mut order = Vec::with_capacity(self.len());
+        let mut keys: Vec<u64> = Vec::new();
+        for pane in self.panes.chunk_by(|a, b| a == b) {
+            let start = order.len();
+            let width = u64::BITS - (pane.len() as u64).leading_zeros();
+            if widths.iter().sum::<u32>() + width > u64::BITS {
+                return None;
+            }
+            keys.clear();
+            keys.resize(pane.len(), 0);
+            for (dimension, width) in self.dimensions.iter().zip(widths) {
+                let codes = &dimension.codes[start..start + pane.len()];
+                keys.iter_mut().zip(codes).for_each(|(key, code)| *key = *key << width | u64::from(*code));
+            }
+            keys.iter_mut().zip(0..).for_each(|(key, place)| *key = *key << width | place);
+            keys.sort_unstable();
+            order.extend(keys.iter().map(|key| (start as u64 + (key & ((1 << width) - 1))) as u32));
+        }
+        Some(order)
     }
     /// Takes over each row of `newer`, of the same view, in the place of the row with its pane and key, or as a new row.
     pub fn upsert(&mut self, newer: &Rows) {
