@@ -84,7 +84,7 @@ fn replay(client: &Client, rate: u32) -> Result<()> {
         bar.inc(batch.len() as u64);
     }
     bar.finish_and_clear();
-    println!("\nFlights and mean delay in minutes, {}:", "2013-01-01 to 2013-01-15, by carrier");
+    println!("\nMean delay in minutes by carrier, 2013-01-01 to 2013-01-15:");
     let query = Query {
         metric: "delay".to_owned(),
         by: vec!["carrier".to_owned()],

@@ -52,7 +52,7 @@ impl World {
         for _ in 0..count {
             let n = self.appended;
             self.appended += 1;
-            let id = if n % 5 == 0 { n.saturating_sub(3 + n % 40) } else { n };
+            let id = if n.is_multiple_of(5) { n.saturating_sub(3 + n % 40) } else { n };
             let time = Timestamp(1_760_000_000_000_000 - ((n * 7919) % 200_000) as i64 * Span::SECOND.0);
             let value = match n % 11 {
                 3 => "{\"id\":".to_owned(),
@@ -61,7 +61,7 @@ impl World {
             let record = NewRecord { partition: 0, value: value.into() };
             self.log.append("clicks", vec![record]).await.unwrap();
             self.clock.advance(((n * 31) % 3) as i64 * Span::SECOND.0);
-            if n % 97 == 0 {
+            if n.is_multiple_of(97) {
                 self.log.skip(&self.partition, n % 4).unwrap();
             }
         }

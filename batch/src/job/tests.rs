@@ -111,7 +111,7 @@ async fn of_two_racing_runs_one_wins_and_a_held_lease_is_told() {
     world.archive(100, 0).await;
     let name = format!("batch-{}", world.context.views[0].id);
     let (store, clock) = (Arc::clone(&world.context.store), Arc::clone(&world.context.clock));
-    let lease = Lease::take(Arc::clone(&store), Arc::clone(&clock), &name).await.unwrap().unwrap();
+    let _held = Lease::take(Arc::clone(&store), Arc::clone(&clock), &name).await.unwrap().unwrap();
     assert_eq!(world.run(false).await.status, Status::Held);
     // both believe to hold the lease: the commit decides
     let view = Arc::clone(&world.context.views[0]);

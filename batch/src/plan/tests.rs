@@ -19,7 +19,7 @@ use super::{Fold, Input, Slice};
 pub struct Random(pub u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -27,7 +27,7 @@ impl Random {
         z ^ (z >> 31)
     }
     pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+        self.bits() % bound
     }
     pub fn chance(&mut self, one_in: u64) -> bool {
         self.below(one_in) == 0
@@ -296,10 +296,10 @@ fn many_wide_dimensions_make_keys_too() {
     let base = Timestamp(1_780_272_000_000_000);
     let mut all = events(&mut random, &source, 3000, base);
     for event in &mut all {
-        event.2[2] = Value::Int(random.next() as i64);
-        event.2[3] = Value::Decimal(random.next() as i128, 2);
-        event.2[6] = Value::Decimal(random.next() as i128, 18);
-        event.2[0] = Value::text(&format!("a long text number {}", random.next()));
+        event.2[2] = Value::Int(random.bits() as i64);
+        event.2[3] = Value::Decimal(random.bits() as i128, 2);
+        event.2[6] = Value::Decimal(random.bits() as i128, 18);
+        event.2[0] = Value::text(&format!("a long text number {}", random.bits()));
         event.2[5] = Value::text(&random.below(100_000).to_string());
     }
     let mut wide = view(&mut random, &source);
