@@ -15,7 +15,7 @@ use crate::block::Block;
 use crate::json::Json;
 use crate::pin::PinnedView;
 use crate::present::{self, Point};
-use crate::query::{Layer, Query, Refusal, Term};
+use crate::query::{Layer, Query, Question, Refusal, Term};
 use crate::scan::Scan;
 use crate::stamp::{self, Shares};
 
@@ -117,8 +117,9 @@ impl Serving {
     /// # Errors
     /// `Unavailable` when the halves do not meet, or `min_position` is not covered in time; `TooLarge` beyond a limit;
     /// `Corrupt` when a file is damaged.
-    pub async fn answer(&self, query: &Arc<Query>, known: Option<&str>) -> Result<Answer, Refusal> {
-        self.compute(std::slice::from_ref(query), &query.canonical(), known, |pinned, merged| match merged {
+    pub async fn answer(&self, question: &Question, known: Option<&str>) -> Result<Answer, Refusal> {
+        let Question { query, canonical } = question;
+        self.compute(std::slice::from_ref(query), canonical, known, |pinned, merged| match merged {
             [(points, shares)] => write(query, points, pinned, shares),
             _ => Vec::new(),
         })

@@ -70,13 +70,33 @@ impl Block {
         let codes = dimension.values.iter().zip(0..).filter(|(value, _)| values.binary_search(value).is_ok());
         codes.map(|(_, code)| code).collect()
     }
-    /// The part of `range`, rows whose dimensions before `d` are all equal, that has `code` in dimension `d`.
-    pub fn narrow(&self, range: Range<usize>, d: usize, code: u32) -> Range<usize> {
+    /// The part of `range`, rows whose dimensions before `d` are all equal, that has `code` in dimension `d`. It is looked for
+    /// first where it was found in another pane, since panes are much alike; `hint` holds that place and its length.
+    pub fn narrow(&self, range: Range<usize>, d: usize, code: u32, hint: &mut (usize, usize)) -> Range<usize> {
         let codes = &self.rows.dimensions[d].codes[range.clone()];
-        let from = codes.partition_point(|c| *c < code);
-        let to = from + codes[from..].partition_point(|c| *c == code);
+        let from = boundary(codes, hint.0, |c| c < code);
+        let to = boundary(codes, from + hint.1, |c| c <= code);
+        *hint = (from, to - from);
         range.start + from..range.start + to
     }
+}
+
+/// The number of codes for which `is_before` holds; they come first. The search spreads from `hint`.
+fn boundary(codes: &[u32], hint: usize, is_before: impl Fn(u32) -> bool) -> usize {
+    let (mut low, mut step) = (hint.min(codes.len()), 1);
+    let mut high = low;
+    while high < codes.len() && is_before(codes[high]) {
+        low = high + 1;
+        high = (high + step).min(codes.len());
+        step *= 2;
+    }
+    step = 1;
+    while low > 0 && !is_before(codes[low - 1]) {
+        high = low - 1;
+        low = low.saturating_sub(step);
+        step *= 2;
+    }
+    low + codes[low..high].partition_point(|code| is_before(*code))
 }
 
 fn size_of_value(value: &Value) -> usize {
@@ -159,6 +179,17 @@ mod tests {
     }
 
     #[test]
+    fn a_boundary_is_found_from_every_hint() {
+        let codes: Vec<u32> = [0, 2, 4, 9].into_iter().flat_map(|code| vec![code; 1 + code as usize]).collect();
+        for code in 0..11 {
+            for hint in 0..codes.len() + 3 {
+                assert_eq!(boundary(&codes, hint, |c| c < code), codes.partition_point(|c| *c < code), "{code} {hint}");
+            }
+        }
+        assert_eq!(boundary(&[], 5, |_| true), 0);
+    }
+
+    #[test]
     fn narrowing_finds_exactly_the_rows_of_a_key() {
         let block = Block::sorted(rows(60));
         let panes: Vec<_> = block.panes(Timestamp(20), Timestamp(60)).collect();
@@ -166,9 +197,10 @@ mod tests {
         for (_, range) in panes {
             assert_eq!(range.len(), 20);
             for (a, b) in [("a0", 0), ("a4", 3), ("a2", 1)] {
-                let first = block.narrow(range.clone(), 0, block.codes(0, &[Value::text(a)])[0]);
+                let mut hint = (17, 3);
+                let first = block.narrow(range.clone(), 0, block.codes(0, &[Value::text(a)])[0], &mut hint);
                 assert_eq!(first.len(), 4);
-                let both = block.narrow(first, 1, block.codes(1, &[Value::Int(b)])[0]);
+                let both = block.narrow(first, 1, block.codes(1, &[Value::Int(b)])[0], &mut (99, 1));
                 assert_eq!(both.len(), 1);
                 assert_eq!(block.rows().value(0, both.start), &Value::text(a));
                 assert_eq!(block.rows().value(1, both.start), &Value::Int(b));

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::{HeaderValue, Uri, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::get;
@@ -99,21 +99,27 @@ fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Refusal> {
 
 /// An answer as a response: its tag, its body unless the caller has it, and how far the log is ahead.
 fn respond(answer: Answer, known: Option<&str>) -> Response {
-    let mut response =
-        Response::builder().header(header::CACHE_CONTROL, "private, no-cache").header(header::VARY, "accept-encoding");
-    if let Some(lag) = &answer.lag {
-        response = response.header("seam-lag", lag);
-    }
     // A caller that has the compressed form is told that this form is unchanged.
-    let compressed = format!("{}{GZIP_SUFFIX}\"", answer.tag.trim_end_matches('"'));
-    let has_compressed = known.is_some_and(|header| header.contains(&compressed) && !header.contains(&answer.tag));
-    let tag = if answer.body.is_none() && has_compressed { &compressed } else { &answer.tag };
-    response = response.header(header::ETAG, tag);
-    let response = match answer.body {
-        Some(body) => response.header(header::CONTENT_TYPE, "application/json").body(body.into()),
-        None => response.status(304).body(axum::body::Body::empty()),
-    };
-    response.expect("tags and lags are made of header characters")
+    let compressed = || format!("{}{GZIP_SUFFIX}\"", answer.tag.trim_end_matches('"'));
+    let has_compressed = |header: &str| header.contains(&compressed()) && !header.contains(&answer.tag);
+    let tag = if answer.body.is_none() && known.is_some_and(has_compressed) { compressed() } else { answer.tag };
+    let mut response = Response::default();
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    let value = |text: String| HeaderValue::try_from(text).expect("tags and lags are made of header characters");
+    headers.insert(header::ETAG, value(tag));
+    if let Some(lag) = answer.lag {
+        headers.insert(HeaderName::from_static("seam-lag"), value(lag));
+    }
+    match answer.body {
+        Some(body) => {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *response.body_mut() = body.into();
+        }
+        None => *response.status_mut() = StatusCode::NOT_MODIFIED,
+    }
+    response
 }
 
 /// The `If-None-Match` header.

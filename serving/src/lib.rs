@@ -43,18 +43,23 @@ use seam_shared::config::Config;
 use seam_shared::log::EventLog;
 use seam_shared::state::{StateStore, ViewId};
 use seam_shared::telemetry::Telemetry;
-use seam_shared::time::Timestamp;
+use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::View;
 use tokio_util::sync::CancellationToken;
 
 use batch_view::BatchView;
 use block::BlockCache;
 use lru::Lru;
-use query::{Catalog, Query, Refusal, Request};
+use query::{Catalog, Query, Question, Refusal, Request};
 use speed_view::SpeedView;
 use topics::Topics;
 
 pub use http::router;
+
+/// Bytes of questions that are kept as they were read.
+const QUESTIONS_BYTES: usize = 8 * 1024 * 1024;
+/// About what a question takes beside its texts.
+const QUESTION_BYTES: usize = 1_024;
 
 /// What may be tuned.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +105,8 @@ pub struct Serving {
     cache: BlockCache,
     /// Finished answers by tag.
     answers: Lru<String, Bytes>,
+    /// Questions by URL, each with the `now` that it was read at.
+    questions: Lru<String, (Timestamp, Arc<Question>)>,
     topics: Topics,
     clock: Arc<dyn Clock>,
     telemetry: Arc<Telemetry>,
@@ -123,6 +130,7 @@ impl Serving {
             speed: SpeedView::new(stores.state, settings.share_snapshots_for),
             cache: BlockCache::new(settings.cache_bytes),
             answers: Lru::new(settings.answer_bytes),
+            questions: Lru::new(QUESTIONS_BYTES),
             clock,
             telemetry,
             settings,
@@ -156,6 +164,24 @@ impl Serving {
             }
         }
     }
+    /// The question in a URL: read once a second at most, since queries that are asked often are asked in the same words.
+    ///
+    /// # Errors
+    /// As `read` says.
+    pub(crate) fn question(
+        &self,
+        url: &str,
+        read: impl FnOnce() -> Result<Query, Refusal>,
+    ) -> Result<Arc<Question>, Refusal> {
+        let now = self.now();
+        if let Some((_, question)) = self.questions.get(url).filter(|(asked, _)| *asked == now) {
+            return Ok(question);
+        }
+        let question = Arc::new(Question::from(read()?));
+        let bytes = QUESTION_BYTES + url.len() + question.canonical.len();
+        self.questions.insert(url.to_owned(), (now, question.clone()), bytes);
+        Ok(question)
+    }
     /// Reads and checks a metric query, with `now` from the clock.
     ///
     /// # Errors
@@ -168,8 +194,9 @@ impl Serving {
         self.catalog.config()
     }
 
+    /// What `now` means: the end of this second. Panes are whole seconds, so that no window depends on less.
     fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.clock.now().ceil(Span::SECOND)
     }
     fn batch_view(&self, view: &View) -> &BatchView {
         self.batch.get(&view.id).expect("every view of the configuration has its batch view")

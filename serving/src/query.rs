@@ -140,6 +140,21 @@ pub struct Query {
     pub timeout: Span,
 }
 
+/// A query and its canonical spelling.
+#[derive(Debug)]
+pub struct Question {
+    /// The query.
+    pub query: Arc<Query>,
+    /// See [`Query::canonical`].
+    pub canonical: String,
+}
+
+impl From<Query> for Question {
+    fn from(query: Query) -> Self {
+        Question { canonical: query.canonical(), query: Arc::new(query) }
+    }
+}
+
 impl Query {
     /// The source of its views. A metric's views all follow one source.
     pub fn source(&self) -> &str {

@@ -105,8 +105,10 @@ impl<'a> Scan<'a> {
         let Some(mut filter) = Filter::new(self.term, block) else { return Ok(share) };
         let rows = block.rows();
         let mut codes = Codes::new(&self.term.dimensions, rows);
+        let first = filter.first_code(rows);
         if !block.is_sorted() {
-            for (row, &pane) in rows.panes.iter().enumerate() {
+            let mut visit = |row: usize| {
+                let pane = rows.panes[row];
                 if filter.matches(rows, row)
                     && self.cells.base < pane
                     && pane <= self.cells.until
@@ -114,6 +116,13 @@ impl<'a> Scan<'a> {
                 {
                     self.take(rows, row, cell, &mut codes, &mut share);
                 }
+            };
+            match first {
+                Some((d, code)) => {
+                    let candidates = rows.dimensions[d].codes.iter().enumerate().filter(|(_, c)| **c == code);
+                    candidates.for_each(|(row, _)| visit(row));
+                }
+                None => (0..rows.len()).for_each(visit),
             }
             return self.check().map(|()| share);
         }
@@ -220,6 +229,8 @@ impl<'a> Codes<'a> {
 struct Filter<'a> {
     /// The leading dimensions that are sliced to one value each: found by binary search.
     leading: Vec<u32>,
+    /// Per leading dimension, where its rows were found last.
+    hints: Vec<(usize, usize)>,
     /// Other sliced dimensions and their codes, sorted.
     sliced: Vec<(usize, Vec<u32>)>,
     /// Conditions over one dimension, by code; filled as codes are met.
@@ -231,7 +242,13 @@ struct Filter<'a> {
 impl<'a> Filter<'a> {
     /// `None` when no row of the block can match.
     fn new(term: &'a Term, block: &Block) -> Option<Filter<'a>> {
-        let mut filter = Filter { leading: Vec::new(), sliced: Vec::new(), by_code: Vec::new(), others: Vec::new() };
+        let mut filter = Filter {
+            leading: Vec::new(),
+            hints: Vec::new(),
+            sliced: Vec::new(),
+            by_code: Vec::new(),
+            others: Vec::new(),
+        };
         for (d, values) in &term.slices {
             let codes = block.codes(*d, values);
             match codes[..] {
@@ -248,11 +265,19 @@ impl<'a> Filter<'a> {
                 }
             }
         }
+        filter.hints = vec![(0, 0); filter.leading.len()];
         Some(filter)
     }
+    /// The one code of the dimension that leaves the fewest rows, as far as its dictionary tells.
+    fn first_code(&self, rows: &Rows) -> Option<(usize, u32)> {
+        let single =
+            self.sliced.iter().filter_map(|(d, codes)| Some((*d, *codes.first().filter(|_| codes.len() == 1)?)));
+        single.max_by_key(|(d, _)| rows.dimensions[*d].values.len())
+    }
     /// The rows of one pane that have the leading values.
-    fn narrow(&self, block: &Block, range: Range<usize>) -> Range<usize> {
-        self.leading.iter().enumerate().fold(range, |range, (d, code)| block.narrow(range, d, *code))
+    fn narrow(&mut self, block: &Block, range: Range<usize>) -> Range<usize> {
+        let leading = self.leading.iter().zip(&mut self.hints).enumerate();
+        leading.fold(range, |range, (d, (code, hint))| block.narrow(range, d, *code, hint))
     }
     #[inline]
     fn matches(&mut self, rows: &Rows, row: usize) -> bool {

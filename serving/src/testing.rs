@@ -187,7 +187,10 @@ impl World {
         self.serving_with(Settings { share_snapshots_for: Duration::ZERO, ..Settings::default() }).await
     }
     pub async fn serving_with(&self, settings: Settings) -> Arc<Serving> {
-        let stores = Stores { log: None, state: self.state.clone(), lake: self.lake.clone() };
+        self.serving_from(self.state.clone(), settings).await
+    }
+    pub async fn serving_from(&self, state: Arc<dyn StateStore>, settings: Settings) -> Arc<Serving> {
+        let stores = Stores { log: None, state, lake: self.lake.clone() };
         let telemetry = Arc::new(Telemetry::new());
         let serving = Serving::new(self.config.clone(), stores, self.clock.clone(), telemetry, settings);
         serving.refresh().await.expect("refreshed");

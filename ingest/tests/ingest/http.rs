@@ -65,6 +65,20 @@ const JSON: (&str, &str) = ("content-type", "application/json");
 const NDJSON: (&str, &str) = ("content-type", "application/x-ndjson");
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_curl_sends_unasked_is_read_as_what_it_looks_like() {
+    let server = Server::start().await;
+    for form in ["application/x-www-form-urlencoded", "application/x-www-form-urlencoded; charset=utf-8"] {
+        let form = [("content-type", form)];
+        assert_eq!(server.post("clicks", &form, GOOD).await.receipt().accepted, 1);
+        assert_eq!(server.post("clicks", &form, format!("[{GOOD},{GOOD}]")).await.receipt().accepted, 2);
+        assert_eq!(server.post("clicks", &form, format!("{GOOD}\n{GOOD}\n{GOOD}")).await.receipt().accepted, 3);
+        server.post("clicks", &form, "price=1.50&type=view").await.problem(400);
+    }
+    assert_eq!(server.post("clicks", &[], format!("{GOOD}\n{GOOD}\n")).await.receipt().accepted, 2);
+    assert_eq!(records(&server.door, "clicks", 0).await, vec![GOOD; 14]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_event_an_array_and_lines() {
     let server = Server::start().await;
     let receipt = server.post("clicks", &[JSON], GOOD).await.receipt();

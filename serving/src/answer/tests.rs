@@ -1,16 +1,22 @@
 //! Answers equal a plain recomputation at their own stamp, for any generation boundary, speed floor and layer.
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use seam_shared::log::OffsetVector;
+use async_trait::async_trait;
+use object_store::ObjectStoreExt;
+use seam_shared::Result;
+use seam_shared::log::{Offset, OffsetVector, Partition};
+use seam_shared::state::memory::MemoryState;
+use seam_shared::state::{Committed, Progress, Snapshot, StateStore, ViewCommit, ViewId};
 use seam_shared::time::{Span, Timestamp};
+use seam_shared::view::rows::Rows;
 use seam_shared::view::value::{Value, decimal_text};
 use serde_json::Value as Json;
 
 use crate::Settings;
 use crate::block::Block;
 use crate::http::router;
-use crate::query::Query;
+use crate::query::{Query, Question};
 use crate::scan::Scan;
 use crate::testing::{Dice, Event, NOW, World, get, json};
 
@@ -173,19 +179,20 @@ async fn a_finished_answer_is_kept_under_its_tag_as_long_as_there_is_room() {
     for (answer_bytes, kept) in [(64 * 1024, true), (1_024, false)] {
         let serving = world.serving_with(Settings { answer_bytes, ..Settings::default() }).await;
         let parameters = [("dimension".to_owned(), "carrier".to_owned()), ("window".to_owned(), "3h".to_owned())];
-        let query = Arc::new(serving.parse("events.total", &parameters).expect("valid"));
-        let first = serving.answer(&query, None).await.expect("answered");
-        let second = serving.answer(&query, None).await.expect("answered");
+        let query = serving.parse("events.total", &parameters).expect("valid");
+        let question = Question::from(query.clone());
+        let first = serving.answer(&question, None).await.expect("answered");
+        let second = serving.answer(&question, None).await.expect("answered");
         let [first, second] = [first, second].map(|answer| answer.body.expect("a body"));
         assert!(first.len() > 1_024 && first.len() < 64 * 1024);
         assert_eq!(first, second);
         assert_eq!(first.as_ptr() == second.as_ptr(), kept);
-        for minutes in 0..500 {
-            let query = Query { limit: minutes + 1, ..query.as_ref().clone() };
-            serving.answer(&Arc::new(query), None).await.expect("answered");
+        for limit in 0..500 {
+            let other = Question::from(Query { limit: limit + 1, ..query.clone() });
+            serving.answer(&other, None).await.expect("answered");
         }
         assert!(serving.answers.bytes() <= answer_bytes, "{}", serving.answers.bytes());
-        let third = serving.answer(&query, None).await.expect("answered").body.expect("a body");
+        let third = serving.answer(&question, None).await.expect("answered").body.expect("a body");
         assert_eq!(third, first);
         assert_ne!(third.as_ptr(), first.as_ptr(), "500 others took its place");
     }
@@ -232,4 +239,95 @@ async fn rows_give_the_same_answer_whether_they_are_sorted_or_not() {
         }
     }
     assert!(matched > 100, "{matched}");
+}
+
+/// A store in which a segment is retired, as the floor is raised, when somebody first asks for its rows.
+#[derive(Debug)]
+struct Retiring {
+    inner: Arc<MemoryState>,
+    floors: Mutex<Vec<(Partition, ViewId, Offset)>>,
+}
+
+#[async_trait]
+impl StateStore for Retiring {
+    async fn commit(&self, partition: &Partition, commits: Vec<ViewCommit>) -> Result<Committed> {
+        self.inner.commit(partition, commits).await
+    }
+    async fn claim(&self, partition: &Partition, view: &ViewId, boundary: Offset) -> Result<Progress> {
+        self.inner.claim(partition, view, boundary).await
+    }
+    async fn snapshot(&self, partition: &Partition, views: &[ViewId]) -> Result<Vec<Option<Snapshot>>> {
+        self.inner.snapshot(partition, views).await
+    }
+    async fn segment(&self, partition: &Partition, view: &ViewId, start: Offset) -> Result<Option<Arc<Rows>>> {
+        let floors = std::mem::take(&mut *self.floors.lock().expect("not poisoned"));
+        for (partition, view, floor) in floors {
+            self.inner.trim(&partition, &view, floor).await?;
+        }
+        self.inner.segment(partition, view, start).await
+    }
+    async fn trim(&self, partition: &Partition, view: &ViewId, floor: Offset) -> Result<()> {
+        self.inner.trim(partition, view, floor).await
+    }
+    async fn forget(&self, partition: &Partition, view: &ViewId) -> Result<()> {
+        self.inner.forget(partition, view).await
+    }
+}
+
+#[tokio::test]
+async fn what_is_retired_in_the_middle_of_an_answer_is_looked_for_again() {
+    for (route, layer) in [("metrics", "merged"), ("metrics", "speed"), ("explain", "merged"), ("explain", "speed")] {
+        let world = World::new(6);
+        let view = world.view("by_route");
+        let mut floors = Vec::new();
+        for partition in 0..2 {
+            world.fold(&view, partition, 0, world.end(partition)).await;
+            let floor = Offset(world.boundaries[partition as usize][3]);
+            floors.push((Partition::new("clicks", partition), view.id.clone(), floor));
+        }
+        let cuts = |i: usize| [world.boundaries[0][i], world.boundaries[1][i]];
+        world.publish(&view, cuts(1)).await;
+        let state = Arc::new(Retiring { inner: world.state.clone(), floors: Mutex::new(floors) });
+        let router = router(world.serving_from(state.clone(), Settings::default()).await);
+        // A newer generation that serving has not seen yet is why the segments may go.
+        world.publish(&view, cuts(3)).await;
+        let uri = format!("/api/analytics/{route}/spend?from=now-3h&step=5m&layer={layer}");
+        let response = get(&router, &uri).await;
+        assert_eq!(response.status(), 200, "{uri}");
+        assert!(state.floors.lock().expect("not poisoned").is_empty(), "the segments were retired in the answer");
+        let body = json(response).await;
+        match (route, layer) {
+            ("metrics", _) => check(&world, &body, layer, Span(5 * Span::MINUTE.0), false),
+            (_, "merged") => assert_eq!(body["stamp"]["views"][0]["generation"], 2),
+            _ => assert_eq!(body["stamp"]["views"][0]["speed_from"]["positions"]["0"], world.boundaries[0][3]),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_retired_in_the_middle_of_an_answer_is_looked_for_in_a_newer_generation() {
+    let world = World::new(8);
+    let view = world.view("by_route");
+    let cuts = |i: usize| [world.boundaries[0][i], world.boundaries[1][i]];
+    for partition in 0..2 {
+        world.fold(&view, partition, 0, world.end(partition)).await;
+    }
+    world.publish(&view, cuts(2)).await;
+    let serving = world.serving().await;
+    let old = serving.batch_view(&view).pin().expect("a generation");
+    world.publish(&view, cuts(3)).await;
+    let new = world.serving().await.batch_view(&view).pin().expect("a generation");
+    for file in old.files.iter().filter(|file| new.files.iter().all(|kept| kept.path != file.path)) {
+        world.lake.delete(&file.path).await.expect("deleted");
+    }
+    let router = router(serving);
+    let uri = "/api/analytics/metrics/spend?from=now-3h&step=5m";
+    let body = json(get(&router, uri).await).await;
+    assert_eq!(body["meta"]["stamp"]["views"][0]["generation"], 2);
+    check(&world, &body, "merged", Span(5 * Span::MINUTE.0), false);
+    for file in &new.files {
+        world.lake.delete(&file.path).await.expect("deleted");
+    }
+    let lost = get(&crate::http::router(world.serving().await), uri).await;
+    assert_eq!(lost.status(), 503, "no newer generation has it either");
 }

@@ -83,8 +83,8 @@ impl Feed {
 
     /// Asks again and notes what changed.
     async fn look(&mut self) -> Result<(), Refusal> {
-        let query = Arc::new(self.serving.parse(&self.metric, &self.given)?);
-        let answer = self.serving.answer(&query, self.tag.as_deref()).await?;
+        let question = self.serving.parse(&self.metric, &self.given)?.into();
+        let answer = self.serving.answer(&question, self.tag.as_deref()).await?;
         self.tag = Some(answer.tag);
         let Some(body) = answer.body else { return Ok(()) };
         let answer: Value = serde_json::from_slice(&body).unwrap_or_default();

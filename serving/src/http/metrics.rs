@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
+use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
 use seam_shared::telemetry::QueryLabels;
@@ -23,8 +24,9 @@ pub async fn answer(State(serving): State<Arc<Serving>>, metric: Metric, uri: Ur
     let begun = Instant::now();
     let known = known(&headers);
     let answered = async {
-        let query = serving.parse(&name(metric)?, &parameters(&uri)?)?;
-        serving.answer(&Arc::new(query), known).await
+        let read = || serving.parse(&name(metric)?, &parameters(&uri)?);
+        let question = serving.question(uri.path_and_query().map_or("", PathAndQuery::as_str), read)?;
+        serving.answer(&question, known).await
     };
     finish(&serving, "metric", begun, &uri, answered.await, known)
 }

@@ -18,6 +18,9 @@ const WINDOWS: [Span; 3] = [Span(5 * Span::MINUTE.0), Span::HOUR, Span::DAY];
 const MAX_DEFAULT_PANE: Span = Span(15 * Span::MINUTE.0);
 /// What can be called in `measures`.
 const FUNCTIONS: [&str; 6] = ["count", "sum", "avg", "min", "max", "stats"];
+/// What the rows of answers name so beside the dimensions: a dimension of that name would be there twice.
+const ANSWER_NAMES: [&str; 11] =
+    ["time", "start", "value", "count", "sum", "avg", "min", "max", "numerator", "denominator", "not_finite"];
 /// What later versions will offer.
 const LATER: [&str; 10] =
     ["distinct", "quantiles", "variance", "stddev", "first", "last", "top", "duration", "ratio", "rank"];
@@ -108,7 +111,10 @@ fn dimensions(node: &Node, source: &Source, problems: &mut Problems) -> Vec<Dime
             continue;
         };
         let field_type = source.fields[field].field_type;
-        if is_column(name) {
+        if ANSWER_NAMES.contains(&name) {
+            let message = format!("`{name}` is a name of its own in every answer; a dimension cannot have it");
+            problems.suggest(place, message, Some(format!("name the field otherwise, with `path: $.{name}`")));
+        } else if is_column(name) {
             problems.add(place, format!("`{name}` is a column of its own in the view's files"));
         } else if field_type == FieldType::Float {
             let message = format!("`{name}` is a float; a dimension is string, bool, int or decimal");
