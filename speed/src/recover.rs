@@ -59,7 +59,7 @@ impl Places {
     /// Makes a view's stored position one that the log can go on from; `false` if that has to wait for a generation.
     pub async fn settle(&self, partition: &Partition, view: &View) -> Result<bool> {
         let cut = self.cuts.cut(view).await?.map(|cut| cut.get(partition.number));
-        let (start, end) = self.log.bounds(partition).await?;
+        let (start, _) = self.log.bounds(partition).await?;
         let held = self.state.snapshot(partition, std::slice::from_ref(&view.id)).await?;
         let position = match (held.into_iter().next().flatten(), cut) {
             (Some(held), Some(cut)) if held.progress.position < cut => {
@@ -71,6 +71,8 @@ impl Places {
             (None, None) if start == Offset(0) => self.state.claim(partition, &view.id, start).await?.position,
             (None, _) => return Ok(false),
         };
+        // Asked after the position was read: until then another worker may have folded what was appended meanwhile.
+        let (start, end) = self.log.bounds(partition).await?;
         if position > end {
             let message = format!("{} stands at {position} in {partition}, beyond the log's end {end}", view.id);
             return Err(Error::corrupt(message));
