@@ -38,7 +38,7 @@ metrics:
   delay: { view: by_key, measure: delay }
 "#;
 
-fn load(text: &str) -> Arc<Config> {
+pub fn load(text: &str) -> Arc<Config> {
     Arc::new(config::load(text, "vectors.yaml").unwrap_or_else(|report| panic!("{report}")))
 }
 
@@ -49,6 +49,16 @@ fn event(time: Timestamp, number: i64) -> Json {
 
 fn ago(micros: i64) -> Timestamp {
     NOW.minus(Span(micros))
+}
+
+/// The serving layer of a pipeline, with nothing cached.
+pub async fn serving(config: &Arc<Config>, pipeline: &Pipeline) -> Serving {
+    let (log, state, lake) = (Some(pipeline.log.clone() as _), pipeline.state.clone(), pipeline.lake.clone());
+    let clock: Arc<dyn Clock> = pipeline.clock.clone();
+    let telemetry = Arc::new(Telemetry::new());
+    let serving = Serving::new(config.clone(), Stores { log, state, lake }, clock, telemetry, Settings::default());
+    serving.refresh().await.unwrap();
+    serving
 }
 
 /// The layers behind a door.
@@ -77,20 +87,11 @@ impl World {
         self.pipeline.archive().await.unwrap();
         self.pipeline.recompute(false).await.unwrap();
     }
-    async fn serving(&self) -> Serving {
-        let (log, state) = (Some(self.pipeline.log.clone() as _), self.pipeline.state.clone());
-        let stores = Stores { log, state, lake: self.pipeline.lake.clone() };
-        let clock: Arc<dyn Clock> = self.pipeline.clock.clone();
-        let telemetry = Arc::new(Telemetry::new());
-        let serving = Serving::new(self.config.clone(), stores, clock, telemetry, Settings::default());
-        serving.refresh().await.unwrap();
-        serving
-    }
     async fn ask(&self, question: &Question<'_>, layer: &str) -> Vec<Json> {
         let mut parameters = vec![("window".to_owned(), "5m".to_owned()), ("at".to_owned(), question.at.to_rfc3339())];
         parameters.extend(question.dimensions.iter().map(|name| ("dimension".to_owned(), (*name).to_owned())));
         parameters.push(("layer".to_owned(), layer.to_owned()));
-        let serving = self.serving().await;
+        let serving = serving(&self.config, &self.pipeline).await;
         let query = Arc::new(serving.parse(question.metric, &parameters).unwrap());
         let answer = serving.answer(&query, None).await.unwrap_or_else(|refusal| panic!("{layer}: {refusal:?}"));
         let answer: Json = serde_json::from_slice(&answer.body.unwrap()).unwrap();

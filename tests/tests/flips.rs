@@ -1,0 +1,244 @@
+//! One flipped bit in any stored Parquet file: whatever reads the file says that it is damaged and names it; never a number.
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use seam_batch::archive::Settings as ArchiverSettings;
+use seam_batch::job::Status;
+use seam_serving::Serving;
+use seam_serving::query::Query;
+use seam_shared::error::Kind;
+use seam_shared::lake::archive::ArchiveFile;
+use seam_shared::lake::views::ViewFile;
+use seam_shared::time::{Span, Timestamp};
+use seam_shared::view::definition::View;
+use seam_tests::dice::Dice;
+use seam_tests::pipeline::Pipeline;
+use serde_json::Value as Json;
+
+use crate::layers::setting;
+use crate::vectors::{load, serving};
+
+/// The first of the days on which events lie.
+const DAY: Timestamp = Timestamp(1_780_272_000_000_000);
+const DAYS: i64 = 4;
+
+const CONFIG: &str = r#"
+version: 1
+name: flips
+sources:
+  clicks:
+    map: { id: $.id, time: $.time }
+    segment: { events: 40, interval: 1h }
+    dedupe: { horizon: 1h, max_records: 50 }
+    fields: { region: string, price: "decimal(2)", delay: float }
+views:
+  by_region:
+    from: clicks
+    dimensions: [region]
+    pane: 1h
+    windows: [1d]
+    measures: { events: count(), price: stats(price), delay: stats(delay) }
+  totals:
+    from: clicks
+    pane: 1h
+    windows: [1d]
+    measures: { events: count(), price: stats(price) }
+metrics:
+  spend: { view: by_region, measure: price }
+  delay: { view: by_region, measure: delay }
+  events: { view: totals, measure: events }
+dashboard: { window: 1d, metrics: [events] }
+"#;
+
+/// A lake with one generation of three days, and a fourth day that is archived only.
+struct World {
+    lake: InMemory,
+    pipeline: Pipeline,
+    dice: Dice,
+    /// What every question is answered with while nothing is damaged: the metric, the day, the points.
+    right: Vec<(&'static str, Timestamp, Json)>,
+    view_files: Vec<(Arc<View>, ViewFile)>,
+    archive_files: Vec<Arc<ArchiveFile>>,
+    /// The days of the archive's files that no generation covers.
+    new_days: BTreeSet<Timestamp>,
+}
+
+fn day(number: i64) -> Timestamp {
+    DAY.plus(Span(number * Span::DAY.0))
+}
+
+impl World {
+    async fn new() -> World {
+        let config = load(CONFIG);
+        let dice = Dice::new(1);
+        let lake = Arc::new(InMemory::new());
+        let pipeline = Pipeline::new(config.sources[0].clone(), config.views.clone(), lake.clone(), day(DAYS)).await;
+        for number in 0..DAYS - 1 {
+            append(&pipeline, &dice, number).await;
+            archive(&pipeline).await;
+        }
+        pipeline.recompute(false).await.unwrap();
+        let covered = pipeline.archive_table().await.unwrap().latest().await.unwrap();
+        append(&pipeline, &dice, DAYS - 1).await;
+        archive(&pipeline).await;
+        let archive = pipeline.archive_table().await.unwrap().latest().await.unwrap();
+        let mut view_files = Vec::new();
+        for view in &pipeline.views {
+            let newest = pipeline.view_table(view).latest().await.unwrap().unwrap();
+            view_files.extend(newest.files.into_iter().map(|file| (view.clone(), file)));
+        }
+        let new = archive.files.iter().filter(|file| !covered.files.contains(file));
+        let new_days = new.flat_map(|file| file.days.keys().copied()).collect();
+        let archive_files = archive.files.clone();
+        let mut world =
+            World { lake: lake.fork(), pipeline, dice, right: Vec::new(), view_files, archive_files, new_days };
+        let sound = world.serving(&world.lake.fork()).await;
+        for number in 0..DAYS {
+            for metric in ["spend", "delay", "events"] {
+                let points = ask(&sound, metric, day(number)).await.unwrap();
+                world.right.push((metric, day(number), points));
+            }
+        }
+        world
+    }
+    /// Serving of a lake, with nothing cached. No speed layer is at work: whatever is said comes from files.
+    async fn serving(&self, lake: &InMemory) -> Serving {
+        serving(&load(CONFIG), &self.pipeline.over(Arc::new(lake.fork()))).await
+    }
+    /// The lake with one bit of one object flipped.
+    async fn flipped(&self, path: &Path) -> InMemory {
+        let lake = self.lake.fork();
+        let mut bytes = Vec::from(lake.get(path).await.unwrap().bytes().await.unwrap());
+        let at = self.dice.below(bytes.len() as u64) as usize;
+        bytes[at] ^= 1 << self.dice.below(8);
+        lake.put(path, Bytes::from(bytes).into()).await.unwrap();
+        lake
+    }
+}
+
+async fn append(pipeline: &Pipeline, dice: &Dice, number: i64) {
+    for i in 0..160 {
+        // now and then of the day before
+        let back = if dice.one_in(40) { Span::DAY.0 } else { 0 };
+        let time = Timestamp(day(number).0 + dice.below(Span::DAY.0 as u64) as i64 - back).clamp(DAY, day(DAYS));
+        let (region, price) = (["\"eu\"", "\"us\"", "null"][dice.below(3) as usize], dice.below(10_000));
+        let delay = ["0.1", "1e300", "-7.25", "\"NaN\"", "null"][dice.below(5) as usize];
+        let id = number * 1_000 + i - i64::from(dice.one_in(9));
+        let event =
+            format!(r#"{{"time":{},"id":{id},"region":{region},"price":{price}e-2,"delay":{delay}}}"#, time.0 / 1_000);
+        pipeline.append(0, event.into()).await;
+    }
+    pipeline.clock.advance(2 * Span::HOUR.0);
+}
+
+/// Archives what is closed, in more than one file.
+async fn archive(pipeline: &Pipeline) {
+    let settings = ArchiverSettings { file_events: 80, chunk_events: 40, ..ArchiverSettings::default() };
+    pipeline.archiver(0, settings).await.unwrap().drain().await.unwrap();
+}
+
+/// The points of a metric over one day in the batch layer, or how it was refused.
+async fn ask(serving: &Serving, metric: &str, day: Timestamp) -> Result<Json, (Kind, String)> {
+    let end = day.plus(Span::DAY).to_rfc3339();
+    let parameters = [("window", "1d"), ("at", &end), ("layer", "batch")];
+    let parameters: Vec<(String, String)> = parameters.map(|(name, value)| (name.into(), value.into())).into();
+    let query: Arc<Query> = Arc::new(serving.parse(metric, &parameters).unwrap());
+    let answer = serving.answer(&query, None).await.map_err(|refusal| (refusal.kind, refusal.detail))?;
+    let body: Json = serde_json::from_slice(&answer.body.unwrap()).unwrap();
+    Ok(body["points"].clone())
+}
+
+/// Whether the answer for a day reads a file of a view.
+fn reads(metric: &str, day: Timestamp, view: &View, file: &ViewFile) -> bool {
+    let of = if metric == "events" { "totals" } else { "by_region" };
+    view.name == of && file.slice_start < day.plus(Span::DAY) && file.slice_end > day
+}
+
+/// Asks everything; answers with how many questions were refused and how many answered.
+async fn ask_all(world: &World, lake: &InMemory, damaged: Option<&(Arc<View>, ViewFile)>) -> (u64, u64) {
+    let serving = world.serving(lake).await;
+    let (mut refused, mut answered) = (0, 0);
+    for (metric, day, right) in &world.right {
+        let answer = ask(&serving, metric, *day).await;
+        match damaged.filter(|(view, file)| reads(metric, *day, view, file)) {
+            Some((_, file)) => {
+                let (kind, detail) = answer.expect_err("a number from a damaged file");
+                assert_eq!(kind, Kind::Corrupt, "{detail}");
+                assert!(detail.contains(file.path.as_ref()), "{detail} does not name {}", file.path);
+                refused += 1;
+            }
+            None => {
+                assert_eq!(answer.as_ref(), Ok(right), "{metric} of {day}");
+                answered += 1;
+            }
+        }
+    }
+    (refused, answered)
+}
+
+/// Both kinds of batch run over a lake with a damaged archive file; answers with how many failed and how many succeeded.
+async fn run_all(world: &World, lake: &InMemory, damaged: &ArchiveFile) -> (u64, u64) {
+    let (mut failed, mut published) = (0, 0);
+    for full in [false, true] {
+        let lake = Arc::new(lake.fork());
+        let pipeline = world.pipeline.over(lake.clone());
+        let read = damaged.days.keys().any(|day| full || world.new_days.contains(day));
+        match pipeline.recompute(full).await {
+            Ok(outcomes) => {
+                assert!(!read, "a generation from a damaged file: {outcomes:?}");
+                assert!(outcomes.iter().all(|outcome| outcome.status == Status::Published), "{outcomes:?}");
+                published += 1;
+            }
+            Err(error) => {
+                assert!(read, "{error}, though the file is not read");
+                assert_eq!(error.kind(), Kind::Corrupt, "{error}");
+                assert!(error.message().contains(damaged.path.as_ref()), "{error} does not name {}", damaged.path);
+                let newest = pipeline.view_table(&pipeline.views[0]).latest().await.unwrap().unwrap();
+                assert_eq!(newest.number, 1, "nothing was published");
+                ask_all(world, &lake, None).await;
+                failed += 1;
+            }
+        }
+    }
+    (failed, published)
+}
+
+/// 1,000 bits flipped one at a time, in files of views and of the archive. `SEAM_FLIPS` says how many.
+#[tokio::test]
+async fn flips_of_any_bit_are_told_with_the_files_name_and_never_answered_from() {
+    let (started, flips) = (Instant::now(), setting("SEAM_FLIPS", 1_000));
+    let world = World::new().await;
+    let objects: Vec<Path> = world.lake.list(None).map_ok(|object| object.location).try_collect().await.unwrap();
+    let parquet = objects.iter().filter(|path| path.as_ref().ends_with(".parquet")).count();
+    assert_eq!(parquet, world.view_files.len() + world.archive_files.len(), "every stored file may be hit");
+    assert!(world.view_files.len() >= 6 && world.archive_files.len() >= 6, "{objects:?}");
+    let (mut refused, mut answered, mut failed, mut published, mut hit) = (0, 0, 0, 0, BTreeSet::new());
+    for _ in 0..flips {
+        let which = world.dice.below(parquet as u64) as usize;
+        if let Some(damaged) = world.view_files.get(which) {
+            hit.insert(damaged.1.path.clone());
+            let lake = world.flipped(&damaged.1.path).await;
+            let (no, yes) = ask_all(&world, &lake, Some(damaged)).await;
+            (refused, answered) = (refused + no, answered + yes);
+        } else {
+            let damaged = &world.archive_files[which - world.view_files.len()];
+            hit.insert(damaged.path.clone());
+            let lake = world.flipped(&damaged.path).await;
+            let (no, yes) = run_all(&world, &lake, damaged).await;
+            (failed, published) = (failed + no, published + yes);
+        }
+    }
+    println!(
+        "{flips} flips in {} files in {:.1} s: {refused} answers refused, {answered} right; {failed} runs failed, {published} published",
+        hit.len(),
+        started.elapsed().as_secs_f64()
+    );
+    assert_eq!(hit.len(), parquet, "every file was hit");
+    assert!(refused > flips / 3 && answered > flips && failed > flips / 3 && published > flips / 20);
+}
