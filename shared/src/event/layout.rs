@@ -8,6 +8,8 @@ use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::scan;
+
 /// The members to find, as a tree of names. Each wanted path has a slot, numbered in the order given.
 #[derive(Debug, Clone)]
 pub struct Layout {
@@ -37,27 +39,47 @@ impl Layout {
     pub fn find<'a>(&self, text: &'a str, found: &mut Found<'a>) -> Result<(), serde_json::Error> {
         found.clear();
         found.resize(self.slots, None);
+        match scan::scan(&self.root, text, found) {
+            Some(()) => Ok(()),
+            None => self.parse(text, found),
+        }
+    }
+
+    /// The full parser, which decides whatever [`scan`] leaves to it.
+    pub(super) fn parse<'a>(&self, text: &'a str, found: &mut Found<'a>) -> Result<(), serde_json::Error> {
+        found.clear();
+        found.resize(self.slots, None);
         let mut json = serde_json::Deserializer::from_str(text);
         json.deserialize_map(Members { node: &self.root, found })?;
         json.end()
     }
 }
 
+#[cfg(test)]
+impl Layout {
+    pub(super) fn root(&self) -> &Node {
+        &self.root
+    }
+    pub(super) fn slots(&self) -> Found<'static> {
+        vec![None; self.slots]
+    }
+}
+
 /// The wanted members of one object.
 #[derive(Debug, Clone, Default)]
-struct Node {
+pub(super) struct Node {
     members: Vec<Member>,
     /// By [`bucket`] of a name: 1 + the first member with it, 0 if there is none.
     first: Vec<u16>,
 }
 
 #[derive(Debug, Clone)]
-struct Member {
-    name: Box<str>,
+pub(super) struct Member {
+    name: Box<[u8]>,
     /// The slots that want this very member.
-    slots: Vec<usize>,
+    pub(super) slots: Vec<usize>,
     /// The members wanted from inside it.
-    inner: Option<Node>,
+    pub(super) inner: Option<Node>,
     /// 1 + the next member with the same bucket, 0 if there is none.
     next: u16,
 }
@@ -74,8 +96,8 @@ fn bucket(name: &[u8]) -> usize {
 impl Node {
     fn want(&mut self, path: &[String], slot: usize) {
         let Some((name, rest)) = path.split_first() else { return };
-        let at = self.members.iter().position(|m| *m.name == **name).unwrap_or_else(|| {
-            self.members.push(Member { name: name.as_str().into(), slots: Vec::new(), inner: None, next: 0 });
+        let at = self.members.iter().position(|m| *m.name == *name.as_bytes()).unwrap_or_else(|| {
+            self.members.push(Member { name: name.as_bytes().into(), slots: Vec::new(), inner: None, next: 0 });
             self.members.len() - 1
         });
         let member = &mut self.members[at];
@@ -89,7 +111,7 @@ impl Node {
     fn index(&mut self) {
         self.first = vec![0; BUCKETS];
         for (at, member) in self.members.iter_mut().enumerate() {
-            let head = &mut self.first[bucket(member.name.as_bytes())];
+            let head = &mut self.first[bucket(&member.name)];
             member.next = *head;
             *head = u16::try_from(at + 1).expect("a source has fewer than 65,536 fields");
             if let Some(inner) = &mut member.inner {
@@ -99,8 +121,8 @@ impl Node {
     }
 
     #[inline]
-    fn member(&self, name: &str) -> Option<&Member> {
-        let mut at = self.first[bucket(name.as_bytes())];
+    pub(super) fn member(&self, name: &[u8]) -> Option<&Member> {
+        let mut at = self.first[bucket(name)];
         while at != 0 {
             let member = &self.members[usize::from(at) - 1];
             if *member.name == *name {
@@ -112,7 +134,7 @@ impl Node {
     }
 
     /// Empties the slots below this node: an earlier member of the same name does not count.
-    fn clear(&self, found: &mut Found<'_>) {
+    pub(super) fn clear(&self, found: &mut Found<'_>) {
         for member in &self.members {
             for &slot in &member.slots {
                 found[slot] = None;
@@ -142,7 +164,7 @@ impl<'n> Visitor<'_> for Name<'n> {
     }
     #[inline]
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.member(name))
+        Ok(self.0.member(name.as_bytes()))
     }
 }
 
