@@ -78,7 +78,8 @@ impl Running {
             let topic = ports.topic(&source).await?;
             let views = ports.config.views_of(&source.name);
             for number in 0..topic.partitions {
-                let worker = Worker::new(ports.places(), source.clone(), views.clone(), number, Limits::default());
+                let worker = Worker::new(ports.places(), source.clone(), views.clone(), number, Limits::default())
+                    .metered(ports.telemetry.clone(), ports.clock.clone());
                 threads.push(thread(format!("speed {}/{number}", source.name), worker.run(layers.clone()))?);
             }
             let table = &context.archives[&source.name].table;
@@ -100,7 +101,8 @@ impl Running {
         threads.push(thread("batch".to_owned(), recompute(ports.clone(), context, layers.clone()))?);
         let taken = |source: &&Arc<Source>| !with_own || source.name != OWN_STREAM;
         let sources: Vec<Arc<Source>> = ports.config.sources.iter().filter(taken).cloned().collect();
-        let door = Arc::new(Door::open(ports.log.clone(), ports.clock.clone(), &sources).await?);
+        let door = Door::open(ports.log.clone(), ports.clock.clone(), &sources).await?;
+        let door = Arc::new(door.metered(&ports.telemetry));
         if with_own {
             let (door, cancel) = (door.clone(), layers.clone());
             threads.push(thread("own stream".to_owned(), async move { own_stream::run(&door, cancel).await })?);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use seam_shared::clock::Clock;
 use seam_shared::event::decode::Shape;
 use seam_shared::log::{EventLog, NewRecord, Offset, OffsetVector};
+use seam_shared::telemetry::{Counter, SourceLabels, Telemetry};
 use seam_shared::time::Timestamp;
 use seam_shared::view::definition::Source;
 use seam_shared::{Error, Result};
@@ -89,6 +90,8 @@ struct Gate {
     bytes: AtomicU64,
     requests: AtomicU64,
     micros: AtomicU64,
+    /// The platform's metric of refused events.
+    dead_letters: Counter,
 }
 
 /// The door. Cheap to share; all methods may be called at once.
@@ -127,10 +130,21 @@ impl Door {
             log.open(&dead_letters::topic(&source.name), 1).await?;
             let [accepted, rejected, bytes, requests, micros] = [const { AtomicU64::new(0) }; 5];
             let shape = Shape::new(Arc::clone(source));
-            let partitions = topic.partitions;
-            gates.insert(source.name.clone(), Gate { shape, partitions, accepted, rejected, bytes, requests, micros });
+            let (partitions, dead_letters) = (topic.partitions, Counter::default());
+            let gate = Gate { shape, partitions, accepted, rejected, bytes, requests, micros, dead_letters };
+            gates.insert(source.name.clone(), gate);
         }
         Ok(Self { log, clock, gates })
+    }
+
+    /// Tells the platform's metrics what it refuses.
+    #[must_use]
+    pub fn metered(mut self, telemetry: &Telemetry) -> Self {
+        for (name, gate) in &mut self.gates {
+            let labels = SourceLabels { source: name.clone() };
+            gate.dead_letters = telemetry.dead_letters.get_or_create_owned(&labels);
+        }
+        self
     }
 
     /// The sources behind the door.
@@ -223,6 +237,7 @@ impl Door {
         if !refused.is_empty() {
             self.log.append(&dead_letters::topic(name), refused).await?;
             gate.rejected.fetch_add(receipt.rejected, Ordering::Relaxed);
+            gate.dead_letters.inc_by(receipt.rejected);
         }
         if !accepted.is_empty() {
             let mut after = OffsetVector::default();

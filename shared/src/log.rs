@@ -61,6 +61,23 @@ impl Chunk {
         self.index.push((offset, timestamp, self.data.len()));
         self.next = Offset(offset.0 + 1);
     }
+    /// Adds records of one timestamp with consecutive offsets from `first` on, at least [`Chunk::next`]: their values lie one
+    /// behind the other in `values` and end at `ends`.
+    pub fn extend(
+        &mut self,
+        first: Offset,
+        timestamp: Timestamp,
+        values: &[u8],
+        ends: impl ExactSizeIterator<Item = usize>,
+    ) {
+        debug_assert!(first >= self.next, "records of a chunk are in offset order");
+        let (start, held) = (self.data.len(), self.index.len());
+        self.index.extend((first.0..).zip(ends).map(|(offset, end)| (Offset(offset), timestamp, start + end)));
+        if let Some(&(last, _, end)) = self.index.get(held..).and_then(<[_]>::last) {
+            self.data.extend_from_slice(&values[..end - start]);
+            self.next = Offset(last.0 + 1);
+        }
+    }
     /// How many records there are.
     pub fn len(&self) -> usize {
         self.index.len()

@@ -1,6 +1,6 @@
 //! The platform's own metrics: one registry that every layer bumps and `/metrics` prints.
 use prometheus_client::encoding::{EncodeLabelSet, text};
-use prometheus_client::metrics::counter::Counter;
+pub use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -8,10 +8,10 @@ use prometheus_client::registry::Registry;
 
 use crate::log::Partition;
 
-/// What was processed, and where it came from. Both are names from the configuration or of this program, never data.
+/// What was processed, and where it came from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct EventLabels {
-    /// What became of the events: `counts`, `duplicate`, `invalid`; or the step that handled them.
+    /// The events' type as their source maps it, `other` beyond the first 64; empty if they have none.
     pub r#type: String,
     /// The source.
     pub source: String,
@@ -22,7 +22,7 @@ pub struct EventLabels {
 pub struct ErrorLabels {
     /// The step that failed: `ingest`, `speed`, `archive`, `batch`, `serving`.
     pub r#type: String,
-    /// The error's kind.
+    /// The error's kind; `invalid` for records that are no events.
     pub error: String,
 }
 
@@ -130,7 +130,7 @@ impl Telemetry {
         let build = Family::<BuildLabels, Gauge>::default();
         build.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION").to_owned() }).set(1);
         let registry = &mut self.registry;
-        registry.register("events_processed", "Events by what became of them", self.events_processed.clone());
+        registry.register("events_processed", "Events folded, by their type", self.events_processed.clone());
         registry.register("processing_seconds", "From arrival in the log to commit", self.processing_seconds.clone());
         registry.register("errors", "Failures by step and kind", self.errors.clone());
         registry.register("consumer_lag_records", "Log end minus speed position", self.consumer_lag_records.clone());

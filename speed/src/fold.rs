@@ -15,7 +15,7 @@ use seam_shared::view::definition::View;
 use seam_shared::view::rows::Rows;
 
 use dictionary::Dictionary;
-use table::Table;
+use table::{Keys, Table, hash_all};
 
 /// Dictionaries with more values than this start anew when no open segment needs them.
 const DICTIONARY_VALUES: usize = 1 << 16;
@@ -32,14 +32,23 @@ pub struct Fold {
     panes: Vec<(Span, Vec<Timestamp>)>,
     /// By field of the source: the codes of the current run.
     codes: Vec<Vec<u32>>,
+    /// What views group by: a pane length and fields, each once, with the hashes of the current run.
+    groupings: Vec<Grouping>,
     /// The events of the current run that count.
     counting: Vec<u32>,
 }
 
 #[derive(Debug)]
+struct Grouping {
+    pane: usize,
+    fields: Vec<usize>,
+    hashes: Vec<u64>,
+}
+
+#[derive(Debug)]
 struct ViewFold {
     view: Arc<View>,
-    pane: usize,
+    grouping: usize,
     table: Table,
     /// Which events of the current batch its filter lets pass.
     passes: Option<Vec<bool>>,
@@ -53,13 +62,20 @@ impl Fold {
         let mut fields: Vec<usize> = views.iter().flat_map(|v| v.dimensions.iter().map(|d| d.field)).collect();
         fields.sort_unstable();
         fields.dedup();
+        let mut groupings: Vec<Grouping> = Vec::new();
         let views: Vec<ViewFold> = (views.iter())
             .map(|view| {
                 let pane = panes.iter().position(|(span, _)| *span == view.pane).unwrap_or_else(|| {
                     panes.push((view.pane, Vec::new()));
                     panes.len() - 1
                 });
-                ViewFold { view: view.clone(), pane, table: Table::new(view), passes: None, selected: Vec::new() }
+                let fields: Vec<usize> = view.dimensions.iter().map(|d| d.field).collect();
+                let known = groupings.iter().position(|known| known.pane == pane && known.fields == fields);
+                let grouping = known.unwrap_or_else(|| {
+                    groupings.push(Grouping { pane, fields, hashes: Vec::new() });
+                    groupings.len() - 1
+                });
+                ViewFold { view: view.clone(), grouping, table: Table::new(view), passes: None, selected: Vec::new() }
             })
             .collect();
         let width = fields.last().map_or(0, |last| last + 1);
@@ -69,6 +85,7 @@ impl Fold {
             fields,
             panes,
             codes: vec![Vec::new(); width],
+            groupings,
             counting: Vec::new(),
         }
     }
@@ -103,6 +120,10 @@ impl Fold {
                 end
             }));
         }
+        for grouping in &mut self.groupings {
+            let codes: Vec<&[u32]> = grouping.fields.iter().map(|&field| self.codes[field].as_slice()).collect();
+            hash_all(&self.panes[grouping.pane].1, &codes, &mut grouping.hashes);
+        }
         for (view, &start) in self.views.iter_mut().zip(starts) {
             let selected = match &view.passes {
                 None if start <= first => &self.counting,
@@ -113,10 +134,11 @@ impl Fold {
                     &view.selected
                 }
             };
-            let codes: Vec<&[u32]> = view.view.dimensions.iter().map(|d| self.codes[d.field].as_slice()).collect();
+            let Grouping { pane, fields, hashes } = &self.groupings[view.grouping];
+            let codes: Vec<&[u32]> = fields.iter().map(|&field| self.codes[field].as_slice()).collect();
             let columns: Vec<Option<&Column>> =
                 view.view.states.iter().map(|state| state.field.map(|field| &batch.columns[field])).collect();
-            view.table.fold(selected, first, &self.panes[view.pane].1, &codes, &columns);
+            view.table.fold(selected, first, &Keys { panes: &self.panes[*pane].1, codes: &codes, hashes }, &columns);
         }
     }
 

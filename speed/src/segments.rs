@@ -9,6 +9,7 @@ use seam_shared::state::{Progress, SegmentWrite, Snapshot, ViewCommit, ViewId};
 use seam_shared::view::definition::{Source, View};
 
 use crate::fold::Fold;
+use crate::tally::{Tallies, Tally};
 
 /// A decoder with a dictionary of more texts than this starts anew.
 const DECODER_TEXTS: usize = 1 << 16;
@@ -29,6 +30,7 @@ pub struct Segments {
     decoder: Decoder,
     duplicates: Duplicates,
     fold: Fold,
+    tallies: Tallies,
     seats: Vec<Seat>,
     /// The next offset to read: the lowest position of all views.
     position: Offset,
@@ -60,6 +62,7 @@ impl Segments {
     ) -> Self {
         let definitions: Vec<Arc<View>> = views.iter().map(|(view, _)| view.clone()).collect();
         let mut fold = Fold::new(&definitions);
+        let tallies = Tallies::new(source, &definitions);
         // At one position, one view may stand in a segment that another knows to have ended there: the earlier start leads.
         let lowest = views.iter().map(|(_, s)| s.progress).min_by_key(|p| (p.position, p.segment.start));
         let lowest = lowest.unwrap_or(Progress::at(Offset(0)));
@@ -70,7 +73,7 @@ impl Segments {
             seats.push(Seat { view, position, committed: position, open: segment.start, closed: Vec::new() });
         }
         let source = source.clone();
-        Self { source, decoder, duplicates, fold, seats, position: lowest.position, open: lowest.segment }
+        Self { source, decoder, duplicates, fold, tallies, seats, position: lowest.position, open: lowest.segment }
     }
 
     /// The next offset to read.
@@ -87,6 +90,7 @@ impl Segments {
     pub fn take(&mut self, chunk: &Chunk) -> usize {
         let mut batch = self.decoder.decode(chunk);
         self.duplicates.mark(&mut batch);
+        self.tallies.add(&batch);
         self.fold.begin(&batch);
         let starts: Vec<usize> =
             self.seats.iter().map(|seat| batch.offsets.partition_point(|&offset| offset < seat.position)).collect();
@@ -111,6 +115,11 @@ impl Segments {
             self.fold.forget_texts();
         }
         closed
+    }
+
+    /// What the records taken since the last call were.
+    pub fn tally(&mut self) -> Tally {
+        self.tallies.take()
     }
 
     /// Ends the open segment of every view that is in it; a view further on has its rows of it in the store already.

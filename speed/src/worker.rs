@@ -2,14 +2,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use seam_shared::error::Result;
+use seam_shared::clock::Clock;
+use seam_shared::error::{Error, Kind, Result};
 use seam_shared::log::{Offset, Partition};
 use seam_shared::state::{Committed, ViewId};
+use seam_shared::telemetry::Telemetry;
 use seam_shared::view::definition::{Source, View};
 use tokio_util::sync::CancellationToken;
 
 use crate::recover::{Places, Recovered, is_below_log};
 use crate::segments::Reach;
+use crate::tally::Meter;
 
 /// How long a worker with nothing to do waits before it looks at the store and the lake.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -51,6 +54,7 @@ pub struct Worker {
     source: Arc<Source>,
     views: Vec<Arc<View>>,
     limits: Limits,
+    meter: Option<Meter>,
     /// `None` whenever memory may differ from the store.
     memory: Option<Recovered>,
     /// Whether the last step was idle.
@@ -61,7 +65,14 @@ impl Worker {
     /// A worker that has not looked at anything yet. All views are of `source`.
     pub fn new(places: Places, source: Arc<Source>, views: Vec<Arc<View>>, number: u32, limits: Limits) -> Self {
         let partition = Partition::new(source.name.as_str(), number);
-        Self { places, partition, source, views, limits, memory: None, quiet: false }
+        Self { places, partition, source, views, limits, meter: None, memory: None, quiet: false }
+    }
+
+    /// Tells the platform's metrics what it folds.
+    #[must_use]
+    pub fn metered(mut self, telemetry: Arc<Telemetry>, clock: Arc<dyn Clock>) -> Self {
+        self.meter = Some(Meter::new(telemetry, clock, &self.source));
+        self
     }
 
     /// Reads one chunk, folds it, and commits. After an error the next step starts from what the store holds.
@@ -80,7 +91,7 @@ impl Worker {
         Ok(step)
     }
 
-    async fn advance(&self, mut memory: Recovered) -> Result<(Step, Option<Recovered>)> {
+    async fn advance(&mut self, mut memory: Recovered) -> Result<(Step, Option<Recovered>)> {
         if memory.waiting.len() == self.views.len() {
             return self.idle(memory).await;
         }
@@ -95,11 +106,15 @@ impl Worker {
         // A full chunk means that the log is far ahead: then rows are written once, when their segment has closed.
         let reach = if chunk.len() == records { Reach::Closed } else { Reach::Everything };
         let commits = memory.segments.commits(reach);
-        if !commits.is_empty() {
+        let committing = !commits.is_empty();
+        if committing {
             match self.places.state.commit(&self.partition, commits).await? {
                 Committed::Applied => {}
                 Committed::Moved | Committed::Missing => return Ok((Step::Recovered, None)),
             }
+        }
+        if let Some(meter) = self.meter.as_mut().filter(|_| !chunk.is_empty()) {
+            meter.folded(memory.segments.tally(), committing.then(|| chunk.get(0).timestamp));
         }
         if chunk.is_empty() && self.quiet && !self.is_stored(&memory).await? {
             return Ok((Step::Recovered, None));
@@ -151,6 +166,7 @@ impl Worker {
                     tokio::task::yield_now().await;
                 }
                 Err(error) => {
+                    self.note(&error);
                     tracing::warn!(partition = %self.partition, %error, "speed worker goes back to the stored state");
                     pause = (pause * 2).clamp(Duration::from_millis(50), Duration::from_secs(5));
                     tokio::select! {
@@ -159,6 +175,21 @@ impl Worker {
                     }
                 }
             }
+        }
+    }
+
+    fn note(&self, error: &Error) {
+        let name = match error.kind() {
+            Kind::Invalid => "invalid",
+            Kind::NotFound => "not_found",
+            Kind::Conflict => "conflict",
+            Kind::Unavailable => "unavailable",
+            Kind::TooLarge => "too_large",
+            Kind::Corrupt => "corrupt",
+            Kind::Internal => "internal",
+        };
+        if let Some(meter) = &self.meter {
+            meter.failed(name, 1);
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::event::batch::{Column, EventBatch, Verdict};
-use crate::event::layout::{Found, Layout};
+use crate::event::layout::{Found, Layout, same};
 use crate::event::scalar::{Fault, Scalar, read, read_id, read_time};
 use crate::log::Chunk;
 use crate::time::Timestamp;
@@ -128,7 +128,9 @@ impl Codes {
             }
         }
         let hash = self.hasher.hash_one(text.as_bytes());
-        if let Some(&code) = self.by_text.find(hash, |&code| text_of(&self.texts, code) == text) {
+        if let Some(&code) =
+            self.by_text.find(hash, |&code| same(text_of(&self.texts, code).as_bytes(), text.as_bytes()))
+        {
             return code;
         }
         let code = u32::try_from(self.texts.len()).expect("a dictionary is reset long before 2^32 texts");

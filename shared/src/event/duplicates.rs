@@ -5,17 +5,24 @@
 //! with the most recent one, whatever became of it, and with its own log time is what keeps the rule local: the verdict
 //! depends on the `max_records` records before and nothing older, so remembering just those after a restart is exact.
 //! It also means that an id which keeps coming within the horizon stays a duplicate of its first record.
+use std::ops::Range;
+
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::event::batch::{EventBatch, Verdict};
 use crate::view::definition::DuplicateRule;
 
+/// 128 bits of an id, the same in every process and version.
+type Key = [u64; 2];
+
+/// Records whose ids are looked up side by side.
+const GROUP: usize = 32;
+
 /// The last record of an id.
 #[derive(Debug, Clone, Copy)]
 struct Seen {
-    /// 128 bits of the id, the same in every process and version.
-    key: [u64; 2],
+    key: Key,
     /// Which record it was, counted in records since this memory began.
     record: u64,
     /// Its log time in microseconds.
@@ -47,9 +54,12 @@ impl Duplicates {
     /// Decides for each record that counts so far whether it is a duplicate, and remembers them all.
     pub fn mark(&mut self, batch: &mut EventBatch) {
         let Some(rule) = self.rule else { return };
-        for row in 0..batch.verdicts.len() {
-            if self.admit(rule, batch, row) && batch.verdicts[row] == Verdict::Counts {
-                batch.verdicts[row] = Verdict::Duplicate;
+        for rows in groups(batch) {
+            let keys = self.approach(batch, rows.clone());
+            for (row, key) in rows.zip(keys) {
+                if self.admit(rule, batch, row, key) && batch.verdicts[row] == Verdict::Counts {
+                    batch.verdicts[row] = Verdict::Duplicate;
+                }
             }
         }
     }
@@ -57,14 +67,37 @@ impl Duplicates {
     /// Takes in records whose verdicts are known or not asked for: what a restart reads below its position.
     pub fn remember(&mut self, batch: &EventBatch) {
         let Some(rule) = self.rule else { return };
-        for row in 0..batch.verdicts.len() {
-            self.admit(rule, batch, row);
+        for rows in groups(batch) {
+            let keys = self.approach(batch, rows.clone());
+            for (row, key) in rows.zip(keys) {
+                self.admit(rule, batch, row, key);
+            }
         }
+    }
+
+    /// The keys of a group's ids. Looks them all up without using the answers: these look-ups do not wait for one another, so
+    /// the processor fetches their memory side by side, which is most of the time that a large memory of ids takes.
+    fn approach(&self, batch: &EventBatch, rows: Range<usize>) -> [Key; GROUP] {
+        let mut keys = [[0; 2]; GROUP];
+        for (key, row) in keys.iter_mut().zip(rows) {
+            if let Some(id) = batch.ids.get(row) {
+                let hash = xxh3_128(id.as_bytes());
+                #[expect(clippy::cast_possible_truncation, reason = "the two halves of the hash")]
+                let halves = [hash as u64, (hash >> 64) as u64];
+                *key = halves;
+            }
+        }
+        for table in [&self.current, &self.previous] {
+            for key in keys {
+                std::hint::black_box(table.find(key[0], |seen| seen.key == key).is_some());
+            }
+        }
+        keys
     }
 
     /// Takes in one record; says whether its id was seen within the rule's bounds.
     #[inline]
-    fn admit(&mut self, rule: DuplicateRule, batch: &EventBatch, row: usize) -> bool {
+    fn admit(&mut self, rule: DuplicateRule, batch: &EventBatch, row: usize, key: Key) -> bool {
         let record = self.records;
         self.records += 1;
         if record.is_multiple_of(rule.max_records.max(1)) {
@@ -75,10 +108,9 @@ impl Duplicates {
         if batch.verdicts[row] == Verdict::Invalid {
             return false;
         }
-        let Some(id) = batch.ids.get(row) else { return false };
-        let hash = xxh3_128(id.as_bytes());
-        #[expect(clippy::cast_possible_truncation, reason = "the two halves of the hash")]
-        let key = [hash as u64, (hash >> 64) as u64];
+        if batch.ids.get(row).is_none() {
+            return false;
+        }
         let now = Seen { key, record, log_time: batch.log_times[row].0 };
         let last = match self.current.find_mut(key[0], |seen| seen.key == key) {
             Some(seen) => Some(std::mem::replace(seen, now)),
@@ -91,6 +123,12 @@ impl Duplicates {
             record - last.record <= rule.max_records && now.log_time.saturating_sub(last.log_time) <= rule.horizon.0
         })
     }
+}
+
+/// The rows of a batch, [`GROUP`] by [`GROUP`].
+fn groups(batch: &EventBatch) -> impl Iterator<Item = Range<usize>> + use<> {
+    let rows = batch.verdicts.len();
+    (0..rows).step_by(GROUP).map(move |start| start..rows.min(start + GROUP))
 }
 
 #[cfg(test)]

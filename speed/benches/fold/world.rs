@@ -13,6 +13,7 @@ use seam_shared::log::embedded::EmbeddedLog;
 use seam_shared::log::{Chunk, EventLog, NewRecord, Offset, OffsetVector, Partition};
 use seam_shared::segment::SegmentRule;
 use seam_shared::state::embedded::EmbeddedState;
+use seam_shared::telemetry::Telemetry;
 use seam_shared::time::Span;
 use seam_shared::view::definition::{
     DimensionDefinition, DuplicateRule, Field, Figure, Measure, Source, StateDefinition, StateKind, View,
@@ -103,7 +104,8 @@ impl World {
             view(&source, format!("v{number}"), format!("v{number}@{round}-{fine}-{coarse}-{ids}"), fields)
         };
         let views = (0..fine + coarse).map(view).collect();
-        Worker::new(self.places.clone(), source.clone(), views, 0, Limits::default())
+        let worker = Worker::new(self.places.clone(), source.clone(), views, 0, Limits::default());
+        worker.metered(Arc::new(Telemetry::new()), Arc::new(SystemClock))
     }
 }
 
@@ -116,13 +118,15 @@ impl Drop for World {
 
 /// The shop's events; with `ids`, duplicates are found among the last million.
 pub fn source(ids: bool) -> Arc<Source> {
-    let field = |name: &str, field_type| Field { name: name.to_owned(), path: vec![name.to_owned()], field_type };
+    let at =
+        |name: &str, path: &str, field_type| Field { name: name.to_owned(), path: vec![path.to_owned()], field_type };
+    let field = |name: &str, field_type| at(name, name, field_type);
     Arc::new(Source {
         name: TOPIC.to_owned(),
         id: ids.then(|| vec!["event_id".to_owned()]),
         time: vec!["ts".to_owned()],
         fields: vec![
-            field("event_type", FieldType::String),
+            at("type", "event_type", FieldType::String),
             field("region", FieldType::String),
             field("product", FieldType::String),
             field("user_id", FieldType::Int),

@@ -53,24 +53,18 @@ impl Table {
         self.rows == 0
     }
 
-    /// Folds the `selected` events, whose pane ends and codes lie at `event - first`.
-    pub fn fold(
-        &mut self,
-        selected: &[u32],
-        first: usize,
-        panes: &[Timestamp],
-        codes: &[&[u32]],
-        columns: &[Option<&Column>],
-    ) {
+    /// Folds the `selected` events, whose pane ends, codes and hashes (see [`hash_all`]) lie at `event - first`.
+    pub fn fold(&mut self, selected: &[u32], first: usize, keys: &Keys<'_>, columns: &[Option<&Column>]) {
         self.slots.clear();
+        self.slots.reserve(selected.len());
         let mut key = vec![0u32; self.width];
         for &event in selected {
             let i = event as usize - first;
-            split(panes[i], &mut key);
-            for (word, codes) in key[2..].iter_mut().zip(codes) {
+            split(keys.panes[i], &mut key);
+            for (word, codes) in key[2..].iter_mut().zip(keys.codes) {
                 *word = codes[i];
             }
-            let slot = self.slot(&key);
+            let slot = self.slot(&key, keys.hashes[i]);
             self.slots.push(slot);
         }
         self.mark_changes();
@@ -87,7 +81,7 @@ impl Table {
             for (d, &field) in self.fields.iter().enumerate() {
                 key[2 + d] = dictionaries[field].code(rows.value(d, i));
             }
-            let slot = self.slot(&key) as usize;
+            let slot = self.slot(&key, hash(&key)) as usize;
             for (states, held) in self.states.iter_mut().zip(&rows.states) {
                 states.combine(slot, held, i);
             }
@@ -98,11 +92,14 @@ impl Table {
     }
 
     /// The row of a key, made if there is none.
-    fn slot(&mut self, key: &[u32]) -> u32 {
+    #[inline]
+    fn slot(&mut self, key: &[u32], hash_of_key: u64) -> u32 {
         let width = self.width;
         let keys = &self.keys;
         let at = |row: u32| &keys[row as usize * width..][..width];
-        match self.index.entry(hash(key), |&row| at(row) == key, |&row| hash(at(row))) {
+        // Word by word: keys are too short for a call that compares memory.
+        let same = |row: u32| at(row).iter().zip(key).all(|(a, b)| a == b);
+        match self.index.entry(hash_of_key, |&row| same(row), |&row| hash(at(row))) {
             Entry::Occupied(entry) => *entry.get(),
             Entry::Vacant(entry) => {
                 let row = self.rows;
@@ -187,15 +184,39 @@ fn join(low: u32, high: u32) -> [u8; 8] {
     (u64::from(low) | u64::from(high) << 32).to_ne_bytes()
 }
 
-/// Folded multiplication, word pair by word pair. Keys are our own codes, so no secret is needed.
-fn hash(key: &[u32]) -> u64 {
-    let mut state: u64 = 0x9e37_79b9_7f4a_7c15;
-    for pair in key.chunks(2) {
-        let word = u64::from(pair[0]) | u64::from(pair.get(1).copied().unwrap_or(0)) << 32;
-        let product = u128::from(state ^ word) * 0xa076_1d64_78bd_642f_u128;
-        state = (product as u64 ^ (product >> 64) as u64).wrapping_add(0xe703_7ed1_a0b4_28db);
+/// What a view groups a run of events by.
+#[derive(Debug)]
+pub struct Keys<'a> {
+    /// The pane end of each.
+    pub panes: &'a [Timestamp],
+    /// By dimension: the code of each.
+    pub codes: &'a [&'a [u32]],
+    /// The hash of each pane end with its codes.
+    pub hashes: &'a [u64],
+}
+
+/// The hashes of a run's keys, a column at a time: no event waits for the one before.
+pub fn hash_all(panes: &[Timestamp], codes: &[&[u32]], out: &mut Vec<u64>) {
+    out.clear();
+    out.extend(panes.iter().map(|pane| mix(SEED, pane.0.cast_unsigned())));
+    for column in codes {
+        out.iter_mut().zip(*column).for_each(|(hash, &code)| *hash = mix(*hash, u64::from(code)));
     }
-    state
+}
+
+const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The hash of one key, as [`hash_all`] has it.
+fn hash(key: &[u32]) -> u64 {
+    let pane = u64::from_ne_bytes(join(key[0], key[1]));
+    key[2..].iter().fold(mix(SEED, pane), |hash, &code| mix(hash, u64::from(code)))
+}
+
+/// Folded multiplication. Keys are our own codes, so no secret is needed.
+#[inline]
+fn mix(state: u64, word: u64) -> u64 {
+    let product = u128::from(state ^ word) * 0xa076_1d64_78bd_642f_u128;
+    (product as u64 ^ (product >> 64) as u64).wrapping_add(0xe703_7ed1_a0b4_28db)
 }
 
 /// One pass over one state column: the kind is decided once, not for each event.

@@ -111,24 +111,27 @@ impl Block {
     /// Appends the records from the chunk's end on, until a limit says no more. Whether all of them went in.
     pub(super) fn read_into(&self, chunk: &mut Chunk, max_records: usize, max_bytes: usize) -> bool {
         let first = chunk.next.0.saturating_sub(self.base.0) as usize;
-        let values = &self.body[self.count * 4..];
-        let end = |record: usize| number(&self.body[record * 4..record * 4 + 4]);
-        let mut start = if first == 0 { 0 } else { end(first - 1) };
-        for record in first..self.count {
-            let value = &values[start..end(record)];
-            let full = chunk.len() >= max_records || chunk.bytes().saturating_add(value.len()) > max_bytes;
-            if full && !(chunk.is_empty() && max_records > 0) {
-                return false;
-            }
-            chunk.push(Offset(self.base.0 + record as u64), self.timestamp, value);
-            start = end(record);
+        let (ends, values) = self.body.split_at(self.count * 4);
+        let end = |record: usize| number(&ends[record * 4..record * 4 + 4]);
+        let start = if first == 0 { 0 } else { end(first - 1) };
+        // As many as fit; a chunk that holds nothing yet takes one of any size.
+        let records = max_records.saturating_sub(chunk.len()).min(self.count.saturating_sub(first));
+        let bytes = max_bytes.saturating_sub(chunk.bytes());
+        let fits = |taken: usize| end(first + taken) - start <= bytes;
+        let mut taken = (0..records).take_while(|&taken| fits(taken)).count();
+        if taken == 0 && records > 0 && chunk.is_empty() {
+            taken = 1;
         }
-        true
+        if taken > 0 {
+            let ends = (first..first + taken).map(|record| end(record) - start);
+            chunk.extend(Offset(self.base.0 + first as u64), self.timestamp, &values[start..], ends);
+        }
+        first + taken >= self.count
     }
 }
 
 fn number(bytes: &[u8]) -> usize {
-    bytes.iter().rev().fold(0, |sum, &byte| sum << 8 | usize::from(byte))
+    bytes.try_into().map_or(0, |bytes| u32::from_le_bytes(bytes) as usize)
 }
 
 fn checksum(key: &[u8], stored: &[u8]) -> [u8; 8] {
