@@ -11,7 +11,6 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use seam_batch::archive::Settings as ArchiverSettings;
 use seam_batch::job::Status;
 use seam_serving::Serving;
-use seam_serving::query::Query;
 use seam_shared::error::Kind;
 use seam_shared::lake::archive::ArchiveFile;
 use seam_shared::lake::views::ViewFile;
@@ -148,8 +147,8 @@ async fn ask(serving: &Serving, metric: &str, day: Timestamp) -> Result<Json, (K
     let end = day.plus(Span::DAY).to_rfc3339();
     let parameters = [("window", "1d"), ("at", &end), ("layer", "batch")];
     let parameters: Vec<(String, String)> = parameters.map(|(name, value)| (name.into(), value.into())).into();
-    let query: Arc<Query> = Arc::new(serving.parse(metric, &parameters).unwrap());
-    let answer = serving.answer(&query, None).await.map_err(|refusal| (refusal.kind, refusal.detail))?;
+    let asked = serving.parse(metric, &parameters).unwrap().into();
+    let answer = serving.answer(&asked, None).await.map_err(|refusal| (refusal.kind, refusal.detail))?;
     let body: Json = serde_json::from_slice(&answer.body.unwrap()).unwrap();
     Ok(body["points"].clone())
 }

@@ -25,6 +25,9 @@ pub struct Fold {
     dictionaries: Vec<Dictionary>,
     /// From the second dimension on, the combinations of codes up to it, but for those of all dimensions: a pane's keys.
     combinations: Vec<Numbered<8>>,
+    /// The panes that have events, numbered from the span's start: a span may have a million panes more than events.
+    numbers: Numbered<8>,
+    /// In the same order.
     panes: Vec<Pane>,
 }
 
@@ -40,15 +43,12 @@ type Place = (u32, u32);
 impl Fold {
     /// No groups yet of the panes in `span`.
     pub fn new(view: Arc<View>, span: Slice) -> Fold {
-        let panes = (span.end.0 - span.start.0).div_euclid(view.pane.0);
-        let kinds = view.kinds();
-        let pane =
-            || Pane { keys: Numbered::default(), states: kinds.iter().map(|kind| States::empty(*kind)).collect() };
         Fold {
             span,
             dictionaries: view.dimensions.iter().map(|_| Dictionary::default()).collect(),
             combinations: (2..view.dimensions.len()).map(|_| Numbered::default()).collect(),
-            panes: (0..panes).map(|_| pane()).collect(),
+            numbers: Numbered::default(),
+            panes: Vec::new(),
             view,
         }
     }
@@ -75,14 +75,17 @@ impl Fold {
     }
     /// Takes out the canonical rows of the panes in `slice`, a part of the span.
     pub fn take(&mut self, slice: Slice) -> Rows {
-        let number = |time: Timestamp| ((time.0 - self.span.start.0) / self.view.pane.0) as usize;
-        let (first, end) = (number(slice.start), number(slice.end));
-        let len = self.panes[first..end].iter().map(|pane| pane.keys.keys().len()).sum();
+        let number = |time: Timestamp| ((time.0 - self.span.start.0) / self.view.pane.0) as u64;
+        let within = number(slice.start)..number(slice.end);
+        let numbers = self.numbers.keys().iter().copied().zip(0..);
+        let mut places: Vec<(u64, usize)> = numbers.filter(|(number, _)| within.contains(number)).collect();
+        places.sort_unstable();
+        let len = places.iter().map(|(_, place)| self.panes[*place].keys.keys().len()).sum();
         let mut rows = Rows::empty(self.view.dimensions.len(), &self.view.kinds());
         let mut keys: Vec<u64> = Vec::with_capacity(len);
         rows.panes.reserve_exact(len);
-        for (i, slot) in (first..end).zip(&mut self.panes[first..end]) {
-            let pane = std::mem::take(slot);
+        for (i, place) in places {
+            let pane = std::mem::take(&mut self.panes[place]);
             keys.extend(pane.keys.keys());
             let ends = self.span.start.plus(Span((i as i64 + 1) * self.view.pane.0));
             rows.panes.resize(keys.len(), ends);
@@ -127,15 +130,21 @@ impl Fold {
         }
         let (start, length) = (self.span.start.0, self.view.pane.0);
         let mut places = Vec::with_capacity(keys.len());
+        let kinds = self.view.kinds();
         let (mut number, mut pane) = (0, 0..0);
         let all = times.downcast_iter().flat_map(|chunk| chunk.values().iter());
         for (time, key) in all.zip(keys) {
             if !pane.contains(time) {
-                number = usize::try_from((time - start).div_euclid(length)).map_err(|_| strange())?;
-                if number >= self.panes.len() {
+                if *time < start || *time >= self.span.end.0 {
                     return Err(strange());
                 }
-                pane = start + number as i64 * length..start + (number as i64 + 1) * length;
+                let first = time - (time - start) % length;
+                pane = first..first + length;
+                number = self.numbers.number(((first - start) / length) as u64) as usize;
+                if number == self.panes.len() {
+                    let states = kinds.iter().map(|kind| States::empty(*kind)).collect();
+                    self.panes.push(Pane { keys: Numbered::default(), states });
+                }
             }
             places.push((number as u32, self.panes[number].keys.number(*key)));
         }
