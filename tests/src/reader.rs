@@ -72,9 +72,9 @@ impl Reader {
         if metric != "pricey" && dice.one_in(2) {
             parameters.push(("dimension".to_owned(), "page".to_owned()));
         }
-        let query = Arc::new(serving.parse(metric, &parameters).ok()?);
+        let question = serving.parse(metric, &parameters).ok()?.into();
         let asking = Box::pin(async move {
-            let body = match serving.answer(&query, None).await {
+            let body = match serving.answer(&question, None).await {
                 Ok(answer) => answer.body.expect("no tag was known"),
                 Err(refusal) => return Answered::GaveUp(refusal.detail),
             };
