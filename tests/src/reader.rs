@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use seam_serving::Serving;
-use seam_serving::query::Query;
+use seam_serving::query::{Query, Question};
 use seam_shared::log::{Offset, OffsetVector};
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::oracle::Oracle;
@@ -72,7 +72,7 @@ impl Reader {
         if metric != "pricey" && dice.one_in(2) {
             parameters.push(("dimension".to_owned(), "page".to_owned()));
         }
-        let question = serving.parse(metric, &parameters).ok()?.into();
+        let question = Question::from(serving.parse(metric, &parameters).ok()?);
         let asking = Box::pin(async move {
             let body = match serving.answer(&question, None).await {
                 Ok(answer) => answer.body.expect("no tag was known"),
@@ -85,7 +85,7 @@ impl Reader {
                 let number = number.parse().expect("a partition's number");
                 coverage.set(number, Offset(position.as_u64().expect("a position")));
             }
-            Answered::With(Box::new(Told { query, body, coverage }))
+            Answered::With(Box::new(Told { query: question.query, body, coverage }))
         });
         Some(Reader { asking, patience: PATIENCE })
     }
