@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use seam_batch::archive::{self, Archiver};
 use seam_batch::audit::Drift;
-use seam_batch::job::{Context, Options, Outcome, Status};
+use seam_batch::job::{self, Context, Options, Outcome, Status};
 use seam_batch::schedule;
 use seam_ingest::door::Door;
 use seam_ingest::own_stream;
@@ -183,6 +183,9 @@ async fn archive(mut archiver: Archiver, cancel: CancellationToken) {
 async fn recompute(ports: Arc<Ports>, context: Context, cancel: CancellationToken) {
     let settings = &ports.config.batch;
     let Some(rule) = &settings.schedule else { return };
+    if let Err(error) = job::take_over(&context).await {
+        tracing::warn!(%error, "leases of a process before this one could not be freed; they run out");
+    }
     let options = Options { views: settings.views.clone(), full: false };
     let report = |outcome: Result<Vec<Outcome>>| note(&ports, outcome);
     schedule::run(&context, &options, rule, settings.starting_deadline, &cancel, report).await;

@@ -113,8 +113,23 @@ pub async fn run(context: &Context, options: &Options) -> Result<Vec<Outcome>> {
     Ok(outcomes)
 }
 
+fn lease_name(view: &View) -> String {
+    format!("batch-{}", view.id)
+}
+
+/// Frees the leases of runs that died with the process before this one. For the process that holds the log: there is only one.
+///
+/// # Errors
+/// Those of the lake.
+pub async fn take_over(context: &Context) -> Result<()> {
+    for view in &context.views {
+        Lease::free(&context.store, &context.clock, &lease_name(view)).await?;
+    }
+    Ok(())
+}
+
 async fn run_view(context: &Context, view: &Arc<View>, full: bool) -> Result<Outcome> {
-    let name = format!("batch-{}", view.id);
+    let name = lease_name(view);
     match Lease::take(Arc::clone(&context.store), Arc::clone(&context.clock), &name).await? {
         None => Ok(Outcome::idle(view, Status::Held, None)),
         Some(lease) => {

@@ -58,6 +58,15 @@ impl Lease {
         }
         Ok(None)
     }
+    /// Frees the lease called `name`, whoever holds it. For the start of a process that knows that its predecessor is gone; a run
+    /// beside it that loses its lease so loses nothing but perhaps its work.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn free(store: &Arc<dyn ObjectStore>, clock: &Arc<dyn Clock>, name: &str) -> Result<()> {
+        let path = Path::from("leases").join(name);
+        Lease { store: store.clone(), path, holder: clock.nonce(), clock: clock.clone() }.delete().await
+    }
     /// Holds it for another term.
     ///
     /// # Errors

@@ -292,6 +292,8 @@ fn the_flights_are_exact_at_random_moments_whatever_is_killed() {
     let mut pending: Vec<(Question, Value)> = Vec::new();
     let mut next = 0;
     while next < flights.len() {
+        // The pace of the replay, so that several batch runs fall into it.
+        std::thread::sleep(std::time::Duration::from_millis(200));
         let sent: Vec<usize> = (next..flights.len().min(next + batch)).collect();
         let body: String = sent.iter().map(|&i| format!("{}\n", flights[i].line)).collect();
         let url = format!("{}/v1/events/flights", server.url);
