@@ -28,7 +28,7 @@ test:
 
 # the seeded simulator alone, for as many seeds as one likes
 sim seeds="100000" first="0":
-    SEAM_SEEDS={{seeds}} SEAM_FIRST_SEED={{first}} cargo test --release -p seam-tests --test promises simulation -- --nocapture
+    SEAM_SEEDS={{seeds}} SEAM_FIRST_SEED={{first}} cargo test --release -p seam -p seam-tests --test promises simulation -- --nocapture
 
 # the figures of the README, each a ratio inside one run
 bench *name:
