@@ -26,6 +26,10 @@ check:
 test:
     cargo test --release --workspace
 
+# install, start or stop real Kafka, Redis and S3 on the loopback, without Docker
+services *arguments:
+    infra/services/services.sh {{arguments}}
+
 # the seeded simulator alone, for as many seeds as one likes
 sim seeds="100000" first="0":
     SEAM_SEEDS={{seeds}} SEAM_FIRST_SEED={{first}} cargo test --release -p seam -p seam-tests --test promises simulation -- --nocapture

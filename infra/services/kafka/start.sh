@@ -1,13 +1,19 @@
 #!/usr/bin/env bash
 # Starts a real Apache Kafka broker (one node, KRaft) on the loopback, without Docker. Needs Java 17 and, once, Maven.
 #
-#   start.sh FOLDER PORT [property=value ...]
+#   start.sh [--foreground] FOLDER PORT [property=value ...]
+#   start.sh --install         only fetches the jars
+#   start.sh --installed       exit code 0 if they are there
 #
-# Prints the pid when the broker is ready on 127.0.0.1:PORT (its controller listens on PORT+1). FOLDER keeps data and logs:
-# started again there, after kill -9 too, it goes on with what it has. The jars are kept in ~/.cache/seam/kafka.
+# Prints the pid when the broker is ready on 127.0.0.1:PORT (its controller listens on PORT+1); with --foreground becomes the
+# broker instead. FOLDER keeps data and logs: started again there, after kill -9 too, it goes on with what it has. The jars are
+# kept in ~/.cache/seam/kafka.
 set -euo pipefail
-[ $# -ge 2 ] || { sed -n '2,7s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 here=$(cd "$(dirname "$0")" && pwd)
+mode=''
+case ${1:-} in --*) mode=$1; shift ;; esac
+case $mode in --install | --installed) set -- . 0 ;; esac
+[ $# -ge 2 ] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 folder=$1 port=$2
 shift 2
 mkdir -p "$folder"
@@ -20,6 +26,7 @@ done
 # The name holds the POM's hash, so that another version gets another folder; of two first starts, one waits for the other.
 cache="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/seam/kafka"
 jars="$cache/$(cksum <"$here/pom.xml" | cut -d' ' -f1)"
+[ "$mode" != --installed ] || { [ -d "$jars" ]; exit; }
 mkdir -p "$cache"
 (
   flock 9
@@ -31,6 +38,7 @@ mkdir -p "$cache"
     mv "$jars.part" "$jars"
   fi
 ) 9>"$cache/lock"
+[ "$mode" != --install ] || exit 0
 
 # Short sessions: a broker that was killed is let in again within two seconds. Timeouts and sizes suit tests on one machine.
 {
@@ -82,6 +90,7 @@ if [ ! -f "$folder/data/meta.properties" ]; then
     --config "$folder/server.properties" >"$folder/format.log" 2>&1 || { cat "$folder/format.log" >&2; exit 1; }
 fi
 rm -f "$folder/kafka.log"
+[ "$mode" != --foreground ] || exec "${java[@]}" kafka.Kafka "$folder/server.properties"
 setsid nohup "${java[@]}" kafka.Kafka "$folder/server.properties" >"$folder/out.log" 2>&1 </dev/null &
 pid=$!
 for _ in $(seq 600); do

@@ -1,0 +1,157 @@
+#!/usr/bin/env bash
+# The real services that Seam talks to, on this machine's loopback and without Docker: Kafka, Redis, S3.
+#
+#   services.sh install [WHAT ...]        installs what is missing (apt needs root; the rest lies in ~/.cache/seam)
+#   services.sh check   [WHAT ...]        says what is missing; exit code 69 if something is
+#   services.sh start   [FOLDER]          starts all three, for people; data and logs in FOLDER (default ./services)
+#   services.sh stop    [FOLDER]          stops them
+#   services.sh run redis ARGUMENT ...    becomes redis-server (for the tests, which choose ports and folders)
+#   services.sh run s3 PORT               becomes an S3 server on 127.0.0.1:PORT; its objects live in memory
+#   services.sh run kafka FOLDER PORT [property=value ...]     becomes a broker on 127.0.0.1:PORT, its controller on PORT+1
+#
+# WHAT is one of: build (what the rdkafka crate compiles with), redis, kafka, s3, prometheus (promtool). All if none is named.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+cache="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/seam"
+moto_version=5.2.5
+moto="$cache/services/moto-$moto_version"
+everything=(build redis kafka s3 prometheus)
+
+usage() { sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 64; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# What of a service is not installed, one word a line: a Debian package, or what is fetched into the cache.
+missing() {
+  case $1 in
+    build) has pkg-config || echo pkg-config
+           pkg-config --exists libssl 2>/dev/null || echo libssl-dev
+           pkg-config --exists zlib 2>/dev/null || echo zlib1g-dev ;;
+    redis) has redis-server || echo redis-server; has redis-cli || echo redis-tools ;;
+    kafka) has java || echo openjdk-17-jre-headless; has flock || echo util-linux; has kcat || echo kcat
+           "$here/kafka/start.sh" --installed || { has mvn || echo maven; echo jars; } ;;
+    s3) [ -f "$moto/installed" ] || { python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv; echo moto; } ;;
+    prometheus) has promtool || echo prometheus ;;
+    *) echo "services.sh: no service is called $1" >&2; exit 64 ;;
+  esac
+}
+
+apt_install() {
+  local root=()
+  if [ "$(id -u)" != 0 ]; then
+    if has sudo && sudo -n true 2>/dev/null; then root=(sudo -n); else
+      echo "services.sh: as root, run: apt-get install $*" >&2
+      return 69
+    fi
+  fi
+  # RUNLEVEL keeps the packages from starting their services.
+  local get=("${root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get)
+  "${get[@]}" install --yes --quiet --no-install-recommends "$@" >/dev/null 2>&1 && return
+  "${get[@]}" update --quiet >/dev/null
+  "${get[@]}" install --yes --quiet --no-install-recommends "$@" >/dev/null
+}
+
+install_moto() {
+  mkdir -p "$cache/services"
+  (
+    flock 9
+    [ ! -f "$moto/installed" ] || exit 0
+    # Made anew: an installation that was interrupted is of no use.
+    rm -rf "$moto"
+    python3 -m venv "$moto"
+    "$moto/bin/pip" install --quiet --disable-pip-version-check "moto[server,s3]==$moto_version"
+    touch "$moto/installed"
+  ) 9>"$cache/services/lock"
+}
+
+install() {
+  local what word packages=() jars='' moto_too=''
+  for what in "$@"; do
+    for word in $(missing "$what"); do
+      case $word in
+        jars) jars=yes ;;
+        moto) moto_too=yes ;;
+        *) packages+=("$word") ;;
+      esac
+    done
+  done
+  [ ${#packages[@]} = 0 ] || apt_install "${packages[@]}"
+  [ -z "$jars" ] || "$here/kafka/start.sh" --install
+  [ -z "$moto_too" ] || install_moto
+  check "$@"
+}
+
+check() {
+  local what words bad=0
+  for what in "$@"; do
+    words=$(missing "$what" | tr '\n' ' ')
+    [ -z "$words" ] || { echo "services.sh: $what is not installed: missing ${words% }" >&2; bad=69; }
+  done
+  return $bad
+}
+
+run() {
+  local what=${1:-}
+  shift || usage
+  check "$what"
+  case $what in
+    redis) exec redis-server "$@" ;;
+    s3) [ $# = 1 ] || usage; exec "$moto/bin/python" "$moto/bin/moto_server" -H 127.0.0.1 -p "$1" ;;
+    kafka) exec "$here/kafka/start.sh" --foreground "$@" ;;
+    *) usage ;;
+  esac
+}
+
+wait_for_port() {
+  for _ in $(seq 300); do
+    (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
+    sleep 0.1
+  done
+  echo "services.sh: nothing listens on 127.0.0.1:$1; see the logs in $folder" >&2
+  return 1
+}
+
+start() {
+  mkdir -p "$folder/kafka" "$folder/redis"
+  check redis kafka s3
+  local running
+  for running in "$folder"/*.pid; do
+    [ -e "$running" ] && kill -0 "$(cat "$running")" 2>/dev/null || continue
+    echo "services.sh: $(basename "$running" .pid) runs already; stop first" >&2
+    return 1
+  done
+  "$here/kafka/start.sh" "$folder/kafka" 9092 >"$folder/kafka.pid"
+  setsid "$0" run redis --bind 127.0.0.1 --port 6379 --dir "$folder/redis" --save '' --appendonly no \
+    --maxmemory-policy noeviction >"$folder/redis.log" 2>&1 </dev/null &
+  echo $! >"$folder/redis.pid"
+  setsid "$0" run s3 9000 >"$folder/s3.log" 2>&1 </dev/null &
+  echo $! >"$folder/s3.pid"
+  wait_for_port 6379
+  wait_for_port 9000
+  "$moto/bin/python" -c 'import urllib.request as r; r.urlopen(r.Request("http://127.0.0.1:9000/seam", method="PUT"))'
+  cat <<TEXT
+Kafka 127.0.0.1:9092 · Redis redis://127.0.0.1:6379 · S3 http://127.0.0.1:9000 with the bucket seam. For Seam:
+export SEAM_KAFKA=127.0.0.1:9092 SEAM_REDIS=redis://127.0.0.1:6379 SEAM_ARCHIVE=s3://seam/lake
+export AWS_ENDPOINT=http://127.0.0.1:9000 AWS_ALLOW_HTTP=true AWS_ACCESS_KEY_ID=seam AWS_SECRET_ACCESS_KEY=seam AWS_REGION=us-east-1
+TEXT
+}
+
+stop() {
+  local file pid
+  for file in "$folder"/*.pid; do
+    [ -e "$file" ] || continue
+    pid=$(cat "$file")
+    kill "$pid" 2>/dev/null || true
+    for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
+    kill -9 "$pid" 2>/dev/null || true
+    rm -f "$file"
+  done
+}
+
+command=${1:-}
+shift || usage
+case $command in
+  install | check) if [ $# = 0 ]; then "$command" "${everything[@]}"; else "$command" "$@"; fi ;;
+  run) run "$@" ;;
+  start | stop) folder=${1:-services}; mkdir -p "$folder"; folder=$(cd "$folder" && pwd); "$command" ;;
+  *) usage ;;
+esac
