@@ -119,7 +119,16 @@ async fn generate(table: &ArchiveTable, source: &Arc<Source>, events: u64) -> Re
         let batch = Decoder::new(Arc::clone(source)).decode(&chunk);
         let content = archive_file::write(source, 0, &[(batch, chunk)], Offset(from)..Offset(to))?;
         let boundaries = (from..to).step_by(65_536).map(Offset).collect();
-        table.commit_file(NewFile { partition: 0, from: Offset(from), to: Offset(to), boundaries, content }).await?;
+        table
+            .commit_file(NewFile {
+                partition: 0,
+                from: Offset(from),
+                to: Offset(to),
+                boundaries,
+                content,
+                anchor: None,
+            })
+            .await?;
     }
     Ok(events)
 }

@@ -13,7 +13,7 @@ use seam_shared::event::decode::Decoder;
 use seam_shared::event::duplicates::Duplicates;
 use seam_shared::lake::archive::{ArchiveFile, ArchiveSnapshot, ArchiveTable, NewFile};
 use seam_shared::lake::{archive_file, verified};
-use seam_shared::log::{Chunk, EventLog, Offset, Partition};
+use seam_shared::log::{Anchor, Chunk, EventLog, Offset, Partition, anchor};
 use seam_shared::segment::OpenSegment;
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::Source;
@@ -194,6 +194,7 @@ impl Archiver {
             Some(position) => position,
             None => self.log.bounds(&self.partition).await?.0,
         };
+        self.check(&archive, archived).await?;
         let mut duplicates = Duplicates::new(self.source.duplicates);
         self.remember(&archive, &mut duplicates).await?;
         Ok(Reading {
@@ -210,6 +211,17 @@ impl Archiver {
             bytes: 0,
             parts: Vec::new(),
         })
+    }
+    /// Refuses to archive behind a record that is not in the log as it was archived.
+    async fn check(&self, archive: &ArchiveSnapshot, archived: Offset) -> Result<()> {
+        let (_, end) = self.log.bounds(&self.partition).await?;
+        if archived > end {
+            return Err(anchor::cut(&self.partition, &format!("ends at {end}, but is archived up to {archived}")));
+        }
+        match archive.files_of(self.partition.number).last().and_then(|file| file.anchor) {
+            Some(anchor) => anchor.check(self.log.as_ref(), &self.partition).await,
+            None => Ok(()),
+        }
     }
     /// Rebuilds what the duplicate rule must know at A: the ids of the archive's last records.
     async fn remember(&self, archive: &ArchiveSnapshot, duplicates: &mut Duplicates) -> Result<()> {
@@ -248,7 +260,8 @@ impl Archiver {
         let content = archive_file::write(&self.source, self.partition.number, &reading.parts, range.clone())?;
         let Range { start: from, end: to } = range;
         let boundaries = reading.closed.clone();
-        let file = NewFile { partition: self.partition.number, from, to, boundaries, content };
+        let anchor = reading.last_below(to);
+        let file = NewFile { partition: self.partition.number, from, to, boundaries, content, anchor };
         match self.archive.commit_file(file).await {
             Ok(_) => {
                 self.reading = Some(reading.archived());
@@ -288,6 +301,14 @@ impl Reading {
             self.duplicates.mark(&mut batch);
             self.parts.push((batch, chunk));
         }
+    }
+    /// The last record below `position`.
+    fn last_below(&self, position: Offset) -> Option<Anchor> {
+        let last = |chunk: &Chunk| {
+            let below = (0..chunk.len()).rev().map(|i| chunk.get(i)).find(|record| record.offset < position);
+            below.map(|record| Anchor::of(&record))
+        };
+        self.parts.iter().rev().find_map(|(_, chunk)| last(chunk))
     }
     /// The same after all closed segments were archived.
     fn archived(mut self) -> Reading {

@@ -162,6 +162,7 @@ mod tests {
                 position: Offset(position),
                 floor: Offset(floor),
                 segment: OpenSegment::at(Offset(open)),
+                anchor: None,
             },
             closed: closed.iter().map(|&(s, e)| ClosedSegment { start: Offset(s), end: Offset(e) }).collect(),
             open: Open::new(Arc::default()),

@@ -150,7 +150,7 @@ impl World {
         let rows = self.rows(view, partition, open, position);
         segments.push(SegmentWrite { start: Offset(open), end: None, rows });
         let segment = OpenSegment { start: Offset(open), count: position - open, max_timestamp: NOW };
-        let progress = Progress { position: Offset(position), floor: Offset(start), segment };
+        let progress = Progress { position: Offset(position), floor: Offset(start), segment, anchor: None };
         let commit = ViewCommit { view: view.id.clone(), from: Offset(start), progress, segments };
         let committed = self.state.commit(&place, vec![commit]).await.expect("committed");
         assert_eq!(committed, Committed::Applied);

@@ -1,6 +1,8 @@
 //! The log port: the append-only, partitioned record of events, the only way in.
+pub mod anchor;
 pub mod contract;
 pub mod embedded;
+pub mod group;
 pub mod memory;
 pub mod offset;
 
@@ -9,6 +11,7 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
+pub use anchor::Anchor;
 pub use offset::{Offset, OffsetVector, Partition};
 
 /// What identifies a topic's contents: a topic that was deleted and made again is another log.

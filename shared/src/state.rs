@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::log::{Offset, Partition};
+use crate::log::{Anchor, Offset, Partition};
 use crate::segment::OpenSegment;
 pub use crate::view::definition::ViewId;
 use crate::view::rows::Rows;
@@ -25,12 +25,15 @@ pub struct Progress {
     pub floor: Offset,
     /// The segment that still grows.
     pub segment: OpenSegment,
+    /// The last record folded, which recovery compares with the log; `None` where none was folded yet.
+    #[serde(default)]
+    pub anchor: Option<Anchor>,
 }
 
 impl Progress {
     /// Nothing folded yet, from a segment boundary on.
     pub fn at(boundary: Offset) -> Self {
-        Self { position: boundary, floor: boundary, segment: OpenSegment::at(boundary) }
+        Self { position: boundary, floor: boundary, segment: OpenSegment::at(boundary), anchor: None }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use seam_shared::error::{Error, Kind, Result};
 use seam_shared::event::decode::Decoder;
 use seam_shared::event::duplicates::Duplicates;
-use seam_shared::log::{Chunk, EventLog, Offset, Partition};
+use seam_shared::log::{Anchor, Chunk, EventLog, Offset, Partition, anchor};
 use seam_shared::state::{Snapshot, StateStore, ViewId};
 use seam_shared::view::definition::{Source, View};
 
@@ -43,9 +43,14 @@ impl Places {
         let ids: Vec<ViewId> = ready.iter().map(|view| view.id.clone()).collect();
         let held = self.state.snapshot(partition, &ids).await?;
         let mut resumed: Vec<(Arc<View>, Snapshot)> = Vec::with_capacity(ready.len());
+        let mut checked: Vec<Anchor> = Vec::new();
         for (view, snapshot) in ready.into_iter().zip(held) {
             let lost = || Error::unavailable(format!("state of {} in {partition} was lost just now", view.id));
             let snapshot = snapshot.ok_or_else(lost)?;
+            if let Some(anchor) = snapshot.progress.anchor.filter(|anchor| !checked.contains(anchor)) {
+                anchor.check(self.log.as_ref(), partition).await?;
+                checked.push(anchor);
+            }
             resumed.push((view, snapshot));
         }
         let lowest = resumed.iter().map(|(_, s)| s.progress.position).min();
@@ -74,8 +79,8 @@ impl Places {
         // Asked after the position was read: until then another worker may have folded what was appended meanwhile.
         let (start, end) = self.log.bounds(partition).await?;
         if position > end {
-            let message = format!("{} stands at {position} in {partition}, beyond the log's end {end}", view.id);
-            return Err(Error::corrupt(message));
+            let how = format!("ends at {end}, but {} stands at {position}", view.id);
+            return Err(anchor::cut(partition, &how));
         }
         Ok(position >= start)
     }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use seam_shared::event::decode::Decoder;
 use seam_shared::event::duplicates::Duplicates;
-use seam_shared::log::{Chunk, Offset};
+use seam_shared::log::{Anchor, Chunk, Offset};
 use seam_shared::segment::OpenSegment;
 use seam_shared::state::{Progress, SegmentWrite, Snapshot, ViewCommit, ViewId};
 use seam_shared::view::definition::{Source, View};
@@ -36,6 +36,8 @@ pub struct Segments {
     position: Offset,
     /// The open segment at `position`.
     open: OpenSegment,
+    /// The last record below `position`.
+    anchor: Option<Anchor>,
 }
 
 /// One view's place.
@@ -48,6 +50,8 @@ struct Seat {
     committed: Offset,
     /// The start of its open segment.
     open: Offset,
+    /// The last record below `open`, once a segment has closed here.
+    anchor: Option<Anchor>,
     /// Segments that closed since the last commit.
     closed: Vec<SegmentWrite>,
 }
@@ -69,11 +73,13 @@ impl Segments {
         let mut seats = Vec::with_capacity(views.len());
         for (v, (view, snapshot)) in views.into_iter().enumerate() {
             fold.refill(v, &snapshot.open);
-            let Progress { position, segment, .. } = snapshot.progress;
-            seats.push(Seat { view, position, committed: position, open: segment.start, closed: Vec::new() });
+            let Progress { position, segment, anchor, .. } = snapshot.progress;
+            let (open, closed) = (segment.start, Vec::new());
+            seats.push(Seat { view, position, committed: position, open, anchor, closed });
         }
         let source = source.clone();
-        Self { source, decoder, duplicates, fold, tallies, seats, position: lowest.position, open: lowest.segment }
+        let Progress { position, segment: open, anchor, .. } = lowest;
+        Self { source, decoder, duplicates, fold, tallies, seats, position, open, anchor }
     }
 
     /// The next offset to read.
@@ -100,13 +106,17 @@ impl Segments {
             let rule = self.source.segments;
             if let Some(boundary) = self.open.admit(rule, batch.offsets[i], batch.log_times[i]) {
                 self.fold.fold(&batch, run..i, &starts);
-                self.close(start, boundary);
+                let last = if i == 0 { self.anchor } else { Some(Anchor::of(&chunk.get(i - 1))) };
+                self.close(start, boundary, last);
                 run = i;
                 closed += 1;
             }
         }
         self.fold.fold(&batch, run..batch.offsets.len(), &starts);
         self.position = chunk.next;
+        if let Some(last) = chunk.len().checked_sub(1) {
+            self.anchor = Some(Anchor::of(&chunk.get(last)));
+        }
         for seat in &mut self.seats {
             seat.position = seat.position.max(chunk.next);
         }
@@ -122,11 +132,12 @@ impl Segments {
         self.tallies.take()
     }
 
-    /// Ends the open segment of every view that is in it; a view further on has its rows of it in the store already.
-    fn close(&mut self, start: Offset, boundary: Offset) {
+    /// Ends the open segment, whose last record is `last`, of every view that is in it; a view further on has its rows of it in
+    /// the store already.
+    fn close(&mut self, start: Offset, boundary: Offset, last: Option<Anchor>) {
         for (v, seat) in self.seats.iter_mut().enumerate().filter(|(_, seat)| seat.open == start) {
             seat.closed.push(SegmentWrite { start, end: Some(boundary), rows: self.fold.take_all(v) });
-            seat.open = boundary;
+            (seat.open, seat.anchor) = (boundary, last);
         }
     }
 
@@ -141,9 +152,9 @@ impl Segments {
                 continue;
             }
             let mut segments = std::mem::take(&mut seat.closed);
-            let mut progress = Progress::at(position);
+            let mut progress = Progress { anchor: seat.anchor, ..Progress::at(position) };
             if everything {
-                progress.segment = self.open;
+                (progress.segment, progress.anchor) = (self.open, self.anchor);
                 let rows = self.fold.take_changes(v);
                 if !rows.is_empty() {
                     segments.push(SegmentWrite { start: self.open.start, end: None, rows });

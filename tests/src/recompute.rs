@@ -68,7 +68,7 @@ impl Batch {
         let rows = chunk.iter().filter(|record| record.offset < to).count() as u64;
         let bytes = Bytes::from(format!("{partition} {from} {to}"));
         let content = Written { bytes, rows, days: Default::default(), times: None };
-        table.commit_file(NewFile { partition: number, from, to, boundaries, content }).await?;
+        table.commit_file(NewFile { partition: number, from, to, boundaries, content, anchor: None }).await?;
         Ok(())
     }
 

@@ -175,3 +175,23 @@ async fn records_trimmed_before_they_were_archived_are_an_error() {
     let error = next.step().await.unwrap_err();
     assert!(error.kind() == Kind::NotFound && error.message().contains("clicks/0"), "{error}");
 }
+
+#[tokio::test]
+async fn a_log_that_was_truncated_or_rewritten_is_found_out() {
+    let mut world = World::new().await;
+    world.append(300).await;
+    let archived = world.archiver(&world.memory).await.unwrap().drain().await.unwrap();
+    world.archiver(&world.memory).await.unwrap().step().await.unwrap();
+    // A log that ends where the archive ends lost nothing; one record less, and the archive knows more than the log.
+    world.log.truncate(&world.partition, archived).unwrap();
+    world.archiver(&world.memory).await.unwrap().step().await.unwrap();
+    world.log.truncate(&world.partition, Offset(archived.0 - 1)).unwrap();
+    for grown in [false, true] {
+        if grown {
+            world.append(200).await;
+        }
+        let error = world.archiver(&world.memory).await.unwrap().step().await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt, "grown: {grown}: {error}");
+        assert!(error.message().contains("clicks/0 was truncated or rewritten"), "{error}");
+    }
+}

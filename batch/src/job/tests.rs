@@ -56,7 +56,7 @@ impl World {
         let (from, new) = (self.all.len() as u64, events(&mut self.random, &source, count, base));
         let content = file(&source, from, &new);
         let (from, to) = (Offset(from), Offset(from + count as u64));
-        let new_file = NewFile { partition: 0, from, to, boundaries: vec![from], content };
+        let new_file = NewFile { partition: 0, from, to, boundaries: vec![from], content, anchor: None };
         self.context.archives["events"].table.commit_file(new_file).await.unwrap();
         let copy = new.iter().map(|event| Event(event.0, event.1, event.2.clone())).collect();
         self.all.extend(new);
@@ -147,7 +147,7 @@ async fn the_audit_compares_with_the_speed_layer() {
         let slice = Slice { start: Timestamp(i64::MIN), end: Timestamp(i64::MAX) };
         let counted = if wrong { &new[..new.len() - 20] } else { &new[..] };
         let rows = fold(&world.context.views[0], counted, slice);
-        let progress = Progress { position: to, floor: from, segment: OpenSegment::at(to) };
+        let progress = Progress { position: to, floor: from, segment: OpenSegment::at(to), anchor: None };
         let segments = vec![SegmentWrite { start: from, end: Some(to), rows }];
         let commit = ViewCommit { view: Arc::clone(&id), from, progress, segments };
         state.commit(&partition, vec![commit]).await.unwrap();

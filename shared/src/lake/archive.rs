@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::lake::archive_file::{self, Written};
 use crate::lake::delta::{Add, Commit, Metadata, Snapshot, Table, Transaction, schema};
 use crate::lake::verified;
-use crate::log::{Offset, OffsetVector};
+use crate::log::{Anchor, Offset, OffsetVector};
 use crate::time::Timestamp;
 use crate::view::definition::Source;
 
@@ -38,6 +38,8 @@ pub struct ArchiveFile {
     pub days: BTreeMap<Timestamp, u64>,
     /// The earliest and latest time of its valid events, rounded outwards to milliseconds; `None` if it has none.
     pub times: Option<(Timestamp, Timestamp)>,
+    /// Its last record, which the archiver compares with the log; `None` in files of before there were anchors.
+    pub anchor: Option<Anchor>,
 }
 
 /// The archive at one version.
@@ -64,6 +66,8 @@ pub struct NewFile {
     pub boundaries: Vec<Offset>,
     /// Its content.
     pub content: Written,
+    /// Its last record.
+    pub anchor: Option<Anchor>,
 }
 
 /// The archive table of one source.
@@ -206,7 +210,8 @@ impl ArchiveTable {
             ("rows", written.rows.to_string()),
             ("days", Json::Object(days).to_string()),
         ];
-        let tags = tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let anchor = file.anchor.map(|anchor| ("anchor", json!(anchor).to_string()));
+        let tags = tags.into_iter().chain(anchor).map(|(key, value)| (key.to_owned(), value)).collect();
         let mut stats = json!({"numRecords": written.rows});
         if let Some((first, last)) = written.times {
             // the protocol keeps milliseconds: both ends are rounded outwards
@@ -289,6 +294,7 @@ fn parse(path: Path, add: &Add) -> Result<ArchiveFile> {
             rows: tag("rows")?.parse().ok()?,
             days: days.collect::<Option<_>>()?,
             times: times(add),
+            anchor: tag("anchor").map(|text| serde_json::from_str(text)).transpose().ok()?,
         })
     };
     parsed().ok_or_else(|| Error::corrupt(format!("the table says too little of file {path}")))

@@ -43,6 +43,14 @@ impl MemoryLog {
         stored(&mut topics, &partition.source, partition.number)?.end += count;
         Ok(())
     }
+    /// Loses everything from `end` on, as a log does whose leader was elected without the last records.
+    pub fn truncate(&self, partition: &Partition, end: Offset) -> Result<()> {
+        let mut topics = self.lock();
+        let stored = stored(&mut topics, &partition.source, partition.number)?;
+        stored.records.retain(|&offset, _| offset < end.0);
+        stored.end = end.0;
+        Ok(())
+    }
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Contents>> {
         self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::log::{Offset, Partition};
+use crate::log::{Anchor, Offset, Partition};
 use crate::segment::OpenSegment;
 use crate::state::{ClosedSegment, Committed, Progress, SegmentWrite, StateStore, ViewCommit, ViewId};
 use crate::time::Timestamp;
@@ -59,7 +59,8 @@ pub fn counts(rows: &Rows) -> BTreeMap<(i64, String), u64> {
 /// The progress of a view at `position` in a segment that began at `start`.
 pub fn progress(start: u64, position: u64) -> Progress {
     let segment = OpenSegment { start: Offset(start), count: position - start, max_timestamp: Timestamp(7) };
-    Progress { position: Offset(position), floor: Offset(999_999), segment }
+    let anchor = position.checked_sub(1).map(|last| Anchor { offset: Offset(last), hash: u64::MAX - position });
+    Progress { position: Offset(position), floor: Offset(999_999), segment, anchor }
 }
 
 /// A commit of `view` from one position to a progress, with segments (start, end, rows).

@@ -26,7 +26,7 @@ fn file(partition: u32, from: u64, rows: u64) -> NewFile {
     let parts = [events(from, from, rows as usize)];
     let (from, to) = (Offset(from), Offset(from + rows));
     let content = archive_file::write(&source(), partition, &parts, from..to).unwrap();
-    NewFile { partition, from, to, boundaries: vec![from, Offset(from.0 + rows / 2)], content }
+    NewFile { partition, from, to, boundaries: vec![from, Offset(from.0 + rows / 2)], content, anchor: None }
 }
 
 #[tokio::test]

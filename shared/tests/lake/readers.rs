@@ -38,7 +38,7 @@ async fn archive(store: &Arc<dyn ObjectStore>, clock: &Arc<dyn Clock>) -> Vec<Js
     for step in 0..3 {
         let (from, to) = (Offset(START + step * 300), Offset(START + step * 300 + 300));
         let content = archive_file::write(&source, 0, &parts, from..to).unwrap();
-        let file = NewFile { partition: 0, from, to, boundaries: vec![from], content };
+        let file = NewFile { partition: 0, from, to, boundaries: vec![from], content, anchor: None };
         let now = table.commit_file(file).await.unwrap();
         let batch = &parts[0].0;
         let until = (to.0 - START) as usize;

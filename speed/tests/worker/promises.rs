@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use seam_shared::error::{Error, Result};
+use seam_shared::error::{Error, Kind, Result};
 use seam_shared::log::{EventLog, Offset, OffsetVector, Partition};
 use seam_shared::state::{Committed, Progress, Snapshot, StateStore, ViewCommit, ViewId};
 use seam_shared::time::Span;
@@ -272,5 +272,31 @@ fn lost_replies_are_resolved_by_looking() {
         }
         drain(&world, &views, &mut worker, &format!("seed {seed}")).await;
         check(&world, &views, &format!("seed {seed} end")).await;
+    });
+}
+
+/// A log that lost its end, or whose end is another one now, is no log to go on with.
+#[test]
+fn a_log_that_was_truncated_or_rewritten_is_found_out() {
+    run(0..SEEDS, async |seed| {
+        let mut world = World::new(seed).await;
+        let mut random = Random(seed ^ 0x7A11);
+        let views = views(&world, 1 + random.below(3) as usize);
+        world.produce(40 + random.below(60)).await;
+        let mut first = worker(&world, &views, &mut random);
+        drain(&world, &views, &mut first, &format!("seed {seed}")).await;
+        let (_, end) = world.log.bounds(&world.partition).await.unwrap();
+        let mut honest = worker(&world, &views, &mut random);
+        drain(&world, &views, &mut honest, &format!("seed {seed}, a restart")).await;
+        // Truncated only; then grown beyond the old end again, with other records.
+        world.log.truncate(&world.partition, Offset(end.0 - 1 - random.below(20))).unwrap();
+        for grown in [false, true] {
+            if grown {
+                world.produce(60).await;
+            }
+            let error = worker(&world, &views, &mut random).step().await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Corrupt, "seed {seed}, grown: {grown}: {error}");
+            assert!(error.message().contains("clicks/0 was truncated or rewritten"), "{error}");
+        }
     });
 }
