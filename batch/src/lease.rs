@@ -1,10 +1,13 @@
 //! A lease on one view's recompute, so that two runs do not do the same work twice. No correctness depends on it: publishing is
 //! create-only, and of two runs that both believe to hold the lease one loses there.
-use std::sync::Arc;
+//!
+//! Every change is a compare-and-swap on the object's version, so that of two that find a lease run out one gets it. Where a store
+//! has none (local files), it is deleted and created again, and two may now and then both hold it.
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{Error as Refused, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 use seam_shared::clock::Clock;
 use seam_shared::error::{Error, Result};
 use seam_shared::time::{Span, Timestamp};
@@ -22,6 +25,8 @@ pub struct Lease {
     clock: Arc<dyn Clock>,
     path: Path,
     holder: String,
+    /// Which version of the object is ours.
+    version: Mutex<UpdateVersion>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -30,23 +35,31 @@ struct Held {
     until: Timestamp,
 }
 
+/// Who holds a lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Holder {
+    /// A name that its process made up.
+    pub holder: String,
+    /// When it is free again unless it is renewed, RFC 3339.
+    pub until: String,
+}
+
+type Stored<T> = std::result::Result<T, Refused>;
+
 impl Lease {
     /// Takes the lease called `name`; `None` while another holds it.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn take(store: Arc<dyn ObjectStore>, clock: Arc<dyn Clock>, name: &str) -> Result<Option<Lease>> {
-        let path = Path::from("leases").join(name);
-        let lease = Lease { store, path, holder: clock.nonce(), clock };
+        let lease = Lease::named(store, clock, name);
         for _ in 0..2 {
-            match lease.put(PutMode::Create).await {
-                Ok(()) => return Ok(Some(lease)),
-                Err(object_store::Error::AlreadyExists { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-            let held = match lease.held().await {
-                Ok(held) => held,
-                Err(object_store::Error::NotFound { .. }) => continue,
+            let (held, version) = match lease.read().await {
+                Ok(found) => found,
+                Err(Refused::NotFound { .. }) => match lease.write(PutMode::Create, TERM).await? {
+                    true => return Ok(Some(lease)),
+                    false => continue, // another was first
+                },
                 Err(error) => return Err(error.into()),
             };
             let now = lease.clock.now();
@@ -54,7 +67,12 @@ impl Lease {
             if held.is_some_and(|held| held.until > now && held.until <= now.plus(Span(2 * TERM.0))) {
                 return Ok(None);
             }
-            lease.delete().await?;
+            match lease.write(PutMode::Update(version), TERM).await {
+                Ok(true) => return Ok(Some(lease)),
+                Ok(false) => return Ok(None), // another found it run out, too, and was first
+                Err(Refused::NotImplemented { .. }) => lease.delete().await?,
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(None)
     }
@@ -64,15 +82,35 @@ impl Lease {
     /// # Errors
     /// Those of the store.
     pub async fn free(store: &Arc<dyn ObjectStore>, clock: &Arc<dyn Clock>, name: &str) -> Result<()> {
-        let path = Path::from("leases").join(name);
-        Lease { store: store.clone(), path, holder: clock.nonce(), clock: clock.clone() }.delete().await
+        Lease::named(store.clone(), clock.clone(), name).delete().await
+    }
+    /// Who holds the lease called `name` now.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn holder(store: &Arc<dyn ObjectStore>, clock: &Arc<dyn Clock>, name: &str) -> Result<Option<Holder>> {
+        match Lease::named(store.clone(), clock.clone(), name).read().await {
+            Ok((held, _)) => {
+                let held = held.filter(|held| held.until > clock.now());
+                Ok(held.map(|held| Holder { holder: held.holder, until: held.until.to_rfc3339() }))
+            }
+            Err(Refused::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
     /// Holds it for another term.
     ///
     /// # Errors
-    /// Those of the store.
+    /// `Conflict` if another has it by now; those of the store.
     pub async fn renew(&self) -> Result<()> {
-        Ok(self.put(PutMode::Overwrite).await?)
+        match self.write(PutMode::Update(self.version()), TERM).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::conflict(format!("another run has the lease {} by now", self.path))),
+            Err(Refused::NotImplemented { .. }) => {
+                self.write(PutMode::Overwrite, TERM).await.map(|_| ()).map_err(Error::from)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
     /// Renews for as long as `work` takes. A renewal that fails is tried again; at worst another run does the same work.
     pub async fn while_doing<T>(&self, work: impl Future<Output = T>) -> T {
@@ -91,26 +129,68 @@ impl Lease {
     /// # Errors
     /// Those of the store; the lease then runs out by itself.
     pub async fn release(self) -> Result<()> {
-        match self.held().await {
-            Ok(Some(held)) if held.holder == self.holder => self.delete().await,
-            Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+        // Run out now: a deletion could hit the lease of the next holder.
+        match self.write(PutMode::Update(self.version()), Span(0)).await {
+            Ok(_) => return Ok(()),
+            Err(Refused::NotImplemented { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match self.read().await {
+            Ok((Some(held), _)) if held.holder == self.holder => self.delete().await,
+            Ok(_) | Err(Refused::NotFound { .. }) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn put(&self, mode: PutMode) -> std::result::Result<(), object_store::Error> {
-        let held = Held { holder: self.holder.clone(), until: self.clock.now().plus(TERM) };
-        let bytes = serde_json::to_vec(&held).unwrap_or_default();
-        self.store.put_opts(&self.path, bytes.into(), PutOptions::from(mode)).await.map(|_| ())
+    fn named(store: Arc<dyn ObjectStore>, clock: Arc<dyn Clock>, name: &str) -> Lease {
+        let path = Path::from("leases").join(name);
+        let version = Mutex::new(UpdateVersion { e_tag: None, version: None });
+        Lease { store, path, holder: clock.nonce(), clock, version }
     }
-    async fn held(&self) -> std::result::Result<Option<Held>, object_store::Error> {
-        let bytes = self.store.get(&self.path).await?.bytes().await?;
-        Ok(serde_json::from_slice(&bytes).ok())
+    fn version(&self) -> UpdateVersion {
+        self.version.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    /// Writes ourselves as the holder for a term from now; false if the object is not what `mode` expects. A reply that leaves
+    /// open whether it was written, or that may answer our own request made twice, is decided by reading back.
+    async fn write(&self, mode: PutMode, term: Span) -> Stored<bool> {
+        let until = self.clock.now().plus(term);
+        let bytes = serde_json::to_vec(&Held { holder: self.holder.clone(), until }).unwrap_or_default();
+        let written = self.store.put_opts(&self.path, bytes.into(), PutOptions::from(mode)).await;
+        let version = match written {
+            Ok(put) => UpdateVersion { e_tag: put.e_tag, version: put.version },
+            Err(error @ Refused::NotImplemented { .. }) => return Err(error),
+            Err(error) => match self.read().await {
+                Ok((Some(held), version)) if held.holder == self.holder && held.until == until => version,
+                Ok((Some(held), version)) if held.holder == self.holder => {
+                    // an earlier renewal of ours that was answered late or never: the next one goes on from it
+                    *self.version.lock().unwrap_or_else(PoisonError::into_inner) = version;
+                    return Err(error);
+                }
+                Ok(_) | Err(Refused::NotFound { .. }) if decided(&error) => return Ok(false),
+                Ok(_) | Err(_) => return Err(error),
+            },
+        };
+        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = version;
+        Ok(true)
+    }
+    /// What the object says and its version; `None` for one that is damaged.
+    async fn read(&self) -> Stored<(Option<Held>, UpdateVersion)> {
+        let found = self.store.get(&self.path).await?;
+        let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
+        Ok((serde_json::from_slice(&found.bytes().await?).ok(), version))
     }
     async fn delete(&self) -> Result<()> {
         match self.store.delete(&self.path).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Ok(()) | Err(Refused::NotFound { .. }) => Ok(()),
             Err(error) => Err(Error::from(error)),
         }
     }
 }
+
+/// Whether the store says that the object was not what was expected.
+fn decided(error: &Refused) -> bool {
+    matches!(error, Refused::AlreadyExists { .. } | Refused::Precondition { .. })
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,18 +6,22 @@
 #   services.sh start   [FOLDER]          starts all three, for people; data and logs in FOLDER (default ./services)
 #   services.sh stop    [FOLDER]          stops them
 #   services.sh run redis ARGUMENT ...    becomes redis-server (for the tests, which choose ports and folders)
-#   services.sh run s3 PORT               becomes an S3 server on 127.0.0.1:PORT; its objects live in memory
+#   services.sh run s3 PORT FOLDER        becomes an S3 server on 127.0.0.1:PORT: MinIO, which keeps its objects in FOLDER, if it is
+#                                         installed, else moto, which keeps them in memory; user seam, password seamseam
 #   services.sh run kafka FOLDER PORT [property=value ...]     becomes a broker on 127.0.0.1:PORT, its controller on PORT+1
 #
-# WHAT is one of: build (what the rdkafka crate compiles with), redis, kafka, s3, prometheus (promtool). All if none is named.
+# WHAT is one of: build (what the rdkafka crate compiles with), redis, kafka, s3, prometheus (promtool). All of these if none is
+# named; and minio, which needs Go and a quarter of an hour: faster than moto, and it checks signatures.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/seam"
 moto_version=5.2.5
 moto="$cache/services/moto-$moto_version"
+minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
+minio="$cache/services/minio-$minio_version"
 everything=(build redis kafka s3 prometheus)
 
-usage() { sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 64; }
+usage() { sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
 # What of a service is not installed, one word a line: a Debian package, or what is fetched into the cache.
@@ -29,7 +33,8 @@ missing() {
     redis) has redis-server || echo redis-server; has redis-cli || echo redis-tools ;;
     kafka) has java || echo openjdk-17-jre-headless; has flock || echo util-linux; has kcat || echo kcat
            "$here/kafka/start.sh" --installed || { has mvn || echo maven; echo jars; } ;;
-    s3) [ -f "$moto/installed" ] || { python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv; echo moto; } ;;
+    minio) [ -x "$minio/minio" ] || { has go || echo golang-go; echo minio; } ;;
+    s3) [ -x "$minio/minio" ] || [ -f "$moto/installed" ] || { python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv; echo moto; } ;;
     prometheus) has promtool || echo prometheus ;;
     *) echo "services.sh: no service is called $1" >&2; exit 64 ;;
   esac
@@ -64,12 +69,13 @@ install_moto() {
 }
 
 install() {
-  local what word packages=() jars='' moto_too=''
+  local what word packages=() jars='' moto_too='' minio_too=''
   for what in "$@"; do
     for word in $(missing "$what"); do
       case $word in
         jars) jars=yes ;;
         moto) moto_too=yes ;;
+        minio) minio_too=yes ;;
         *) packages+=("$word") ;;
       esac
     done
@@ -77,6 +83,7 @@ install() {
   [ ${#packages[@]} = 0 ] || apt_install "${packages[@]}"
   [ -z "$jars" ] || "$here/kafka/start.sh" --install
   [ -z "$moto_too" ] || install_moto
+  [ -z "$minio_too" ] || GOBIN="$minio" nice go install "github.com/minio/minio@$minio_version"
   check "$@"
 }
 
@@ -95,10 +102,17 @@ run() {
   check "$what"
   case $what in
     redis) exec redis-server "$@" ;;
-    s3) [ $# = 1 ] || usage; exec "$moto/bin/python" "$moto/bin/moto_server" -H 127.0.0.1 -p "$1" ;;
+    s3) [ $# = 2 ] || usage; run_s3 "$@" ;;
     kafka) exec "$here/kafka/start.sh" --foreground "$@" ;;
     *) usage ;;
   esac
+}
+
+run_s3() {
+  [ -x "$minio/minio" ] || exec "$moto/bin/python" "$here/s3/server.py" "$1"
+  export MINIO_ROOT_USER=seam MINIO_ROOT_PASSWORD=seamseam MINIO_BROWSER=off MINIO_UPDATE=off
+  mkdir -p "$2"
+  exec "$minio/minio" server --quiet --address "127.0.0.1:$1" "$2"
 }
 
 wait_for_port() {
@@ -123,15 +137,16 @@ start() {
   setsid "$0" run redis --bind 127.0.0.1 --port 6379 --dir "$folder/redis" --save '' --appendonly no \
     --maxmemory-policy noeviction >"$folder/redis.log" 2>&1 </dev/null &
   echo $! >"$folder/redis.pid"
-  setsid "$0" run s3 9000 >"$folder/s3.log" 2>&1 </dev/null &
+  mkdir -p "$folder/s3/seam" # MinIO's buckets are folders; moto is asked for one below
+  setsid "$0" run s3 9000 "$folder/s3" >"$folder/s3.log" 2>&1 </dev/null &
   echo $! >"$folder/s3.pid"
   wait_for_port 6379
   wait_for_port 9000
-  "$moto/bin/python" -c 'import urllib.request as r; r.urlopen(r.Request("http://127.0.0.1:9000/seam", method="PUT"))'
+  printf 'PUT /seam HTTP/1.0\r\nContent-Length: 0\r\n\r\n' >/dev/tcp/127.0.0.1/9000
   cat <<TEXT
 Kafka 127.0.0.1:9092 · Redis redis://127.0.0.1:6379 · S3 http://127.0.0.1:9000 with the bucket seam. For Seam:
 export SEAM_KAFKA=127.0.0.1:9092 SEAM_REDIS=redis://127.0.0.1:6379 SEAM_ARCHIVE=s3://seam/lake
-export AWS_ENDPOINT=http://127.0.0.1:9000 AWS_ALLOW_HTTP=true AWS_ACCESS_KEY_ID=seam AWS_SECRET_ACCESS_KEY=seam AWS_REGION=us-east-1
+export AWS_ENDPOINT=http://127.0.0.1:9000 AWS_ALLOW_HTTP=true AWS_ACCESS_KEY_ID=seam AWS_SECRET_ACCESS_KEY=seamseam AWS_REGION=us-east-1
 TEXT
 }
 

@@ -100,6 +100,10 @@ impl From<object_store::Error> for Error {
         let (kind, what) = match &error {
             E::NotFound { path, .. } => (Kind::NotFound, format!("object {path} does not exist")),
             E::AlreadyExists { path, .. } => (Kind::Conflict, format!("object {path} exists already")),
+            E::PermissionDenied { path, .. } | E::Unauthenticated { path, .. } => (
+                Kind::Unavailable,
+                format!("the object store does not let us use {path}: `seam doctor` says what is missing"),
+            ),
             _ => (Kind::Unavailable, "object store".to_owned()),
         };
         Self::new(kind, what).because(error)

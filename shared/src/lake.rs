@@ -1,13 +1,15 @@
 //! The lake: where Parquet lives, over `Arc<dyn ObjectStore>`, and the Delta log that says which files count.
 //!
-//! - [`store`] opens the object store; local files are written durably.
+//! - [`store`] opens the object store; local files are written durably. [`upload`] writes one object, [`probe`] tries a store out.
 //! - [`delta`] is the commit log of one table: create-only numbered JSON that every Delta reader understands.
 //! - [`archive`] is the table of all events of a source, [`views`] the table of a view's generations.
 //! - [`archive_file`] and [`view_file`] are their Parquet files; [`verified`] reads a file only if it is what was written.
 //! - [`faulty`] is an object store that fails on purpose, for tests and the simulator.
 
 // where the bytes are
+pub mod probe;
 pub mod store;
+pub mod upload;
 
 // the commit log
 pub mod delta;

@@ -25,15 +25,17 @@ pub(super) fn storage(root: &Node, problems: &mut Problems) -> Storage {
         let scheme = archive.split_once("://").map(|(scheme, _)| scheme);
         match scheme {
             Some("file") => {}
-            Some(later @ ("s3" | "gs" | "az" | "http" | "https")) => {
-                problems.add(place.place, format!("archives at {later}:// are not supported yet"));
+            Some("s3" | "gs" | "az") if cfg!(feature = "cloud") => {}
+            Some(cloud @ ("s3" | "gs" | "az")) => {
+                let message = format!("archives at {cloud}:// need a build with the feature `cloud`");
+                problems.add(place.place, message);
             }
             _ => {
                 let hint = archive.starts_with(['.', '/']).then(|| format!("did you mean `file://{archive}`?"));
                 problems.suggest(
                     place.place,
                     format!("`{archive}` is no URL of an archive"),
-                    hint.or_else(|| Some("write it like file://./data".to_owned())),
+                    hint.or_else(|| Some("write it like file://./data or s3://bucket/prefix".to_owned())),
                 );
             }
         }

@@ -7,10 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
 
 /// Wraps a store. A put may fail before it is applied, be applied and lose its reply, be applied and answer `AlreadyExists` (as
@@ -51,6 +52,38 @@ impl FaultyStore {
     fn fault(&self, kinds: u64) -> Option<u64> {
         let number = self.next();
         (number & 0xFF < self.faults_in_256.load(Ordering::SeqCst)).then_some((number >> 8) % kinds)
+    }
+}
+
+/// An upload in parts of which one part is lost (fault 1), or that is lost (2) or answered by nobody (3) when it is completed.
+#[derive(Debug)]
+struct FaultyUpload {
+    inner: Box<dyn MultipartUpload>,
+    fault: Option<u64>,
+    parts: u32,
+}
+
+#[async_trait]
+impl MultipartUpload for FaultyUpload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        self.parts += 1;
+        if self.fault == Some(1) && self.parts == 2 {
+            return Box::pin(async { Err(failure("a part was lost")) });
+        }
+        self.inner.put_part(data)
+    }
+    async fn complete(&mut self) -> Result<PutResult> {
+        match self.fault {
+            Some(2) => Err(failure("the request was lost")),
+            Some(3) => {
+                self.inner.complete().await?;
+                Err(failure("the reply was lost"))
+            }
+            Some(_) | None => self.inner.complete().await,
+        }
+    }
+    async fn abort(&mut self) -> Result<()> {
+        self.inner.abort().await
     }
 }
 
@@ -107,13 +140,24 @@ impl ObjectStore for FaultyStore {
         }
     }
     async fn put_multipart_opts(&self, path: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(path, options).await
+        let fault = self.fault(4);
+        if fault == Some(0) {
+            return Err(failure("the upload was not begun"));
+        }
+        Ok(Box::new(FaultyUpload { inner: self.inner.put_multipart_opts(path, options).await?, fault, parts: 0 }))
     }
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
         self.inner.delete_stream(paths)
     }
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        // A stale listing: it leaves out what is there.
+        let (seed, faults) = (self.next(), self.faults_in_256.load(Ordering::SeqCst));
+        let mut number = seed;
+        let listed = self.inner.list(prefix).try_filter(move |_| {
+            number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            futures::future::ready(number >> 56 >= faults)
+        });
+        listed.boxed()
     }
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         self.inner.list_with_delimiter(prefix).await

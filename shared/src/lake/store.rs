@@ -1,4 +1,7 @@
 //! Opens the lake's object store by URL. Local files are written durably: nothing is answered before it is on disk.
+#[cfg(feature = "cloud")]
+mod cloud;
+
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -19,22 +22,47 @@ use crate::error::{Error, Result};
 
 type Stored<T> = object_store::Result<T>;
 
-/// Opens `file:///some/where`, `file://./here`, `memory://` or a plain path; a relative path is taken from `base`. The directory
-/// is created.
+/// Opens a store: `s3://bucket/prefix`, `gs://bucket/prefix` and `az://container/prefix`, with what the process's environment says
+/// (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT`, …, `GOOGLE_…`, `AZURE_…`); `file:///some/where`, `file://./here` or a plain path, where a
+/// relative one is taken from `base` and the directory is created; and `memory://`.
+///
+/// # Errors
+/// `Invalid` for what this build cannot open, `Unavailable` for a directory that cannot be used. Clouds are asked nothing yet.
 pub fn open(url: &str, base: &FilePath) -> Result<Arc<dyn ObjectStore>> {
+    let text = |text: std::ffi::OsString| text.into_string().ok();
+    let environment = std::env::vars_os().filter_map(|(name, value)| Some((text(name)?, text(value)?)));
+    open_with(url, base, &environment.collect::<Vec<_>>())
+}
+
+/// Opens a store as [`open`] does, with an environment of the caller's.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(url: &str, base: &FilePath, environment: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
     let path = match url.split_once("://") {
         Some(("memory", "")) => return Ok(Arc::new(InMemory::new())),
         Some(("file", path)) if path.starts_with(['/', '.']) => base.join(path),
-        Some(_) => {
-            let message =
-                format!("`{url}` is no store that this build can open: use a path, file:///path or memory://");
-            return Err(Error::invalid(message));
-        }
+        Some(_) => return cloud(url, environment),
         None => base.join(url),
     };
     let failed = |error| Error::unavailable(format!("directory {} cannot be used", path.display())).because(error);
     create_directory(&path).map_err(failed)?;
     Ok(Arc::new(DurableFiles { files: LocalFileSystem::new_with_prefix(&path)? }))
+}
+
+#[cfg(feature = "cloud")]
+fn cloud(url: &str, environment: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
+    cloud::open(url, environment)?.ok_or_else(|| {
+        let known = "s3://bucket/prefix, gs://bucket/prefix, az://container/prefix, a path, file:///path or memory://";
+        Error::invalid(format!("`{url}` is no store that Seam can open: use {known}"))
+    })
+}
+
+#[cfg(not(feature = "cloud"))]
+fn cloud(url: &str, _environment: &[(String, String)]) -> Result<Arc<dyn ObjectStore>> {
+    Err(Error::invalid(format!(
+        "`{url}` is no store that this build can open: use a path, file:///path or memory://, or a build with the feature `cloud`"
+    )))
 }
 
 /// Local files whose writes are on disk when they are answered, and whole or absent after a crash. Reads and listings are
@@ -277,7 +305,7 @@ mod tests {
         let store = open(&url, FilePath::new("/nowhere")).unwrap();
         assert_eq!(text(&*store, &path).await, "relative");
         assert!(names(&*open("memory://", base.path()).unwrap()).await.is_empty());
-        for refused in ["s3://bucket/lake", "gs://bucket", "file://relative", "memory://x"] {
+        for refused in ["ftp://bucket/lake", "file://relative", "memory://x"] {
             let error = open(refused, base.path()).expect_err("it is not supported");
             assert_eq!(error.kind(), Kind::Invalid);
             assert!(error.message().contains(refused) && error.message().contains("file:///path"), "{error}");

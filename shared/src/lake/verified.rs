@@ -4,6 +4,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 
 use crate::error::{Error, Result};
+use crate::lake::upload;
 
 const PUT_ATTEMPTS: usize = 3;
 
@@ -30,7 +31,7 @@ pub async fn get(store: &dyn ObjectStore, path: &Path, blake3: &str) -> Result<B
 /// `Unavailable` when the store refuses several times.
 pub async fn put(store: &dyn ObjectStore, path: &Path, bytes: &Bytes) -> Result<String> {
     let mut attempts = 1;
-    while let Err(error) = store.put(path, bytes.clone().into()).await {
+    while let Err(error) = upload::put(store, path, bytes).await {
         if attempts == PUT_ATTEMPTS {
             return Err(Error::unavailable(format!("file {path} could not be written")).because(error));
         }

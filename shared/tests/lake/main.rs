@@ -4,4 +4,6 @@ mod damage;
 mod racing;
 mod readers;
 mod rows;
+#[cfg(feature = "cloud")]
+mod s3;
 mod samples;

@@ -31,7 +31,11 @@ fn file(partition: u32, from: u64, rows: u64) -> NewFile {
 
 #[tokio::test]
 async fn the_archive_is_gap_free_and_overlap_free() {
-    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    archive_rules(Arc::new(InMemory::new())).await;
+}
+
+/// The archive is gap-free and overlap-free on `store`.
+pub async fn archive_rules(store: Arc<dyn ObjectStore>) {
     let (one, other) = (archive(&store).await.unwrap(), archive(&store).await.unwrap());
     one.commit_file(file(0, 5, 10)).await.unwrap();
     for wrong in [0, 5, 14, 16] {
@@ -79,34 +83,42 @@ async fn archive_until(table: &ArchiveTable, end: u64, seed: u64) {
 #[tokio::test]
 async fn racing_archivers_with_lost_replies_archive_every_record_once() {
     for seed in 0..60 {
-        let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-        let faulty = Arc::new(FaultyStore::new(Arc::clone(&memory), seed, 90));
-        let store: Arc<dyn ObjectStore> = Arc::clone(&faulty) as _;
-        let mut tables = Vec::new();
-        while tables.len() < 2 {
-            tables.extend(archive(&store).await.ok());
-        }
-        let (one, other) = (archive_until(&tables[0], 60, seed), archive_until(&tables[1], 60, seed + 1_000));
-        tokio::join!(one, other);
-        faulty.release().await; // zombies arrive after everything
-        let fresh = archive(&memory).await.unwrap();
-        let now = fresh.latest().await.unwrap();
-        let total: u64 = now.files.iter().map(|f| f.rows).sum();
-        assert_eq!(total, now.positions.get(0).0, "seed {seed}");
-        assert!(total >= 60 && now.version as usize == now.files.len(), "seed {seed}");
-        let mut next = Offset(0);
-        for file in &now.files {
-            assert_eq!(file.from, next, "seed {seed}");
-            next = file.to;
-            let bytes = memory.get(&file.path).await.unwrap().bytes().await.unwrap();
-            assert_eq!(seam_shared::lake::verified::hash(&bytes), file.blake3, "seed {seed}");
-        }
+        racing_archivers(Arc::new(InMemory::new()), seed, 60).await;
+    }
+}
+
+/// Two archivers race over `inner` with faults put before it: every record is archived once.
+pub async fn racing_archivers(inner: Arc<dyn ObjectStore>, seed: u64, records: u64) {
+    let faulty = Arc::new(FaultyStore::new(Arc::clone(&inner), seed, 90));
+    let store: Arc<dyn ObjectStore> = Arc::clone(&faulty) as _;
+    let mut tables = Vec::new();
+    while tables.len() < 2 {
+        tables.extend(archive(&store).await.ok());
+    }
+    let (one, other) = (archive_until(&tables[0], records, seed), archive_until(&tables[1], records, seed + 1_000));
+    tokio::join!(one, other);
+    faulty.release().await; // zombies arrive after everything
+    let fresh = archive(&inner).await.unwrap();
+    let now = fresh.latest().await.unwrap();
+    let total: u64 = now.files.iter().map(|f| f.rows).sum();
+    assert_eq!(total, now.positions.get(0).0, "seed {seed}");
+    assert!(total >= records && now.version as usize == now.files.len(), "seed {seed}");
+    let mut next = Offset(0);
+    for file in &now.files {
+        assert_eq!(file.from, next, "seed {seed}");
+        next = file.to;
+        let bytes = inner.get(&file.path).await.unwrap().bytes().await.unwrap();
+        assert_eq!(seam_shared::lake::verified::hash(&bytes), file.blake3, "seed {seed}");
     }
 }
 
 #[tokio::test]
 async fn of_two_jobs_one_publishes_and_b_never_goes_back() {
-    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    publish_rules(Arc::new(InMemory::new())).await;
+}
+
+/// Of two jobs one publishes and B never goes back on `store`.
+pub async fn publish_rules(store: Arc<dyn ObjectStore>) {
     let view = Arc::new(view());
     let table = || ViewTable::new(Arc::clone(&store), Arc::clone(&view), clock());
     let (one, other) = (table(), table());

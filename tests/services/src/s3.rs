@@ -1,6 +1,7 @@
-//! An S3 server. Its objects live in memory: a restart begins with an empty bucket.
+//! An S3 server: MinIO where it is installed, else moto.
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::Command;
 
 use crate::process::Process;
@@ -12,6 +13,8 @@ pub struct S3 {
     pub port: u16,
     /// The bucket's name.
     pub bucket: &'static str,
+    /// Whether it keeps its objects over a restart, and wants requests signed: MinIO does, moto does not.
+    pub durable: bool,
     /// Kill, pause, restart.
     pub process: Process,
 }
@@ -28,14 +31,17 @@ impl S3 {
         let mut said = String::new();
         for _ in 0..5 {
             let port = free_port();
-            let build = move |_: &std::path::Path| {
+            let build = move |folder: &Path| {
                 let mut command = Command::new(SCRIPT);
-                command.args(["run", "s3", &port.to_string()]);
+                command.args(["run", "s3", &port.to_string()]).arg(folder.join("objects"));
                 command
             };
-            match Process::start("s3", build, move |_| request(port, "GET", "/").is_ok()) {
+            // Until MinIO has its storage at hand it answers 503.
+            let ready = |reply: String| !reply.starts_with("HTTP/1.1 503");
+            match Process::start("s3", build, move |_| request(port, "GET", "/").is_ok_and(ready)) {
                 Ok(process) => {
-                    let s3 = S3 { port, bucket: "lake", process };
+                    let reply = request(port, "GET", "/").unwrap_or_default();
+                    let s3 = S3 { port, bucket: "lake", durable: reply.contains("Server: MinIO"), process };
                     s3.create_bucket(s3.bucket);
                     return Some(s3);
                 }
@@ -57,8 +63,16 @@ impl S3 {
             ("AWS_ALLOW_HTTP", "true".to_owned()),
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", "seam".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "seam".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "seamseam".to_owned()),
         ]
+    }
+
+    /// The reply to an unsigned GET, headers and all, e.g. of `/lake?uploads`; moto answers those.
+    ///
+    /// # Errors
+    /// The server is away.
+    pub fn get(&self, path: &str) -> std::io::Result<String> {
+        request(self.port, "GET", path)
     }
 
     /// Makes another bucket.
@@ -66,6 +80,10 @@ impl S3 {
     /// # Panics
     /// If the server refuses.
     pub fn create_bucket(&self, name: &str) {
+        if self.durable {
+            let folder = self.process.folder().join("objects").join(name);
+            return std::fs::create_dir_all(folder).expect("MinIO's buckets are folders");
+        }
         let reply = request(self.port, "PUT", &format!("/{name}")).expect("the S3 server answers");
         assert!(reply.starts_with("HTTP/1.1 200"), "the bucket is made: {reply}");
     }

@@ -1,0 +1,158 @@
+//! Tries out an object store: what Seam needs of it, how long each takes, and what to do about what it cannot.
+use std::time::{Duration, Instant};
+
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
+
+/// One thing that was tried.
+#[derive(Debug, Clone)]
+pub struct Tried {
+    /// What: `write`, `read`, `create-only`, `compare-and-swap`, `list`, `delete`.
+    pub what: &'static str,
+    /// Whether Seam's numbers depend on it.
+    pub needed: bool,
+    /// How long it took.
+    pub took: Duration,
+    /// `Err` says what is wrong, and what to do.
+    pub result: Result<(), String>,
+}
+
+/// Writes, reads, lists and deletes an object called `leases/probe-<nonce>`.
+pub async fn probe(store: &dyn ObjectStore, nonce: &str) -> Vec<Tried> {
+    let path = Path::from("leases").join(format!("probe-{nonce}"));
+    let mut all = Vec::new();
+    let mut tried = |what, needed, begun: Instant, result| {
+        all.push(Tried { what, needed, took: begun.elapsed(), result });
+    };
+    let options = |mode| PutOptions { mode, ..PutOptions::default() };
+
+    let begun = Instant::now();
+    let written = store.put_opts(&path, "1".into(), options(PutMode::Create)).await;
+    let absent = written.is_err();
+    tried("write", true, begun, written.map(|_| ()).map_err(|error| advice(&error, "write objects (PutObject)")));
+    if absent {
+        return all; // the rest would say the same
+    }
+
+    let begun = Instant::now();
+    let found = match store.get(&path).await {
+        Ok(found) => {
+            let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
+            found.bytes().await.map(|bytes| (bytes, version))
+        }
+        Err(error) => Err(error),
+    };
+    let (result, version) = match found {
+        Ok((bytes, version)) if bytes.as_ref() == b"1" => (Ok(()), Some(version)),
+        Ok(_) => {
+            (Err("what was read is not what was written: use no cache between Seam and the store".to_owned()), None)
+        }
+        Err(error) => (Err(advice(&error, "read objects (GetObject)")), None),
+    };
+    tried("read", true, begun, result);
+
+    let begun = Instant::now();
+    let again = store.put_opts(&path, "2".into(), options(PutMode::Create)).await;
+    tried("create-only", true, begun, match again {
+        Err(Error::AlreadyExists { .. }) => Ok(()),
+        Ok(_) => Err("the store overwrote an object that it was told to create only (If-None-Match: *): two writers would lose \
+                      each other's commits. Use a store that honours it"
+            .to_owned()),
+        Err(error) => Err(advice(&error, "write objects only where there are none (PutObject with If-None-Match)")),
+    });
+
+    if let Some(version) = version {
+        let begun = Instant::now();
+        let swapped = store.put_opts(&path, "3".into(), options(PutMode::Update(version.clone()))).await;
+        let stale = store.put_opts(&path, "4".into(), options(PutMode::Update(version))).await;
+        tried(
+            "compare-and-swap",
+            false,
+            begun,
+            match (swapped, stale) {
+                (Ok(_), Err(Error::Precondition { .. })) => Ok(()),
+                (Err(Error::NotImplemented { .. }), _) => {
+                    Err("the store has no compare-and-swap: two runs may now and then do the same work, nothing worse"
+                        .to_owned())
+                }
+                (Ok(_), Ok(_)) => {
+                    Err("the store ignores If-Match: two runs may now and then do the same work".to_owned())
+                }
+                (Err(error), _) | (_, Err(error)) => Err(advice(&error, "replace objects (PutObject with If-Match)")),
+            },
+        );
+    }
+
+    let begun = Instant::now();
+    let prefix = Path::from("leases");
+    let listed: Result<Vec<_>, Error> = store.list(Some(&prefix)).map_ok(|meta| meta.location).try_collect().await;
+    tried(
+        "list",
+        false,
+        begun,
+        match listed {
+            Ok(listed) if listed.contains(&path) => Ok(()),
+            Ok(_) => Err("a fresh object is not listed: old files may be removed late, nothing worse".to_owned()),
+            Err(error) => Err(advice(&error, "list objects (ListBucket); only the removal of old files needs it")),
+        },
+    );
+
+    let begun = Instant::now();
+    let deleted = store.delete(&path).await;
+    tried(
+        "delete",
+        false,
+        begun,
+        deleted.map_err(|error| {
+            advice(&error, "delete objects (DeleteObject); only the removal of old files and leases needs it")
+        }),
+    );
+    all
+}
+
+fn advice(error: &Error, permission: &str) -> String {
+    let hint = match error {
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+            format!("the credentials do not allow to {permission}")
+        }
+        Error::NotFound { .. } => "the bucket does not exist, or its name is another".to_owned(),
+        _ => "the store cannot be used: check its address, the network and the credentials".to_owned(),
+    };
+    format!("{hint} ({error})")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use object_store::memory::InMemory;
+
+    use super::*;
+    use crate::lake::faulty::FaultyStore;
+
+    #[tokio::test]
+    async fn a_good_store_passes_and_nothing_is_left() {
+        let store = InMemory::new();
+        let tried = probe(&store, "a").await;
+        let whats: Vec<_> = tried.iter().map(|t| t.what).collect();
+        assert_eq!(whats, ["write", "read", "create-only", "compare-and-swap", "list", "delete"]);
+        assert!(tried.iter().all(|t| t.result.is_ok()), "{tried:?}");
+        assert_eq!(store.list(None).try_collect::<Vec<_>>().await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_away_says_so() {
+        let store = FaultyStore::new(Arc::new(InMemory::new()), 1, 256);
+        let tried = probe(&store, "a").await;
+        assert!(tried.iter().any(|t| t.needed && t.result.is_err()), "{tried:?}");
+    }
+
+    #[tokio::test]
+    async fn local_files_lack_compare_and_swap_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = crate::lake::store::open("lake", folder.path()).unwrap();
+        let failed: Vec<_> = probe(&*store, "a").await.into_iter().filter(|t| t.result.is_err()).collect();
+        assert!(failed.len() == 1 && failed[0].what == "compare-and-swap" && !failed[0].needed, "{failed:?}");
+    }
+}
