@@ -7,7 +7,7 @@ use object_store::ObjectStore;
 use seam_batch::job::{Archive, Context};
 use seam_shared::Result;
 use seam_shared::clock::{Clock, SystemClock};
-use seam_shared::config::{Config, LogStorage, SpeedStorage};
+use seam_shared::config::{Config, LogStorage, RedisSettings, SpeedStorage};
 use seam_shared::embedded::Database;
 use seam_shared::lake::archive::ArchiveTable;
 use seam_shared::lake::store;
@@ -46,9 +46,10 @@ impl Ports {
         let log: Arc<dyn EventLog> = match config.storage.log {
             LogStorage::Embedded => Arc::new(EmbeddedLog::open(&database, clock.clone())?),
         };
-        let state: Arc<dyn StateStore> = match config.storage.speed {
+        let state: Arc<dyn StateStore> = match &config.storage.speed {
             SpeedStorage::Embedded => Arc::new(EmbeddedState::open(&database)?),
             SpeedStorage::Memory => Arc::new(MemoryState::default()),
+            SpeedStorage::Redis(settings) => redis(settings)?,
         };
         let telemetry = Arc::new(Telemetry::new());
         Ok(Ports { config: Arc::new(config), log, state, lake, clock, telemetry })
@@ -89,6 +90,17 @@ pub async fn batch_beside(config: &Config) -> Result<Context> {
         }
     }
     Ok(context(config, lake, clock, archives, None))
+}
+
+/// The state in a Redis, which is connected to when it is first needed.
+#[cfg(feature = "redis")]
+fn redis(settings: &RedisSettings) -> Result<Arc<dyn StateStore>> {
+    Ok(Arc::new(seam_shared::state::redis::RedisState::open(settings.clone())))
+}
+
+#[cfg(not(feature = "redis"))]
+fn redis(_: &RedisSettings) -> Result<Arc<dyn StateStore>> {
+    Err(seam_shared::Error::invalid("this program was built without Redis"))
 }
 
 fn context(

@@ -17,9 +17,11 @@ mod identity;
 mod keys;
 mod metrics;
 mod own_stream;
+mod redis;
 mod report;
 mod schedule;
 mod schema;
+mod secret;
 mod settings;
 mod shape;
 mod sources;
@@ -27,9 +29,11 @@ mod tree;
 mod views;
 
 pub use own_stream::OWN_STREAM;
+pub use redis::RedisSettings;
 pub use report::{Problem, Report};
 pub use schedule::Schedule;
 pub use schema::schema;
+pub use secret::Secret;
 
 /// The version of the file's format.
 pub const VERSION: i64 = 1;
@@ -71,12 +75,14 @@ pub struct Storage {
 }
 
 /// The state stores to choose from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SpeedStorage {
     /// In [`Storage::directory`]; survives a restart.
     Embedded,
     /// In memory; rebuilt from lake and log at each start.
     Memory,
+    /// In a Redis, which every role reaches.
+    Redis(Box<RedisSettings>),
 }
 
 /// The logs to choose from.
@@ -208,9 +214,14 @@ impl Config {
 }
 
 /// Reads, checks and compiles a file's `text`; `file` is its name in the report. `${VAR}` is taken from the process's
-/// environment.
+/// environment, or from the file that `VAR_FILE` names there, as containers hand secrets over.
 pub fn load(text: &str, file: &str) -> Result<Config, Report> {
-    load_with(text, file, &|name| std::env::var(name).ok())
+    load_with(text, file, &|name| std::env::var(name).ok().or_else(|| from_file(name)))
+}
+
+fn from_file(name: &str) -> Option<String> {
+    let path = std::env::var_os(format!("{name}_FILE"))?;
+    Some(std::fs::read_to_string(path).ok()?.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// As [`load`], with another environment.

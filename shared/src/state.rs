@@ -4,6 +4,8 @@ pub mod embedded;
 mod held;
 pub mod memory;
 mod open_rows;
+#[cfg(feature = "redis")]
+pub mod redis;
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! `seam.yaml`, good and bad: every bad file under `config/bad` gives the report beside it, word for word.
 use std::path::{Path, PathBuf};
 
-use seam_shared::config::{self, Config, MetricKind, Report};
+use seam_shared::config::{self, Config, MetricKind, Report, SpeedStorage};
 use seam_shared::time::Span;
 use seam_shared::view::definition::{Figure, StateKind};
 use seam_shared::view::value::FieldType;
@@ -145,4 +145,20 @@ fn a_metric_of_stats_without_a_suffix_is_the_average() {
     assert_eq!(price.definition().name, "price.avg");
     let MetricKind::Ratio(above, below) = &config.metric("r").expect("declared").kind else { panic!("a ratio") };
     assert_eq!((above.definition().figure, below.definition().figure), (Figure::Avg, Figure::Count));
+}
+
+#[test]
+fn a_redis_has_an_address_and_secrets_that_do_not_show() {
+    let file = folder("good").join("redis.yaml");
+    let config = good(&std::fs::read_to_string(file).expect("readable"));
+    let SpeedStorage::Redis(redis) = &config.storage.speed else { panic!("{:?}", config.storage) };
+    assert!(redis.cluster && redis.tls);
+    assert_eq!((redis.hosts.len(), redis.namespace.as_str(), redis.timeout.as_secs()), (2, "shop", 2));
+    assert_eq!((redis.user.as_deref(), redis.password.as_ref().map(|p| p.expose())), (Some("ann"), Some("geheim")));
+    assert!(!format!("{config:?}").contains("geheim"), "a password is not printed");
+    let plain = good(
+        "{version: 1, name: shop, storage: {speed: \"redis://h\"}, sources: {s: {}}, views: {v: {from: s, measures: {m: count()}}}}",
+    );
+    let SpeedStorage::Redis(redis) = &plain.storage.speed else { panic!("{:?}", plain.storage) };
+    assert_eq!(redis.namespace, "shop", "the deployment's name");
 }

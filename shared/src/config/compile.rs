@@ -12,7 +12,7 @@ pub(super) fn compile(root: &Node, problems: &mut Problems) -> Option<Config> {
     let metrics = metrics::compile(root, &views, problems);
     let dashboard = settings::dashboard(root, &metrics, problems);
     Some(Config {
-        name: root.text_of("name").unwrap_or("seam").to_owned(),
+        name: root.text_of("name").unwrap_or(settings::NAME).to_owned(),
         storage: settings::storage(root, problems),
         sources,
         intake,

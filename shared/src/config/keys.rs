@@ -42,8 +42,22 @@ pub(super) static FILE: Shape = Shape::Table(&[
 static STORAGE: Shape = Shape::Table(&[
     key("archive", &Shape::Text, "the lake's URL; file://./data by default"),
     key("directory", &Shape::Text, "where the embedded log and state are kept; ./data by default"),
-    key("speed", &Shape::Text, "the state store: embedded (default) or memory"),
+    key(
+        "speed",
+        &Shape::Text,
+        "the state store: embedded (default), memory, or a Redis: redis://user:password@host:6379/0, rediss:// with TLS, \
+         redis+cluster:// or several hosts for a cluster",
+    ),
+    key("redis", &REDIS, "more about the Redis that is the state store"),
     key("log", &Shape::Text, "the log: embedded"),
+]);
+
+static REDIS: Shape = Shape::Table(&[
+    key("namespace", &Shape::Text, "the first part of every key; the deployment's name by default"),
+    key("user", &Shape::Text, "the user of the access control list, if the URL does not name it"),
+    key("password", &Shape::Text, "the password, if it is not in the URL; write it like ${REDIS_PASSWORD}"),
+    key("certificates", &Shape::Text, "a file with the certificates to trust (PEM) instead of the system's"),
+    key("timeout", &Shape::Duration, "how long a connection or an answer may take; 5s by default"),
 ]);
 
 static SOURCE: Shape = Shape::Table(&[

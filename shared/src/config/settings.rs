@@ -2,13 +2,19 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::report::Problems;
 use super::tree::Node;
-use super::{BatchSettings, Dashboard, LogStorage, Metric, Schedule, ServerSettings, SpeedStorage, Storage, shape};
+use super::{
+    BatchSettings, Dashboard, LogStorage, Metric, RedisSettings, Schedule, Secret, ServerSettings, SpeedStorage,
+    Storage, shape,
+};
 use crate::time::Span;
 use crate::view::definition::View;
 
+/// What a deployment without a name is called.
+pub(super) const NAME: &str = "seam";
 const ARCHIVE: &str = "file://./data";
 const DIRECTORY: &str = "./data";
 const SCHEDULE: &str = "*/15 * * * *";
@@ -42,22 +48,61 @@ pub(super) fn storage(root: &Node, problems: &mut Problems) -> Storage {
     }
     let speed = match text("speed") {
         Some("memory") => SpeedStorage::Memory,
-        _ => SpeedStorage::Embedded,
+        Some(url) if RedisSettings::is_url(url) => redis(root, url, problems),
+        _ => {
+            known_store(node, "speed", &["embedded", "memory"], problems);
+            SpeedStorage::Embedded
+        }
     };
-    known_store(node, "speed", &["embedded", "memory"], problems);
+    if let Some(place) = node.and_then(|n| n.get("redis"))
+        && !text("speed").is_some_and(RedisSettings::is_url)
+    {
+        let hint = Some("write `speed: redis://host:6379`".to_owned());
+        problems.suggest(place.place, "these are settings of a Redis, but the state store is none".to_owned(), hint);
+    }
     known_store(node, "log", &["embedded"], problems);
     let directory = PathBuf::from(text("directory").unwrap_or(DIRECTORY));
     Storage { archive, directory, speed, log: LogStorage::Embedded }
 }
 
-/// `embedded` and the like are here; a service's address will be.
+/// The state store in a Redis: its URL, and what `redis` says beside it.
+fn redis(root: &Node, url: &str, problems: &mut Problems) -> SpeedStorage {
+    let storage = root.get("storage");
+    let node = storage.and_then(|n| n.get("redis"));
+    let text = |name: &str| node.and_then(|n| n.text_of(name)).map(str::to_owned);
+    let namespace = text("namespace").unwrap_or_else(|| root.text_of("name").unwrap_or(NAME).to_owned());
+    let mut settings = match RedisSettings::parse(url, &namespace) {
+        Ok(settings) => settings,
+        Err(message) => {
+            let place = storage.and_then(|n| n.get("speed")).map_or(root.place, |n| n.place);
+            problems.add(place, format!("this is no URL of a Redis: {message}"));
+            return SpeedStorage::Embedded;
+        }
+    };
+    for (name, is_there) in [("user", settings.user.is_some()), ("password", settings.password.is_some())] {
+        if let Some(place) = node.and_then(|n| n.get(name)).filter(|_| is_there) {
+            problems.add(place.place, format!("the URL has a {name} already"));
+        }
+    }
+    settings.user = settings.user.or_else(|| text("user"));
+    settings.password = settings.password.or_else(|| text("password").map(Secret::new));
+    settings.certificates = text("certificates").map(PathBuf::from);
+    if let Some(timeout) = node.and_then(|n| n.duration("timeout")) {
+        settings.timeout = Duration::from_micros(timeout.0.unsigned_abs());
+    }
+    SpeedStorage::Redis(Box::new(settings))
+}
+
+/// `embedded` and the like are here; a service's address is told by its scheme.
 fn known_store(node: Option<&Node>, name: &str, known: &'static [&'static str], problems: &mut Problems) {
     let Some(value) = node.and_then(|n| n.get(name)) else { return };
     let Some(text) = value.text().filter(|text| !known.contains(text)) else { return };
     if text.contains(':') {
+        // What stands before an @ may be a password.
+        let shown = text.rsplit_once('@').map_or(text, |(_, place)| place);
         problems.suggest(
             value.place,
-            format!("the store {text} is not supported yet"),
+            format!("the store {shown} is not supported yet"),
             Some("write embedded".to_owned()),
         );
     } else {

@@ -74,15 +74,36 @@ pub(super) fn check<'a>(commits: &[ViewCommit], held: impl Fn(&ViewId) -> Option
         }
     }
     if verdict == Committed::Applied {
-        for (number, commit) in commits.iter().enumerate() {
-            let twice = commits[..number].iter().any(|other| other.view == commit.view);
-            let from = held(&commit.view).map(|held| held.progress.segment.start).filter(|_| !twice);
-            if !from.is_some_and(|from| is_gap_free(commit, from)) {
-                return Err(Error::internal(format!("commit of {} at {} has a gap", commit.view, commit.from)));
+        check_shape(commits)?;
+        for commit in commits {
+            let stored = held(&commit.view).map(|held| held.progress.segment.start);
+            if stored != Some(open_start(commit)) {
+                return Err(gap(commit));
             }
         }
     }
     Ok(verdict)
+}
+
+/// Refuses commits that are wrong whatever is stored.
+pub(super) fn check_shape(commits: &[ViewCommit]) -> Result<()> {
+    for (number, commit) in commits.iter().enumerate() {
+        let twice = commits[..number].iter().any(|other| other.view == commit.view);
+        if twice || !is_gap_free(commit, open_start(commit)) {
+            return Err(gap(commit));
+        }
+    }
+    Ok(())
+}
+
+/// The start of the open segment that a commit takes to be stored.
+pub(super) fn open_start(commit: &ViewCommit) -> Offset {
+    commit.segments.first().map_or(commit.progress.segment.start, |segment| segment.start)
+}
+
+/// What a commit with a gap, or of one view twice, is refused with.
+pub(super) fn gap(commit: &ViewCommit) -> Error {
+    Error::internal(format!("commit of {} at {} has a gap", commit.view, commit.from))
 }
 
 /// Whether the commit's segments lead from the open segment that is stored to the one that it says is open then.

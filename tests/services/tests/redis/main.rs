@@ -1,0 +1,5 @@
+//! The state store on real Redis servers.
+mod contracts;
+mod losses;
+mod world;
+mod zombies;
