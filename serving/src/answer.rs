@@ -6,17 +6,17 @@ use bytes::Bytes;
 use seam_shared::log::Partition;
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::View;
-use seam_shared::view::rows::Rows;
 use seam_shared::{Error, Kind};
 use tokio::time::Instant;
 
 use crate::Serving;
 use crate::block::Block;
+use crate::cache::BlockCache;
 use crate::json::Json;
-use crate::pin::PinnedView;
-use crate::present::{self, Point};
-use crate::query::{Layer, Query, Question, Refusal, Term};
-use crate::scan::Scan;
+use crate::pin::{Pin, PinnedView};
+use crate::present::{self, Points};
+use crate::query::{Layer, Query, Question, Refusal};
+use crate::scan::{self, Access, Scan};
 use crate::stamp::{self, Shares};
 
 /// How often an answer starts again because what it had pinned was retired under it.
@@ -48,45 +48,39 @@ pub struct Halves {
 impl Halves {
     /// Rows in all blocks.
     pub fn rows(&self) -> usize {
-        self.batch.iter().chain(&self.speed).map(|block| block.rows().len()).sum()
+        self.batch.iter().chain(&self.speed).map(|block| block.len()).sum()
     }
 }
 
 /// Rows and what each view's halves put into them, by the order of the views.
-pub type Merged = (Vec<Point>, Vec<Shares>);
+pub type Merged = (Points, Vec<Shares>);
 
-/// Scans and merges a query's terms over the halves of the views in `views`. Pure.
+/// Scans and merges a query's terms over the halves of the views in `views`; roll-ups come from the cache.
 ///
 /// # Errors
 /// `TooLarge` beyond the limits of points and partials.
-pub fn merge(query: &Query, views: &[Arc<View>], halves: &[Halves]) -> Result<Merged, Refusal> {
+pub fn merge(query: &Query, views: &[Arc<View>], halves: &[Halves], cache: &BlockCache) -> Result<Merged, Refusal> {
     let mut shares = vec![Shares::default(); views.len()];
-    let mut merged: Vec<Rows> = Vec::with_capacity(query.terms.len());
-    for term in &query.terms {
-        let at = place(term, views);
-        let mut scan = Scan::new(query, term);
-        for block in &halves[at].batch {
-            shares[at].batch += scan.add(block)?;
+    let mut scan = Scan::new(query);
+    for ((view, Halves { batch, speed }), shares) in views.iter().zip(halves).zip(&mut shares) {
+        let access = Access::new(query, view);
+        for block in batch {
+            shares.batch += scan.add(&access, block, cache)?;
         }
-        for block in &halves[at].speed {
-            shares[at].speed += scan.add(block)?;
+        for block in speed {
+            shares.speed += scan.add(&access, block, cache)?;
         }
-        merged.push(scan.finish()?);
     }
-    Ok((present::points(query, &merged)?, shares))
-}
-
-fn place(term: &Term, views: &[Arc<View>]) -> usize {
-    views.iter().position(|view| view.id == term.view.id).expect("every term's view is pinned")
+    Ok((present::points(query, scan.finish()?)?, shares))
 }
 
 /// About how much work [`merge`] is, in rows.
-fn effort(query: &Query, views: &[Arc<View>], halves: &[Halves]) -> usize {
-    let of_term = |term: &Term| {
-        let Halves { batch, speed } = &halves[place(term, views)];
-        batch.iter().chain(speed).map(|block| Scan::effort(query, term, block)).sum::<usize>()
+fn effort(query: &Query, views: &[Arc<View>], halves: &[Halves], cache: &BlockCache) -> usize {
+    let of_view = |(view, Halves { batch, speed }): (&Arc<View>, &Halves)| {
+        let access = Access::new(query, view);
+        batch.iter().chain(speed).map(|block| access.effort(query, block, cache)).sum::<usize>()
     };
-    query.terms.iter().map(of_term).sum()
+    views.iter().zip(halves).map(of_view).sum()
 }
 
 /// The views of queries, each once, in the order of their ids.
@@ -104,9 +98,7 @@ pub(crate) struct Reading {
     /// The tag of what is to be answered.
     pub(crate) tag: String,
     /// The views at one moment.
-    pub(crate) pinned: Vec<PinnedView>,
-    /// When that was known.
-    pub(crate) pinned_at: Instant,
+    pub(crate) pin: Arc<Pin>,
     /// What was pinned, by view; `None` when the tag was enough.
     pub(crate) halves: Option<Vec<Halves>>,
 }
@@ -118,9 +110,9 @@ impl Serving {
     /// `Unavailable` when the halves do not meet, or `min_position` is not covered in time; `TooLarge` beyond a limit;
     /// `Corrupt` when a file is damaged.
     pub async fn answer(&self, question: &Question, known: Option<&str>) -> Result<Answer, Refusal> {
-        let Question { query, canonical } = question;
-        self.compute(std::slice::from_ref(query), canonical, known, |pinned, merged| match merged {
-            [(points, shares)] => write(query, points, pinned, shares),
+        let Question { query, spelling } = question;
+        self.compute(std::slice::from_ref(query), spelling, known, |pin, merged| match merged {
+            [(points, shares)] => write(query, points, pin, shares),
             _ => Vec::new(),
         })
         .await
@@ -130,9 +122,9 @@ impl Serving {
     pub(crate) async fn compute(
         &self,
         queries: &[Arc<Query>],
-        question: &str,
+        question: &[u8],
         known: Option<&str>,
-        body: impl Fn(&[PinnedView], &[Merged]) -> Vec<u8>,
+        body: impl Fn(&Pin, &[Merged]) -> Vec<u8>,
     ) -> Result<Answer, Refusal> {
         let views = views_of(queries.iter().map(Arc::as_ref));
         let mut made = None;
@@ -142,15 +134,14 @@ impl Serving {
                 made.is_some()
             }
         };
-        let Reading { tag, pinned, halves, .. } = self.read(queries, &views, question, is_enough).await?;
+        let Reading { tag, pin, halves } = self.read(queries, &views, question, is_enough).await?;
         if let Some(halves) = halves {
             let merged = self.merge_all(queries, views, halves).await?;
-            let body = Bytes::from(body(&pinned, &merged));
+            let body = Bytes::from(body(&pin, &merged));
             self.answers.insert(tag.clone(), body.clone(), body.len());
             made = Some(body);
         }
-        let lag = self.lag_text(&pinned);
-        Ok(Answer { tag, body: made, lag })
+        Ok(Answer { tag, body: made, lag: pin.lag.clone() })
     }
 
     /// Pins what queries of one layer need, and reads it unless their tag `is_enough`. What was retired between pin and read is
@@ -159,25 +150,24 @@ impl Serving {
         &self,
         queries: &[Arc<Query>],
         views: &[Arc<View>],
-        question: &str,
+        question: &[u8],
         mut is_enough: impl FnMut(&str) -> bool,
     ) -> Result<Reading, Refusal> {
         let layer = queries.first().map_or(Layer::Merged, |query| query.layer);
-        let ranges = queries.iter().map(|query| Scan::range(query));
+        let ranges = queries.iter().map(|query| scan::range(query));
         let range = ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default();
         let mut fresh = false;
         for attempt in 1.. {
-            let pinned = match queries {
+            let pin = match queries {
                 [query] => self.pin_for(query, views, fresh).await?,
                 _ => self.pin(views, layer, fresh).await?,
             };
-            let pinned_at = Instant::now();
-            let tag = crate::etag::tag(question, layer, &pinned);
+            let tag = crate::etag::tag(question, &pin.spelling);
             if is_enough(&tag) {
-                return Ok(Reading { tag, pinned, pinned_at, halves: None });
+                return Ok(Reading { tag, pin, halves: None });
             }
-            match self.halves(&pinned, range).await {
-                Ok(halves) => return Ok(Reading { tag, pinned, pinned_at, halves: Some(halves) }),
+            match self.halves(&pin.views, range).await {
+                Ok(halves) => return Ok(Reading { tag, pin, halves: Some(halves) }),
                 Err(error) if error.kind() == Kind::NotFound && attempt < ATTEMPTS => {
                     for view in views {
                         self.batch_view(view).refresh().await?;
@@ -194,7 +184,7 @@ impl Serving {
     }
 
     /// Pins for one query, waiting until `min_position` is covered.
-    async fn pin_for(&self, query: &Query, views: &[Arc<View>], fresh: bool) -> Result<Vec<PinnedView>, Refusal> {
+    async fn pin_for(&self, query: &Query, views: &[Arc<View>], fresh: bool) -> Result<Arc<Pin>, Refusal> {
         let Some(wanted) = &query.min_position else { return Ok(self.pin(views, query.layer, fresh).await?) };
         if let Some(number) = wanted.0.keys().find(|number| **number >= self.partitions_of(query.source())) {
             let source = query.source();
@@ -203,12 +193,12 @@ impl Serving {
         let deadline = Instant::now() + Duration::from_micros(query.timeout.0.unsigned_abs());
         let mut pause = Duration::from_millis(2);
         loop {
-            let pinned = self.pin(views, query.layer, true).await?;
-            if pinned.iter().all(|view| view.coverage().covers(wanted)) {
-                return Ok(pinned);
+            let pin = self.pin(views, query.layer, true).await?;
+            if pin.views.iter().all(|view| view.coverage().covers(wanted)) {
+                return Ok(pin);
             }
             if Instant::now() + pause > deadline {
-                let reached = stamp::coverage_text(&stamp::common_coverage(&pinned));
+                let reached = stamp::coverage_text(&stamp::common_coverage(&pin.views));
                 let detail = format!(
                     "min_position {} is not covered after {}: the answer would reach {reached}",
                     wanted.to_text(query.source()),
@@ -259,9 +249,10 @@ impl Serving {
         views: Vec<Arc<View>>,
         halves: Vec<Halves>,
     ) -> Result<Vec<Merged>, Refusal> {
-        let effort: usize = queries.iter().map(|query| effort(query, &views, &halves)).sum();
+        let cache = self.cache().clone();
+        let effort: usize = queries.iter().map(|query| effort(query, &views, &halves, &cache)).sum();
         let queries = queries.to_vec();
-        let work = move || queries.iter().map(|query| merge(query, &views, &halves)).collect();
+        let work = move || queries.iter().map(|query| merge(query, &views, &halves, &cache)).collect();
         if effort <= INLINE_ROWS {
             return work();
         }
@@ -270,16 +261,16 @@ impl Serving {
     }
 }
 
-fn write(query: &Query, points: &[Point], pinned: &[PinnedView], shares: &[Shares]) -> Vec<u8> {
-    let shown = &points[..points.len().min(query.limit)];
-    let mut json = Json::with_capacity(1_024 + shown.len() * 160);
+fn write(query: &Query, points: &Points, pin: &Pin, shares: &[Shares]) -> Vec<u8> {
+    let (found, shown) = (points.list.len(), points.list.len().min(query.limit));
+    let mut json = Json::with_capacity(1_536 + shown * 256);
     json.open('{').key("metric").text(&query.metric.name).key("window").text(&query.window.to_string());
     json.key("dimensions").open('[');
     query.dimensions.iter().for_each(|name| {
         json.text(name);
     });
     json.close(']').key("points");
-    present::write_points(&mut json, query, shown);
+    points.write(&mut json, query, shown);
     json.key("meta").open('{');
     let whole = (query.times.first.minus(query.window), query.times.last());
     let (from, to) = query.times.range.unwrap_or(whole);
@@ -288,9 +279,8 @@ fn write(query: &Query, points: &[Point], pinned: &[PinnedView], shares: &[Share
     json.key("step").optional_text(step.map(|step| step.to_string()).as_deref());
     json.key("tz").text("UTC").key("layers").text(query.layer.name());
     json.key("limit").number(query.limit as u64);
-    json.key("rows").number(points.len() as u64).key("truncated").bool(shown.len() < points.len());
-    json.key("stamp");
-    stamp::write(&mut json, query.layer, pinned, shares);
+    json.key("rows").number(found as u64).key("truncated").bool(shown < found);
+    pin.stamp.write(json.key("stamp"), Some(shares));
     json.close('}').close('}');
     json.into_bytes()
 }

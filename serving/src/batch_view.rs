@@ -10,7 +10,8 @@ use seam_shared::time::Timestamp;
 use seam_shared::view::definition::View;
 use seam_shared::{Error, Kind, Result};
 
-use crate::block::{Block, BlockCache, BlockKey};
+use crate::block::Block;
+use crate::cache::{BlockCache, BlockKey};
 
 /// One view's newest generation as this process knows it. It may be old; an answer that needs a newer one asks for it.
 #[derive(Debug)]

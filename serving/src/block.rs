@@ -1,166 +1,240 @@
-//! Blocks: an immutable, scan-ready form of rows, for batch files and speed segments alike; and the cache that keeps them.
+//! Blocks: the scan-ready form of rows, for batch files and speed segments alike, and the roll-ups of them.
 use std::ops::Range;
 use std::sync::Arc;
 
-use seam_shared::Result;
-use seam_shared::log::Offset;
-use seam_shared::state::ViewId;
-use seam_shared::time::Timestamp;
-use seam_shared::view::rows::{Rows, States};
+use seam_shared::time::{Span, Timestamp};
+use seam_shared::view::aggregate::State;
+use seam_shared::view::groups::Groups;
+use seam_shared::view::rows::{Dimension, Rows, States};
 use seam_shared::view::value::Value;
 
-use crate::lru::Lru;
+use crate::cache::BlockKey;
 
-/// Rows that are not changed any more, in one of two forms: in canonical order (pane, then the dimensions' values; codes compare
-/// as their values do) with the place of each pane, or as they came.
-#[derive(Debug, Default)]
-pub struct Block {
-    rows: Arc<Rows>,
-    /// Each pane's end and its first row, in order; `None` when the rows are as they came.
-    panes: Option<Vec<(Timestamp, u32)>>,
+/// Rows in one of two forms: what many queries will scan by key, what few will scan as the store has it.
+#[derive(Debug)]
+pub enum Block {
+    /// Rows that are not changed any more, by key.
+    ByKey(ByKey),
+    /// Rows as they are held.
+    AsHeld(Arc<Rows>),
+}
+
+/// Rows by key: each key once, its rows side by side in the order of their panes. Keys are in the order of their values, and
+/// so are the codes of values.
+#[derive(Debug)]
+pub struct ByKey {
+    /// The dimensions, with one code a key.
+    pub dimensions: Vec<Dimension>,
+    /// Each key's first row, and the number of rows.
+    starts: Vec<u32>,
+    /// The pane of each row.
+    pub panes: Vec<Timestamp>,
+    /// The states of each row.
+    pub states: Vec<States>,
+    /// In a roll-up, how many rows each of its rows stands for.
+    weights: Option<States>,
+    /// The first and the last pane.
+    pub span: (Timestamp, Timestamp),
+    /// What the cache calls it; `None` if it is in no cache.
+    pub name: Option<BlockKey>,
     bytes: usize,
 }
 
+/// What a roll-up keeps of rows: some dimensions, and panes of some width. What is left out is merged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Shape {
+    /// Bit `d` is set if dimension `d` is kept.
+    pub dimensions: u64,
+    /// The width of the panes; `None` for those of the view.
+    pub width: Option<Span>,
+}
+
 impl Block {
-    /// `rows`, given in any order, in canonical order: what many queries will scan.
-    pub fn sorted(mut rows: Rows) -> Block {
-        rows.sort();
-        let mut panes: Vec<(Timestamp, u32)> = Vec::new();
-        for (row, &pane) in rows.panes.iter().enumerate() {
-            if panes.last().is_none_or(|(last, _)| *last != pane) {
-                panes.push((pane, row as u32));
-            }
-        }
-        let bytes = size_of_rows(&rows) + panes.len() * size_of::<(Timestamp, u32)>();
-        Block { rows: Arc::new(rows), panes: Some(panes), bytes }
+    /// `rows`, given in any order, by key.
+    pub fn sorted(rows: Rows) -> Block {
+        Block::ByKey(ByKey::new(rows, None))
     }
-    /// `rows` as they are: what few queries will scan.
+    /// `rows` as they are.
     pub fn unsorted(rows: Arc<Rows>) -> Block {
-        Block { bytes: size_of_rows(&rows), rows, panes: None }
+        Block::AsHeld(rows)
     }
-    /// Whether its rows are in canonical order.
-    pub fn is_sorted(&self) -> bool {
-        self.panes.is_some()
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Block::ByKey(by_key) => by_key.panes.len(),
+            Block::AsHeld(rows) => rows.len(),
+        }
     }
-    /// Its rows.
-    pub fn rows(&self) -> &Arc<Rows> {
-        &self.rows
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+    /// Its rows by key, if it has them so.
+    pub fn by_key(&self) -> Option<&ByKey> {
+        match self {
+            Block::ByKey(by_key) => Some(by_key),
+            Block::AsHeld(_) => None,
+        }
     }
     /// About how much memory it takes.
     pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-    /// The panes of a sorted block that end in `(after, until]`: each pane's end and its rows.
-    pub fn panes(&self, after: Timestamp, until: Timestamp) -> impl Iterator<Item = (Timestamp, Range<usize>)> {
-        let panes = self.panes.as_deref().unwrap_or_default();
-        let from = panes.partition_point(|(pane, _)| *pane <= after);
-        let to = panes.partition_point(|(pane, _)| *pane <= until).max(from);
-        (from..to).map(move |i| {
-            let end = panes.get(i + 1).map_or(self.rows.len(), |(_, row)| *row as usize);
-            (panes[i].0, panes[i].1 as usize..end)
-        })
-    }
-    /// The codes, in order, that any of `values`, which are sorted, have in dimension `d`.
-    pub fn codes(&self, d: usize, values: &[Value]) -> Vec<u32> {
-        let Some(dimension) = self.rows.dimensions.get(d) else { return Vec::new() };
-        if self.is_sorted() {
-            let code = |value| dimension.values.binary_search(value).ok().map(|code| code as u32);
-            return values.iter().filter_map(code).collect();
+        match self {
+            Block::ByKey(by_key) => by_key.bytes,
+            Block::AsHeld(rows) => size_of_columns(&rows.panes, &rows.dimensions, &rows.states),
         }
-        let codes = dimension.values.iter().zip(0..).filter(|(value, _)| values.binary_search(value).is_ok());
-        codes.map(|(_, code)| code).collect()
     }
-    /// The part of `range`, rows whose dimensions before `d` are all equal, that has `code` in dimension `d`. It is looked for
-    /// first where it was found in another pane, since panes are much alike; `hint` holds that place and its length.
-    pub fn narrow(&self, range: Range<usize>, d: usize, code: u32, hint: &mut (usize, usize)) -> Range<usize> {
-        let codes = &self.rows.dimensions[d].codes[range.clone()];
-        let from = boundary(codes, hint.0, |c| c < code);
-        let to = boundary(codes, from + hint.1, |c| c <= code);
-        *hint = (from, to - from);
-        range.start + from..range.start + to
+    /// The same under a name.
+    #[must_use]
+    pub fn named(mut self, name: &BlockKey) -> Block {
+        if let Block::ByKey(by_key) = &mut self {
+            by_key.name = Some(name.clone());
+        }
+        self
     }
 }
 
-/// The number of codes for which `is_before` holds; they come first. The search spreads from `hint`.
-fn boundary(codes: &[u32], hint: usize, is_before: impl Fn(u32) -> bool) -> usize {
-    let (mut low, mut step) = (hint.min(codes.len()), 1);
-    let mut high = low;
-    while high < codes.len() && is_before(codes[high]) {
-        low = high + 1;
-        high = (high + step).min(codes.len());
-        step *= 2;
+impl ByKey {
+    /// `rows`, in any order, each standing for as many rows as `weights` says. No two have the same pane and key.
+    fn new(mut rows: Rows, weights: Option<States>) -> ByKey {
+        let weighted = weights.is_some();
+        rows.states.extend(weights);
+        rows.sort();
+        let mut order: Vec<u32> = (0..rows.len() as u32).collect();
+        for dimension in rows.dimensions.iter().rev() {
+            order = by_code(order, dimension);
+        }
+        let Rows { panes, mut dimensions, mut states } = rows;
+        let is_same = |a: u32, b: u32| dimensions.iter().all(|d| d.codes[a as usize] == d.codes[b as usize]);
+        let begins = |place: &usize| *place == 0 || !is_same(order[place - 1], order[*place]);
+        let mut starts: Vec<u32> = (0..order.len()).filter(begins).map(|place| place as u32).collect();
+        for dimension in &mut dimensions {
+            let code_of = |&start: &u32| dimension.codes[order[start as usize] as usize];
+            dimension.codes = starts.iter().map(code_of).collect();
+        }
+        starts.push(order.len() as u32);
+        let panes: Vec<Timestamp> = order.iter().map(|&row| panes[row as usize]).collect();
+        states.iter_mut().for_each(|states| reorder(states, &order));
+        let bytes = size_of_columns(&panes, &dimensions, &states) + starts.len() * size_of::<u32>();
+        let weights = if weighted { states.pop() } else { None };
+        let ends = panes.iter().fold((Timestamp(i64::MAX), Timestamp(i64::MIN)), |(a, b), &p| (a.min(p), b.max(p)));
+        ByKey { dimensions, starts, panes, states, weights, span: ends, name: None, bytes }
     }
-    step = 1;
-    while low > 0 && !is_before(codes[low - 1]) {
-        high = low - 1;
-        low = low.saturating_sub(step);
-        step *= 2;
+    /// How many keys there are.
+    pub fn keys(&self) -> usize {
+        self.starts.len() - 1
     }
-    low + codes[low..high].partition_point(|code| is_before(*code))
+    /// The shape of the rows as they are; `None` for a view with more dimensions than a shape can name.
+    pub fn shape(&self) -> Option<Shape> {
+        let dimensions = 1_u64.checked_shl(self.dimensions.len() as u32)? - 1;
+        Some(Shape { dimensions, width: None })
+    }
+    /// The rows of a key.
+    pub fn rows(&self, key: usize) -> Range<usize> {
+        self.starts[key] as usize..self.starts[key + 1] as usize
+    }
+    /// The part of `keys`, whose dimensions before `d` are all equal, that has `code` in dimension `d`.
+    pub fn narrow(&self, keys: Range<usize>, d: usize, code: u32) -> Range<usize> {
+        let codes = &self.dimensions[d].codes[keys.clone()];
+        let from = codes.partition_point(|c| *c < code);
+        let to = from + codes[from..].partition_point(|c| *c <= code);
+        keys.start + from..keys.start + to
+    }
+    /// How many rows of the view `rows` stand for.
+    pub fn weight(&self, rows: Range<usize>) -> u64 {
+        match &self.weights {
+            Some(States::Count(weights)) => weights[rows].iter().sum(),
+            _ => rows.len() as u64,
+        }
+    }
+    /// How many of the rows from `from` on are in panes that end at `until` or before; they follow each other in time.
+    pub fn rows_until(&self, from: Range<usize>, until: Timestamp) -> usize {
+        let panes = &self.panes[from];
+        let (mut low, mut step) = (0, 1);
+        while low + step <= panes.len() && panes[low + step - 1] <= until {
+            low += step;
+            step *= 2;
+        }
+        let high = (low + step).min(panes.len());
+        low + panes[low..high].partition_point(|pane| *pane <= until)
+    }
+    /// The rows merged into a shape. The dimensions that it leaves out stay, with nothing in them.
+    pub fn roll_up(&self, shape: Shape) -> Block {
+        let kept: Vec<usize> = (0..self.dimensions.len()).filter(|d| shape.dimensions >> d & 1 == 1).collect();
+        let mut states: Vec<States> = self.states.iter().map(States::empty_like).collect();
+        states.push(States::Count(Vec::new()));
+        let empty = Rows { panes: Vec::new(), dimensions: vec![Dimension::default(); kept.len()], states };
+        let mut groups = Groups::like(&empty);
+        for (to, &d) in kept.iter().enumerate() {
+            for (value, code) in self.dimensions[d].values.iter().zip(0..) {
+                let interned = groups.intern(to, value);
+                debug_assert_eq!(interned, code, "a value's code stays what it is");
+            }
+        }
+        let mut codes = vec![0; kept.len()];
+        for key in 0..self.keys() {
+            codes.iter_mut().zip(&kept).for_each(|(code, d)| *code = self.dimensions[*d].codes[key]);
+            let mut rows = self.rows(key);
+            while !rows.is_empty() {
+                let pane = self.panes[rows.start];
+                let pane = shape.width.map_or(pane, |width| pane.ceil(width));
+                let end = rows.start + self.rows_until(rows.clone(), pane);
+                let (to, range) = (groups.row(pane, &codes), rows.start..end);
+                let (weights, states) = groups.states_mut().split_last_mut().expect("the weights are one of them");
+                states.iter_mut().zip(&self.states).for_each(|(s, from)| s.combine_all(to, from, range.clone()));
+                weights.combine_state(to, &State::Count(self.weight(range)));
+                rows.start = end;
+            }
+        }
+        let mut rows = groups.into_unsorted();
+        let weights = rows.states.pop();
+        for d in (0..self.dimensions.len()).filter(|d| !kept.contains(d)) {
+            rows.dimensions.insert(d, Dimension { codes: vec![0; rows.panes.len()], values: vec![Value::Null] });
+        }
+        Block::ByKey(ByKey::new(rows, weights))
+    }
+}
+
+/// Row numbers by their code in a dimension; those with the same code stay in their order.
+fn by_code(order: Vec<u32>, dimension: &Dimension) -> Vec<u32> {
+    if dimension.values.len() <= 1 {
+        return order;
+    }
+    let mut next = vec![0; dimension.values.len()];
+    dimension.codes.iter().for_each(|&code| next[code as usize] += 1);
+    let mut before = 0;
+    for count in &mut next {
+        before += std::mem::replace(count, before);
+    }
+    let mut out = vec![0; order.len()];
+    for row in order {
+        let place: &mut usize = &mut next[dimension.codes[row as usize] as usize];
+        out[*place] = row;
+        *place += 1;
+    }
+    out
+}
+
+fn reorder(states: &mut States, order: &[u32]) {
+    match states {
+        States::Count(v) => *v = order.iter().map(|&row| v[row as usize]).collect(),
+        States::Fixed(v) => *v = order.iter().map(|&row| v[row as usize]).collect(),
+        States::Float(v) => *v = order.iter().map(|&row| std::mem::take(&mut v[row as usize])).collect(),
+    }
 }
 
 fn size_of_value(value: &Value) -> usize {
     size_of::<Value>() + if let Value::Str(text) = value { text.len() + 16 } else { 0 }
 }
 
-fn size_of_rows(rows: &Rows) -> usize {
-    let dimensions =
-        rows.dimensions.iter().map(|d| d.codes.len() * 4 + d.values.iter().map(size_of_value).sum::<usize>());
-    let states = rows.states.iter().map(|states| match states {
+fn size_of_columns(panes: &[Timestamp], dimensions: &[Dimension], states: &[States]) -> usize {
+    let dimensions = dimensions.iter().map(|d| d.codes.len() * 4 + d.values.iter().map(size_of_value).sum::<usize>());
+    let states = states.iter().map(|states| match states {
         States::Count(v) => v.len() * 8,
         States::Fixed(v) => std::mem::size_of_val(v.as_slice()),
         // The limbs of an exact sum lie outside the struct; ordinary data has few.
         States::Float(v) => std::mem::size_of_val(v.as_slice()) + v.len() * 48,
     });
-    rows.panes.len() * 8 + dimensions.sum::<usize>() + states.sum::<usize>()
-}
-
-/// What names an immutable block for ever.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum BlockKey {
-    /// A file of a generation, by view and content hash.
-    File(ViewId, Arc<str>),
-    /// A closed segment: view, partition, the state's epoch as this process counts it, and the segment's start and end.
-    Segment(ViewId, u32, u64, Offset, Offset),
-}
-
-/// Decoded blocks, the least recently used leaving first once they exceed a number of bytes.
-#[derive(Debug)]
-pub struct BlockCache {
-    held: Lru<BlockKey, Arc<Block>>,
-    loading: Vec<tokio::sync::Mutex<()>>,
-}
-
-impl BlockCache {
-    /// A cache of at most `capacity` bytes. A block that is larger than that is answered from but not kept.
-    pub fn new(capacity: usize) -> BlockCache {
-        BlockCache { held: Lru::new(capacity), loading: (0..64).map(|_| tokio::sync::Mutex::new(())).collect() }
-    }
-    /// The block, if it is held.
-    pub fn get(&self, key: &BlockKey) -> Option<Arc<Block>> {
-        self.held.get(key)
-    }
-    /// The block, loaded if it is not held; callers that want the same one wait for one load. `None` when there is none.
-    pub async fn get_or_load<F>(&self, key: &BlockKey, load: F) -> Result<Option<Arc<Block>>>
-    where
-        F: Future<Output = Result<Option<Block>>>,
-    {
-        if let Some(block) = self.get(key) {
-            return Ok(Some(block));
-        }
-        let slot = self.held.hash(key) as usize % self.loading.len();
-        let _one_loads = self.loading[slot].lock().await;
-        if let Some(block) = self.get(key) {
-            return Ok(Some(block));
-        }
-        let Some(block) = load.await?.map(Arc::new) else { return Ok(None) };
-        self.held.insert(key.clone(), block.clone(), block.bytes());
-        Ok(Some(block))
-    }
-    /// Bytes held.
-    pub fn bytes(&self) -> usize {
-        self.held.bytes()
-    }
+    panes.len() * 8 + dimensions.sum::<usize>() + states.sum::<usize>()
 }
 
 #[cfg(test)]
@@ -169,55 +243,68 @@ mod tests {
     use seam_shared::view::definition::StateKind;
 
     fn rows(n: u64) -> Rows {
-        let mut rows = Rows::empty(2, &[StateKind::Count]);
+        let mut rows = Rows::empty(2, &[StateKind::Count, StateKind::Float]);
         for i in 0..n {
             let (a, b) = (format!("a{}", (i * 7) % 5), (i * 3 % 4) as i64);
             let row = rows.push_row(Timestamp(60 - 20 * (i as i64 % 3)), &[Value::text(&a), Value::Int(b)]);
             rows.states[0].lift(row, &Value::Null);
+            rows.states[1].lift(row, &Value::Float(i as f64 / 8.0));
         }
         rows
     }
 
     #[test]
-    fn a_boundary_is_found_from_every_hint() {
-        let codes: Vec<u32> = [0, 2, 4, 9].into_iter().flat_map(|code| vec![code; 1 + code as usize]).collect();
-        for code in 0..11 {
-            for hint in 0..codes.len() + 3 {
-                assert_eq!(boundary(&codes, hint, |c| c < code), codes.partition_point(|c| *c < code), "{code} {hint}");
-            }
+    fn each_key_is_there_once_with_its_rows_in_time() {
+        let block = Block::sorted(rows(60));
+        let by_key = block.by_key().expect("sorted");
+        assert_eq!((block.len(), by_key.keys(), by_key.span), (60, 20, (Timestamp(20), Timestamp(60))));
+        for (key, (a, b)) in (0..5).flat_map(|a| (0..4).map(move |b| (a, b))).enumerate() {
+            let keys = by_key.narrow(by_key.narrow(0..20, 0, a), 1, b);
+            assert_eq!(keys, key..key + 1);
+            assert_eq!(by_key.panes[by_key.rows(key)], [20, 40, 60].map(Timestamp));
         }
-        assert_eq!(boundary(&[], 5, |_| true), 0);
+        assert!(by_key.narrow(0..20, 0, 5).is_empty());
+        for until in 0..80 {
+            let expected = [20, 40, 60].iter().filter(|pane| **pane <= until).count();
+            assert_eq!(by_key.rows_until(3..6, Timestamp(until)), expected);
+        }
+        let empty = Block::sorted(Rows::default());
+        assert_eq!((empty.len(), empty.by_key().map(ByKey::keys)), (0, Some(0)));
     }
 
     #[test]
-    fn narrowing_finds_exactly_the_rows_of_a_key() {
-        let block = Block::sorted(rows(60));
-        let panes: Vec<_> = block.panes(Timestamp(20), Timestamp(60)).collect();
-        assert_eq!(panes.iter().map(|p| p.0.0).collect::<Vec<_>>(), [40, 60]);
-        for (_, range) in panes {
-            assert_eq!(range.len(), 20);
-            for (a, b) in [("a0", 0), ("a4", 3), ("a2", 1)] {
-                let mut hint = (17, 3);
-                let first = block.narrow(range.clone(), 0, block.codes(0, &[Value::text(a)])[0], &mut hint);
-                assert_eq!(first.len(), 4);
-                let both = block.narrow(first, 1, block.codes(1, &[Value::Int(b)])[0], &mut (99, 1));
-                assert_eq!(both.len(), 1);
-                assert_eq!(block.rows().value(0, both.start), &Value::text(a));
-                assert_eq!(block.rows().value(1, both.start), &Value::Int(b));
+    fn a_roll_up_holds_the_same_in_fewer_rows() {
+        let all = rows(60);
+        let block = Block::sorted(all.clone());
+        let by_key = block.by_key().expect("sorted");
+        let coarse = Some(Span(40));
+        for (dimensions, width, keys) in [(0b10, None, 4), (0b10, coarse, 4), (0, coarse, 1), (0b11, coarse, 20)] {
+            let fine = by_key.roll_up(Shape { dimensions, width: None });
+            let rolled = [by_key, fine.by_key().expect("by key")].map(|from| from.roll_up(Shape { dimensions, width }));
+            let [rolled, again] = rolled.each_ref().map(|block| block.by_key().expect("by key"));
+            assert_eq!((&rolled.panes, &rolled.states), (&again.panes, &again.states), "in one step or in two");
+            assert_eq!(rolled.keys(), keys);
+            assert_eq!(rolled.panes.len(), keys * if width.is_some() { 2 } else { 3 });
+            assert_eq!(rolled.weight(0..rolled.panes.len()), 60);
+            for key in 0..keys {
+                for row in rolled.rows(key) {
+                    let mut expected = Rows::empty(0, &[StateKind::Count, StateKind::Float]);
+                    let sum = expected.push_row(Timestamp(0), &[]);
+                    for i in 0..all.len() {
+                        let pane = width.map_or(all.panes[i], |width| all.panes[i].ceil(width));
+                        let same = |d: usize| {
+                            let kept = &rolled.dimensions[d];
+                            dimensions >> d & 1 == 0 || kept.values[kept.codes[key] as usize] == *all.value(d, i)
+                        };
+                        if pane == rolled.panes[row] && same(0) && same(1) {
+                            expected.states.iter_mut().zip(&all.states).for_each(|(to, from)| to.combine(sum, from, i));
+                        }
+                    }
+                    for (states, expected) in rolled.states.iter().zip(&expected.states) {
+                        assert_eq!(states.get(row), expected.get(0));
+                    }
+                }
             }
         }
-        assert!(block.codes(0, &[Value::text("zz")]).is_empty());
-        let values = [Value::text("a0"), Value::text("a3"), Value::text("zz")];
-        let unsorted = Block::unsorted(Arc::new(rows(60)));
-        for block in [&block, &unsorted] {
-            let codes = block.codes(0, &values);
-            assert!(codes.is_sorted());
-            let mut found: Vec<&Value> =
-                codes.iter().map(|&c| &block.rows().dimensions[0].values[c as usize]).collect();
-            found.sort();
-            assert_eq!(found, [&values[0], &values[1]]);
-        }
-        assert_eq!(block.panes(Timestamp(60), Timestamp(99)).count(), 0);
-        assert_eq!(Block::sorted(Rows::default()).panes(Timestamp(0), Timestamp(99)).count(), 0);
     }
 }

@@ -1,11 +1,12 @@
-//! The dashboard: several metrics at one pin, so that all figures on it come from one generation and one vector.
+//! The dashboard: several metrics at one pin, so that all figures on it come from one generation and one vector. Which half put
+//! what into it is said of each figure, as several may count the same events.
+use std::hash::Hash;
 use std::sync::Arc;
 
-use crate::answer::{Answer, Merged, views_of};
+use crate::answer::{Answer, Merged};
 use crate::json::Json;
-use crate::pin::PinnedView;
-use crate::query::{Query, Refusal};
-use crate::stamp::{self, Shares};
+use crate::pin::{Pin, PinnedView};
+use crate::query::{Query, Refusal, Spelling};
 use crate::{Serving, present};
 
 /// Members under which the metrics that every deployment should have are found, whatever else is on the dashboard.
@@ -32,43 +33,41 @@ impl Serving {
         }
         let parse = |name: &String| self.parse(name, &parameters).map(Arc::new);
         let queries = config.dashboard.metrics.iter().map(parse).collect::<Result<Vec<Arc<Query>>, _>>()?;
-        let questions: Vec<String> = queries.iter().map(|query| query.canonical()).collect();
-        let question = format!("dashboard\n{}", questions.join("\n"));
-        self.compute(&queries, &question, known, |pinned, merged| write(&config.name, &queries, pinned, merged)).await
+        let mut spelling = Spelling::default();
+        ("dashboard", &config.name, &queries).hash(&mut spelling);
+        self.compute(&queries, &spelling.0, known, |pin, merged| write(&config.name, &queries, pin, merged)).await
     }
 }
 
-fn write(name: &str, queries: &[Arc<Query>], pinned: &[PinnedView], merged: &[Merged]) -> Vec<u8> {
+fn write(name: &str, queries: &[Arc<Query>], pin: &Pin, merged: &[Merged]) -> Vec<u8> {
     let mut json = Json::with_capacity(4_096);
     json.open('{').key("name").text(name);
     for (query, (points, _)) in queries.iter().zip(merged) {
         let well_known = WELL_KNOWN.iter().find(|(name, _)| *name == query.metric.name);
-        if let (Some((_, member)), [point]) = (well_known, &points[..]) {
+        if let (Some((_, member)), [point]) = (well_known, &points.list[..]) {
             json.key(member).value(&point.value);
         }
     }
     json.key("metrics").open('[');
-    for (query, (points, _)) in queries.iter().zip(merged) {
+    for (query, (points, shares)) in queries.iter().zip(merged) {
         let metric = &query.metric;
         json.open('{').key("metric").text(&metric.name).key("help").optional_text(metric.help.as_deref());
         json.key("unit").optional_text(metric.unit.as_deref()).key("window").text(&query.window.to_string());
-        for point in points {
+        for point in &points.list {
             json.key("time").time(point.time).key("start").time(point.time.minus(query.window));
             present::write_value(&mut json, point);
         }
-        json.close('}');
-    }
-    json.close(']').key("meta").open('{').key("stamp");
-    let views = views_of(queries.iter().map(Arc::as_ref));
-    let mut shares = vec![Shares::default(); views.len()];
-    for (_, shared) in merged {
-        for (total, share) in shares.iter_mut().zip(shared) {
-            total.batch += share.batch;
-            total.speed += share.speed;
+        json.key("shares").open('[');
+        let asked = |view: &PinnedView| query.terms.iter().any(|term| term.view.id == view.view.id);
+        for (view, shares) in pin.views.iter().zip(shares).filter(|(view, _)| asked(view)) {
+            json.open('{').key("view").text(&view.view.name);
+            shares.write(&mut json, &view.view);
+            json.close('}');
         }
+        json.close(']').close('}');
     }
-    let layer = queries.first().map_or(crate::query::Layer::Merged, |query| query.layer);
-    stamp::write(&mut json, layer, pinned, &shares);
+    json.close(']').key("meta").open('{');
+    pin.stamp.write(json.key("stamp"), None);
     json.close('}').close('}');
     json.into_bytes()
 }

@@ -1,39 +1,37 @@
 //! Entity tags: an answer is a function of definition, generation, coverage and query, so its tag is a hash of those, known
 //! before anything is computed.
+use std::hash::Hash;
+
 use seam_shared::log::Offset;
 
 use crate::pin::PinnedView;
-use crate::query::Layer;
+use crate::query::{Layer, Spelling};
 
 /// Raised when the same inputs begin to be written as other bytes.
-const FORMAT: &str = concat!("seam-answer-1 ", env!("CARGO_PKG_VERSION"));
+const FORMAT: &str = concat!("seam-answer-2 ", env!("CARGO_PKG_VERSION"));
 
-/// The strong tag, in quotes, of what `question` (in canonical spelling) is answered with from `pinned`.
-pub fn tag(question: &str, layer: Layer, pinned: &[PinnedView]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    let mut field = |bytes: &[u8]| {
-        hasher.update(&(bytes.len() as u64).to_le_bytes());
-        hasher.update(bytes);
-    };
-    field(FORMAT.as_bytes());
-    field(question.as_bytes());
-    field(layer.name().as_bytes());
+/// The strong tag, in quotes, of what a question in that spelling is answered with from what was `pinned`, so spelled.
+pub fn tag(question: &[u8], pinned: &[u8]) -> String {
+    let length = (question.len() as u64).to_le_bytes();
+    let hash = blake3::hash(&[&length, question, pinned].concat());
+    format!("\"{}\"", &hash.to_hex()[..32])
+}
+
+/// What was pinned, as far as an answer depends on it: equal bytes, equal contents.
+pub fn spelling(layer: Layer, pinned: &[PinnedView]) -> Vec<u8> {
+    let mut out = Spelling::default();
+    (FORMAT, layer).hash(&mut out);
     for view in pinned {
-        field(view.view.id.as_bytes());
-        if let Some(generation) = &view.generation {
-            field(&generation.number.to_le_bytes());
-            field(generation.incarnation.as_bytes());
-            field(generation.cut.to_text("").as_bytes());
-        }
+        view.view.id.hash(&mut out);
+        view.generation.as_ref().map(|g| (g.number, &g.incarnation, &g.cut.0)).hash(&mut out);
         for (number, part) in &view.parts {
             let held = part.held.as_ref().map(|held| held.progress.position);
             // Where the speed layer begins matters only to an answer from it alone; else B decides.
             let from = if layer == Layer::Speed { part.from } else { Offset(0) };
-            let text = format!("{number} {held:?} {from} {} {}", part.coverage, part.segments.is_some());
-            field(text.as_bytes());
+            (number, held, from, part.coverage, part.segments.is_some()).hash(&mut out);
         }
     }
-    format!("\"{}\"", &hasher.finalize().to_hex()[..32])
+    out.0
 }
 
 /// Whether an `If-None-Match` header names `tag`. The suffix of a compressed representation is looked through.

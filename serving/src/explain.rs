@@ -8,8 +8,7 @@ use crate::answer::{Halves, Reading, merge, views_of};
 use crate::json::Json;
 use crate::pin::PinnedView;
 use crate::query::{Query, Refusal};
-use crate::scan::Scan;
-use crate::stamp;
+use crate::scan;
 
 impl Serving {
     /// Answers with what answering `query` takes.
@@ -19,18 +18,22 @@ impl Serving {
     pub async fn explain(&self, query: &Arc<Query>) -> Result<Vec<u8>, Refusal> {
         let views = views_of([query.as_ref()]);
         let begun = Instant::now();
-        let reading = self.read(std::slice::from_ref(query), &views, "", |_| false).await?;
-        let Reading { pinned, pinned_at, halves, .. } = reading;
+        let mut pinned_at = begun;
+        let reading = self.read(std::slice::from_ref(query), &views, &[], |_| {
+            pinned_at = Instant::now();
+            false
+        });
+        let Reading { pin, halves, .. } = reading.await?;
         let halves = halves.unwrap_or_default();
         let read_at = Instant::now();
-        let range = Scan::range(query);
-        let (points, shares) = merge(query, &views, &halves)?;
+        let range = scan::range(query);
+        let (points, shares) = merge(query, &views, &halves, self.cache())?;
         let merged_at = Instant::now();
 
         let mut json = Json::with_capacity(4_096);
         json.open('{').key("metric").text(&query.metric.name).key("window").text(&query.window.to_string());
         json.key("panes").open('{').key("after").time(range.0).key("until").time(range.1).close('}');
-        json.key("points").number(points.len() as u64);
+        json.key("points").number(points.list.len() as u64);
         json.key("milliseconds").open('{');
         for (name, from, to) in [("pin", begun, pinned_at), ("read", pinned_at, read_at), ("merge", read_at, merged_at)]
         {
@@ -38,12 +41,12 @@ impl Serving {
             json.key(name).value(&seam_shared::view::value::Value::Float((milliseconds * 1e3).round() / 1e3));
         }
         json.close('}').key("views").open('[');
-        for (view, halves) in pinned.iter().zip(&halves) {
+        for (view, halves) in pin.views.iter().zip(&halves) {
             write_view(&mut json, view, halves, range);
         }
-        json.close(']').key("lag").optional_text(self.lag_text(&pinned).as_deref());
-        json.key("cache_bytes").number(self.cache().bytes() as u64).key("stamp");
-        stamp::write(&mut json, query.layer, &pinned, &shares);
+        json.close(']').key("lag").optional_text(pin.lag.as_deref());
+        json.key("cache_bytes").number(self.cache().bytes() as u64);
+        pin.stamp.write(json.key("stamp"), Some(&shares));
         json.close('}');
         Ok(json.into_bytes())
     }

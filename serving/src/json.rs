@@ -1,8 +1,7 @@
 //! JSON written straight into bytes: exact decimals, shortest doubles that read back, no tree in between.
-use std::io::Write;
-
 use seam_shared::time::Timestamp;
-use seam_shared::view::value::{Value, decimal_text};
+use seam_shared::view::value::Value;
+use serde::Serialize;
 
 /// A JSON text under construction. Members of an object and items of an array are separated as they come.
 #[derive(Debug, Default)]
@@ -25,10 +24,17 @@ impl Json {
             self.out.push(b',');
         }
     }
-    fn put(&mut self, text: &[u8]) {
+    fn put(&mut self, text: &[u8]) -> &mut Self {
         self.before_item();
         self.out.extend_from_slice(text);
         self.separate = true;
+        self
+    }
+    fn serialize(&mut self, value: &(impl Serialize + ?Sized)) -> &mut Self {
+        self.before_item();
+        serde_json::to_writer(&mut self.out, value).expect("writing to memory does not fail");
+        self.separate = true;
+        self
     }
     /// Opens an object or an array.
     pub fn open(&mut self, bracket: char) -> &mut Self {
@@ -43,40 +49,53 @@ impl Json {
         self.separate = true;
         self
     }
-    /// A member's name; its value must follow.
-    pub fn key(&mut self, name: &str) -> &mut Self {
+    /// A member's name, of letters that need no escape; its value must follow.
+    pub fn key(&mut self, name: &'static str) -> &mut Self {
+        self.before_item();
+        self.out.push(b'"');
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b"\":");
+        self.separate = false;
+        self
+    }
+    /// A member's name that somebody else chose; its value must follow.
+    pub fn named(&mut self, name: &str) -> &mut Self {
         self.text(name);
         self.out.push(b':');
         self.separate = false;
         self
     }
+    /// What was written before: whole members or items, or a value up to where its next member or item comes.
+    pub fn copy(&mut self, other: &Json) -> &mut Self {
+        if !other.out.is_empty() {
+            self.put(&other.out).separate = other.separate;
+        }
+        self
+    }
     /// Text.
     pub fn text(&mut self, text: &str) -> &mut Self {
-        self.before_item();
-        serde_json::to_writer(&mut self.out, text).expect("writing text to memory does not fail");
-        self.separate = true;
-        self
+        self.serialize(text)
     }
     /// null
     pub fn null(&mut self) -> &mut Self {
-        self.put(b"null");
-        self
+        self.put(b"null")
     }
     /// true or false.
     pub fn bool(&mut self, value: bool) -> &mut Self {
-        self.put(if value { b"true" } else { b"false" });
-        self
+        self.put(if value { b"true" } else { b"false" })
     }
     /// A whole number.
     pub fn number(&mut self, value: u64) -> &mut Self {
-        self.before_item();
-        write!(self.out, "{value}").expect("writing to memory does not fail");
-        self.separate = true;
-        self
+        self.serialize(&value)
     }
     /// A moment as RFC 3339 text.
     pub fn time(&mut self, time: Timestamp) -> &mut Self {
-        self.text(&time.to_rfc3339())
+        self.before_item();
+        self.out.push(b'"');
+        time.write_rfc3339(&mut self.out);
+        self.out.push(b'"');
+        self.separate = true;
+        self
     }
     /// Text, or null.
     pub fn optional_text(&mut self, text: Option<&str>) -> &mut Self {
@@ -88,21 +107,33 @@ impl Json {
     /// A value: decimals with all their digits; null for a double that is not finite.
     pub fn value(&mut self, value: &Value) -> &mut Self {
         match value {
-            Value::Null => return self.null(),
-            Value::Bool(b) => return self.bool(*b),
-            Value::Str(text) => return self.text(text),
-            Value::Float(f) if !f.is_finite() => return self.null(),
-            Value::Int(_) | Value::Decimal(..) | Value::Float(_) => self.before_item(),
+            Value::Null => self.null(),
+            Value::Bool(b) => self.bool(*b),
+            Value::Str(text) => self.text(text),
+            Value::Float(f) if !f.is_finite() => self.null(),
+            Value::Float(f) => self.serialize(f),
+            Value::Int(i) => self.serialize(i),
+            Value::Decimal(d, scale) => self.decimal(*d, usize::from(*scale)),
         }
-        let written = match value {
-            Value::Int(i) => write!(self.out, "{i}"),
-            Value::Decimal(d, 0) => write!(self.out, "{d}"),
-            Value::Decimal(d, scale) => self.out.write_all(decimal_text(*d, *scale).as_bytes()),
-            Value::Float(f) => serde_json::to_writer(&mut self.out, f).map_err(std::io::Error::from),
-            Value::Null | Value::Bool(_) | Value::Str(_) => Ok(()),
-        };
-        written.expect("writing to memory does not fail");
-        self.separate = true;
+    }
+    fn decimal(&mut self, unscaled: i128, scale: usize) -> &mut Self {
+        if scale == 0 {
+            return match i64::try_from(unscaled) {
+                Ok(short) => self.serialize(&short),
+                Err(_) => self.serialize(&unscaled),
+            };
+        }
+        self.before_item();
+        self.separate = false;
+        if unscaled < 0 {
+            self.out.push(b'-');
+        }
+        let start = self.out.len();
+        self.serialize(&unscaled.unsigned_abs());
+        while self.out.len() - start <= scale {
+            self.out.insert(start, b'0');
+        }
+        self.out.insert(self.out.len() - scale, b'.');
         self
     }
 }
@@ -118,6 +149,8 @@ mod tests {
         for value in [
             Value::Decimal(i128::MAX, 0),
             Value::Decimal(-7, 2),
+            Value::Decimal(123_456, 3),
+            Value::Decimal(i128::MIN, 5),
             Value::Int(i64::MIN),
             Value::Float(0.1),
             Value::Float(1e300),
@@ -131,7 +164,7 @@ mod tests {
         let text = String::from_utf8(json.into_bytes()).expect("UTF-8");
         assert_eq!(
             text,
-            "[170141183460469231731687303715884105727,-0.07,-9223372036854775808,0.1,1e+300,null,\"a\\\"\\u0001\",null,\
+            "[170141183460469231731687303715884105727,-0.07,123.456,-1701411834604692317316873037158841.05728,-9223372036854775808,0.1,1e+300,null,\"a\\\"\\u0001\",null,\
              {\"a\":1,\"b\":[]},true]"
         );
     }

@@ -9,6 +9,7 @@ pub mod query;
 // what it is answered from
 pub mod batch_view;
 pub mod block;
+pub mod cache;
 pub mod open;
 pub mod pin;
 pub mod speed_view;
@@ -48,8 +49,9 @@ use seam_shared::view::definition::View;
 use tokio_util::sync::CancellationToken;
 
 use batch_view::BatchView;
-use block::BlockCache;
+use cache::BlockCache;
 use lru::Lru;
+use pin::Pins;
 use query::{Catalog, Query, Question, Refusal, Request};
 use speed_view::SpeedView;
 use topics::Topics;
@@ -102,7 +104,8 @@ pub struct Serving {
     catalog: Catalog,
     batch: HashMap<ViewId, BatchView>,
     speed: SpeedView,
-    cache: BlockCache,
+    pins: Pins,
+    cache: Arc<BlockCache>,
     /// Finished answers by tag.
     answers: Lru<String, Bytes>,
     /// Questions by URL, each with the `now` that it was read at.
@@ -127,8 +130,9 @@ impl Serving {
             batch: config.views.iter().map(|view| (view.id.clone(), batch_view(view))).collect(),
             topics: Topics::new(stores.log, &config),
             catalog: Catalog::new(config),
-            speed: SpeedView::new(stores.state, settings.share_snapshots_for),
-            cache: BlockCache::new(settings.cache_bytes),
+            speed: SpeedView::new(stores.state),
+            pins: Pins::default(),
+            cache: Arc::new(BlockCache::new(settings.cache_bytes)),
             answers: Lru::new(settings.answer_bytes),
             questions: Lru::new(QUESTIONS_BYTES),
             clock,
@@ -178,7 +182,7 @@ impl Serving {
             return Ok(question);
         }
         let question = Arc::new(Question::from(read()?));
-        let bytes = QUESTION_BYTES + url.len() + question.canonical.len();
+        let bytes = QUESTION_BYTES + url.len() + question.spelling.len();
         self.questions.insert(url.to_owned(), (now, question.clone()), bytes);
         Ok(question)
     }
@@ -204,7 +208,7 @@ impl Serving {
     fn speed(&self) -> &SpeedView {
         &self.speed
     }
-    fn cache(&self) -> &BlockCache {
+    fn cache(&self) -> &Arc<BlockCache> {
         &self.cache
     }
 }

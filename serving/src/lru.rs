@@ -1,6 +1,6 @@
-//! A map that keeps within a number of bytes: what was used least recently leaves first.
+//! A map that keeps within a number of bytes: what was not used for long leaves first, by the second-chance rule.
 use std::borrow::Borrow;
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, Hash};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -9,7 +9,8 @@ use hashbrown::HashMap;
 /// What an entry takes beside its value, so that many small ones keep within the bytes too.
 const ENTRY_BYTES: usize = 160;
 
-/// A bounded map for many threads.
+/// A bounded map for many threads. A use only marks its entry; entries come up for removal in the order in which they were
+/// put in, and one that was used since it last came up goes to the end of the queue instead.
 #[derive(Debug)]
 pub struct Lru<K, V> {
     capacity: usize,
@@ -19,37 +20,33 @@ pub struct Lru<K, V> {
 #[derive(Debug)]
 struct Held<K, V> {
     entries: HashMap<K, Entry<V>>,
-    by_age: BTreeMap<u64, K>,
+    /// The key of each entry, once.
+    queue: VecDeque<K>,
     bytes: usize,
-    tick: u64,
 }
 
 #[derive(Debug)]
 struct Entry<V> {
     value: V,
     bytes: usize,
-    age: u64,
+    used: bool,
 }
 
 impl<K: Clone + Eq + Hash, V: Clone> Lru<K, V> {
     /// A map of at most `capacity` bytes.
     pub fn new(capacity: usize) -> Self {
-        let held = Held { entries: HashMap::new(), by_age: BTreeMap::new(), bytes: 0, tick: 0 };
+        let held = Held { entries: HashMap::new(), queue: VecDeque::new(), bytes: 0 };
         Lru { capacity, held: Mutex::new(held) }
     }
-    /// The value, if it is held; it is now the most recently used.
+    /// The value, if it is held; it now counts as used.
     pub fn get<Q>(&self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
     {
         let mut held = self.lock();
-        let Held { entries, by_age, tick, .. } = &mut *held;
-        let entry = entries.get_mut(key)?;
-        *tick += 1;
-        let key = by_age.remove(&entry.age).expect("every entry has its age");
-        by_age.insert(*tick, key);
-        entry.age = *tick;
+        let entry = held.entries.get_mut(key)?;
+        entry.used = true;
         Some(entry.value.clone())
     }
     /// Keeps a value that takes `bytes`, unless it is larger than the map may be.
@@ -59,21 +56,15 @@ impl<K: Clone + Eq + Hash, V: Clone> Lru<K, V> {
             return;
         }
         let mut held = self.lock();
-        if let Some(old) = held.entries.remove(&key) {
-            held.bytes -= old.bytes;
-            held.by_age.remove(&old.age);
+        if let Some(entry) = held.entries.get_mut(&key) {
+            let before = std::mem::replace(entry, Entry { value, bytes, used: true }).bytes;
+            held.bytes = held.bytes - before + bytes;
+            return held.shrink(self.capacity);
         }
-        while held.bytes + bytes > self.capacity {
-            let Some((_, oldest)) = held.by_age.pop_first() else { break };
-            if let Some(gone) = held.entries.remove(&oldest) {
-                held.bytes -= gone.bytes;
-            }
-        }
-        held.tick += 1;
-        let age = held.tick;
-        held.by_age.insert(age, key.clone());
-        held.entries.insert(key, Entry { value, bytes, age });
+        held.shrink(self.capacity - bytes);
         held.bytes += bytes;
+        held.queue.push_back(key.clone());
+        held.entries.insert(key, Entry { value, bytes, used: false });
     }
     /// Bytes held.
     pub fn bytes(&self) -> usize {
@@ -89,12 +80,28 @@ impl<K: Clone + Eq + Hash, V: Clone> Lru<K, V> {
     }
 }
 
+impl<K: Eq + Hash, V> Held<K, V> {
+    /// Removes entries until no more than `bytes` are held.
+    fn shrink(&mut self, bytes: usize) {
+        while self.bytes > bytes {
+            let Some(key) = self.queue.pop_front() else { return };
+            match self.entries.get_mut(&key) {
+                Some(entry) if entry.used => {
+                    entry.used = false;
+                    self.queue.push_back(key);
+                }
+                _ => self.bytes -= self.entries.remove(&key).map_or(0, |gone| gone.bytes),
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn it_keeps_within_its_bytes_and_forgets_the_least_recently_used() {
+    fn it_keeps_within_its_bytes_and_forgets_what_was_not_used() {
         let entry = 100 + ENTRY_BYTES;
         let held: Lru<u64, char> = Lru::new(entry * 3);
         for (key, value) in [(0, 'a'), (1, 'b'), (2, 'c')] {

@@ -13,7 +13,7 @@ const SCANS_BEFORE_SORTING: u32 = 64;
 /// few queries would use, and nothing is copied.
 #[derive(Debug)]
 pub struct Open {
-    as_held: Arc<Block>,
+    rows: Arc<Rows>,
     sorted: Arc<Sorted>,
 }
 
@@ -31,7 +31,7 @@ impl Open {
     }
     /// The same rows as an earlier [`Open`] had, with what was done to sort them.
     pub fn resume(rows: Arc<Rows>, sorted: Arc<Sorted>) -> Open {
-        Open { as_held: Arc::new(Block::unsorted(rows)), sorted }
+        Open { rows, sorted }
     }
     /// What to hand to [`Open::resume`]; it holds on to none of the store's rows.
     pub fn sorted(&self) -> Arc<Sorted> {
@@ -39,7 +39,7 @@ impl Open {
     }
     /// How many rows there are.
     pub fn len(&self) -> usize {
-        self.as_held.rows().len()
+        self.rows.len()
     }
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
@@ -51,10 +51,10 @@ impl Open {
             return block.clone();
         }
         if self.sorted.scans.fetch_add(1, Ordering::Relaxed) == SCANS_BEFORE_SORTING {
-            let (sorted, rows) = (self.sorted.clone(), self.as_held.rows().clone());
+            let (sorted, rows) = (self.sorted.clone(), self.rows.clone());
             tokio::task::spawn_blocking(move || sorted.block.set(Arc::new(Block::sorted(Arc::unwrap_or_clone(rows)))));
         }
-        self.as_held.clone()
+        Arc::new(Block::unsorted(self.rows.clone()))
     }
 }
 
@@ -74,16 +74,16 @@ mod tests {
         let rows = Arc::new(rows);
         let open = Open::new(rows.clone());
         for _ in 0..=SCANS_BEFORE_SORTING {
-            assert!(!open.block().is_sorted());
+            assert!(!open.block().by_key().is_some());
         }
         while open.sorted.block.get().is_none() {
             tokio::task::yield_now().await;
         }
-        assert!(open.block().is_sorted());
-        assert_eq!(open.block().rows().value(0, 0), &Value::text("a"));
+        assert!(open.block().by_key().is_some());
+        assert_eq!(open.block().by_key().map(|by_key| by_key.dimensions[0].codes.clone()), Some(vec![0, 1]));
         let again = Open::resume(rows.clone(), open.sorted());
         drop(open);
-        assert!(again.block().is_sorted());
+        assert!(again.block().by_key().is_some());
         drop(again);
         assert_eq!(Arc::strong_count(&rows), 1, "nothing keeps the store from changing its rows in place");
     }

@@ -1,17 +1,20 @@
 //! A pin: for each view one generation and one moment of every partition, such that the two halves meet without gap or overlap.
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hashbrown::HashMap;
 use seam_shared::lake::views::Generation;
 use seam_shared::log::{Offset, OffsetVector, Partition};
 use seam_shared::state::{ClosedSegment, ViewId};
 use seam_shared::view::definition::View;
 use seam_shared::{Error, Result};
+use tokio::time::Instant;
 
-use crate::Serving;
 use crate::query::Layer;
 use crate::speed_view::{Held, Moment};
+use crate::stamp::Stamp;
+use crate::{Serving, etag};
 
 /// How often an answer looks again when the halves do not meet, before it says so.
 const ATTEMPTS: u32 = 6;
@@ -52,6 +55,25 @@ impl PinnedView {
     }
 }
 
+/// Views at one moment, and what all answers from it have in common.
+#[derive(Debug)]
+pub struct Pin {
+    /// The views, by source and id.
+    pub views: Vec<PinnedView>,
+    /// Nothing in it is older than this.
+    pub taken: Instant,
+    /// See [`etag::spelling`].
+    pub spelling: Vec<u8>,
+    /// The stamp of its answers.
+    pub stamp: Stamp,
+    /// How far the log was ahead of it: `flights/0=12`.
+    pub lag: Option<String>,
+}
+
+/// The last pins, by views and layer, for the queries of a few milliseconds.
+#[derive(Debug, Default)]
+pub struct Pins(Mutex<HashMap<(Vec<ViewId>, Layer), Arc<tokio::sync::Mutex<Option<Arc<Pin>>>>>>);
+
 /// Why two halves do not meet.
 fn mismatch(view: &View, generation: Option<&Generation>, partition: u32, held: &Held) -> Error {
     let (id, floor) = (&view.id, held.progress.floor);
@@ -89,15 +111,16 @@ fn part(
 }
 
 impl Serving {
-    /// Pins `views`, those of one source at one moment of each partition. With `fresh`, nothing seen before the call is used.
+    /// Pins `views`, those of one source at one moment of each partition. With `fresh`, nothing seen before the call is used;
+    /// else queries share a pin for as long as the settings say.
     ///
     /// # Errors
     /// `Unavailable` when the halves do not meet even after looking again, or there is nothing to answer from.
-    pub async fn pin(&self, views: &[Arc<View>], layer: Layer, fresh: bool) -> Result<Vec<PinnedView>> {
+    pub async fn pin(&self, views: &[Arc<View>], layer: Layer, fresh: bool) -> Result<Arc<Pin>> {
         let mut fresh = fresh;
         let mut pause = Duration::from_millis(2);
         for attempt in 1.. {
-            match self.pin_once(views, layer, fresh).await {
+            match self.shared_pin(views, layer, fresh).await {
                 Err(error) if error.kind() == seam_shared::Kind::Unavailable && attempt < ATTEMPTS => {
                     let mut newer = false;
                     for view in views {
@@ -115,7 +138,26 @@ impl Serving {
         unreachable!("the last attempt returns")
     }
 
-    async fn pin_once(&self, views: &[Arc<View>], layer: Layer, fresh: bool) -> Result<Vec<PinnedView>> {
+    async fn shared_pin(&self, views: &[Arc<View>], layer: Layer, fresh: bool) -> Result<Arc<Pin>> {
+        let asked = Instant::now();
+        let oldest = if fresh { Some(asked) } else { asked.checked_sub(self.settings.share_snapshots_for) };
+        let key = (views.iter().map(|view| view.id.clone()).collect(), layer);
+        let slot = self.pins.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
+        let mut slot = slot.lock().await;
+        if let Some(pin) = slot.as_ref().filter(|pin| oldest.is_none_or(|oldest| pin.taken >= oldest)) {
+            return Ok(pin.clone());
+        }
+        // The store would have to copy rows that somebody still holds.
+        *slot = None;
+        let taken = Instant::now();
+        let views = self.pin_once(views, layer).await?;
+        let (spelling, stamp) = (etag::spelling(layer, &views), Stamp::new(layer, &views));
+        let pin = Arc::new(Pin { lag: self.lag_text(&views), views, taken, spelling, stamp });
+        *slot = Some(pin.clone());
+        Ok(pin)
+    }
+
+    async fn pin_once(&self, views: &[Arc<View>], layer: Layer) -> Result<Vec<PinnedView>> {
         let mut pinned: Vec<PinnedView> = Vec::with_capacity(views.len());
         let mut sources: Vec<&str> = views.iter().map(|view| view.source.name.as_str()).collect();
         sources.sort_unstable();
@@ -130,7 +172,7 @@ impl Serving {
             let cuts = generations.iter().flatten().filter_map(|g| g.cut.0.keys().last().copied());
             let partitions = cuts.map(|last| last + 1).fold(self.partitions_of(source), u32::max);
             let ids: Vec<ViewId> = views.iter().map(|view| view.id.clone()).collect();
-            let moments = self.moments(source, partitions, &ids, layer, fresh).await?;
+            let moments = self.moments(source, partitions, &ids, layer).await?;
             for (i, (view, generation)) in views.into_iter().zip(generations).enumerate() {
                 let mut parts = BTreeMap::new();
                 for number in 0..partitions {
@@ -151,18 +193,11 @@ impl Serving {
         Ok(pinned)
     }
 
-    async fn moments(
-        &self,
-        source: &str,
-        partitions: u32,
-        ids: &[ViewId],
-        layer: Layer,
-        fresh: bool,
-    ) -> Result<Vec<Arc<Moment>>> {
+    async fn moments(&self, source: &str, partitions: u32, ids: &[ViewId], layer: Layer) -> Result<Vec<Moment>> {
         if layer == Layer::Batch {
             return Ok(Vec::new());
         }
         let names: Vec<Partition> = (0..partitions).map(|number| Partition::new(source, number)).collect();
-        futures::future::try_join_all(names.iter().map(|name| self.speed().moment(name, ids, fresh))).await
+        futures::future::try_join_all(names.iter().map(|name| self.speed().moment(name, ids))).await
     }
 }

@@ -1,6 +1,5 @@
 //! From merged states to the rows of an answer: figures, ratios, empty windows, order and limit. Pure.
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, BTreeSet};
 
 use seam_shared::time::Timestamp;
 use seam_shared::view::aggregate::{Figures, State};
@@ -9,16 +8,24 @@ use seam_shared::view::rows::Rows;
 use seam_shared::view::value::Value;
 
 use crate::json::Json;
-use crate::query::{Fill, OrderBy, POINTS_MAX, Query, Refusal, Term};
-use crate::scan::key_of;
+use crate::query::{Fill, OrderBy, POINTS_MAX, Query, Refusal};
+
+/// The rows of an answer, in the query's order.
+#[derive(Debug)]
+pub struct Points {
+    /// The merged states of each term, by window and key.
+    merged: Rows,
+    /// The rows to show.
+    pub list: Vec<Point>,
+}
 
 /// One row of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Point {
     /// The window's end.
     pub time: Timestamp,
-    /// The dimensions' values in the query's order.
-    pub key: Vec<Value>,
+    /// A row of the merged states with its key.
+    key: u32,
     /// The metric's value.
     pub value: Value,
     /// What else is known of it.
@@ -31,7 +38,7 @@ pub enum Detail {
     /// Nothing: the value is the count of events.
     Count,
     /// All figures of the measured field.
-    Figures(Box<Figures>),
+    Figures(Figures),
     /// What was divided by what.
     Ratio(Value, Value),
 }
@@ -40,47 +47,38 @@ pub enum Detail {
 ///
 /// # Errors
 /// `TooLarge` when filled rows are more than may be computed.
-pub fn points(query: &Query, merged: &[Rows]) -> Result<Vec<Point>, Refusal> {
-    let mut points = match (&query.terms[..], merged) {
-        ([term], [rows]) => {
-            (0..rows.len()).map(|i| single(term, rows.panes[i], key_of(rows, i), &rows.states[0].get(i))).collect()
-        }
-        _ => ratios(query, merged),
-    };
-    fill(query, &mut points)?;
+pub fn points(query: &Query, merged: Rows) -> Result<Points, Refusal> {
+    let states = |row: usize| merged.states.iter().map(move |states| states.get(row));
+    let rows = 0..merged.len();
+    let mut list: Vec<Point> = rows.map(|i| point(query, merged.panes[i], i as u32, states(i))).collect();
+    fill(query, &merged, &mut list)?;
     if !query.order.is_empty() {
-        points.sort_by(|a, b| compare(query, a, b));
+        list.sort_by(|a, b| compare(query, &merged, a, b));
     }
-    Ok(points)
+    Ok(Points { merged, list })
 }
 
-fn single(term: &Term, time: Timestamp, key: Vec<Value>, state: &State) -> Point {
-    let figures = state.present(term.kind());
-    let value = figures.get(term.figure);
-    let detail = if term.kind() == StateKind::Count { Detail::Count } else { Detail::Figures(Box::new(figures)) };
+/// A row from the states of the query's terms.
+fn point(query: &Query, time: Timestamp, key: u32, mut states: impl Iterator<Item = State>) -> Point {
+    let mut figures = query.terms.iter().map_while(|term| Some((term, states.next()?.present(term.kind()))));
+    let first = figures.next().map(|(term, figures)| (figures.get(term.figure), term.kind(), figures));
+    let second = figures.next().map(|(term, figures)| figures.get(term.figure));
+    let (value, detail) = match (first, second) {
+        (None, _) => (Value::Null, Detail::Count),
+        (Some((value, StateKind::Count, _)), None) => (value, Detail::Count),
+        (Some((value, _, figures)), None) => (value, Detail::Figures(figures)),
+        (Some((numerator, ..)), Some(denominator)) => {
+            (ratio(&numerator, &denominator), Detail::Ratio(numerator, denominator))
+        }
+    };
     Point { time, key, value, detail }
 }
 
-fn ratios(query: &Query, merged: &[Rows]) -> Vec<Point> {
-    let mut joined: BTreeMap<(Timestamp, Vec<Value>), Vec<Value>> = BTreeMap::new();
-    let empty: Vec<Value> =
-        query.terms.iter().map(|t| State::empty(t.kind()).present(t.kind()).get(t.figure)).collect();
-    for (i, (term, rows)) in query.terms.iter().zip(merged).enumerate() {
-        for row in 0..rows.len() {
-            let parts = joined.entry((rows.panes[row], key_of(rows, row))).or_insert_with(|| empty.clone());
-            parts[i] = rows.states[0].get(row).present(term.kind()).get(term.figure);
-        }
-    }
-    joined.into_iter().map(|((time, key), parts)| ratio(time, key, &parts)).collect()
-}
-
-fn ratio(time: Timestamp, key: Vec<Value>, parts: &[Value]) -> Point {
-    let (numerator, denominator) = (parts[0].clone(), parts[1].clone());
-    let value = match (as_double(&numerator), as_double(&denominator)) {
+fn ratio(numerator: &Value, denominator: &Value) -> Value {
+    match (as_double(numerator), as_double(denominator)) {
         (Some(n), Some(d)) if d != 0.0 && (n / d).is_finite() => Value::Float(n / d),
         _ => Value::Null,
-    };
-    Point { time, key, value, detail: Detail::Ratio(numerator, denominator) }
+    }
 }
 
 fn as_double(value: &Value) -> Option<f64> {
@@ -93,15 +91,8 @@ fn as_double(value: &Value) -> Option<f64> {
 }
 
 /// A row for a window without events.
-fn empty_point(query: &Query, time: Timestamp, key: Vec<Value>) -> Point {
-    let empty = |term: &Term| State::empty(term.kind());
-    let mut point = match &query.terms[..] {
-        [term] => single(term, time, key, &empty(term)),
-        terms => {
-            let parts: Vec<Value> = terms.iter().map(|t| empty(t).present(t.kind()).get(t.figure)).collect();
-            ratio(time, key, &parts)
-        }
-    };
+fn empty_point(query: &Query, time: Timestamp, key: u32) -> Point {
+    let mut point = point(query, time, key, query.terms.iter().map(|term| State::empty(term.kind())));
     match query.fill {
         Fill::Null => point.value = Value::Null,
         Fill::Zero => point.value = Value::Int(0),
@@ -110,12 +101,22 @@ fn empty_point(query: &Query, time: Timestamp, key: Vec<Value>) -> Point {
     point
 }
 
-fn fill(query: &Query, points: &mut Vec<Point>) -> Result<(), Refusal> {
-    let keys: BTreeSet<Vec<Value>> = match query.fill {
+/// The codes of a row's key, which compare as its values do.
+fn codes(merged: &Rows, row: u32) -> impl Iterator<Item = u32> {
+    merged.dimensions.iter().map(move |dimension| dimension.codes[row as usize])
+}
+
+fn fill(query: &Query, merged: &Rows, points: &mut Vec<Point>) -> Result<(), Refusal> {
+    let keys: Vec<u32> = match query.fill {
         Fill::None => return Ok(()),
         Fill::Natural if !query.dimensions.is_empty() => return Ok(()),
-        _ if query.dimensions.is_empty() => BTreeSet::from([Vec::new()]),
-        Fill::Natural | Fill::Null | Fill::Zero => points.iter().map(|point| point.key.clone()).collect(),
+        _ if query.dimensions.is_empty() => vec![0],
+        Fill::Natural | Fill::Null | Fill::Zero => {
+            let mut keys: Vec<u32> = (0..merged.len() as u32).collect();
+            keys.sort_by(|a, b| codes(merged, *a).cmp(codes(merged, *b)));
+            keys.dedup_by(|a, b| codes(merged, *a).eq(codes(merged, *b)));
+            keys
+        }
     };
     let total = keys.len() * query.times.count;
     if total > POINTS_MAX {
@@ -131,19 +132,22 @@ fn fill(query: &Query, points: &mut Vec<Point>) -> Result<(), Refusal> {
     let mut found = std::mem::take(points).into_iter().peekable();
     for i in 0..query.times.count {
         let time = query.times.at(i);
-        for key in &keys {
-            let point = found.next_if(|point| point.time == time && point.key == *key);
-            points.push(point.unwrap_or_else(|| empty_point(query, time, key.clone())));
+        for &key in &keys {
+            let is_this = |point: &Point| point.time == time && codes(merged, point.key).eq(codes(merged, key));
+            points.push(found.next_if(is_this).unwrap_or_else(|| empty_point(query, time, key)));
         }
     }
     Ok(())
 }
 
-fn compare(query: &Query, a: &Point, b: &Point) -> Ordering {
+fn compare(query: &Query, merged: &Rows, a: &Point, b: &Point) -> Ordering {
     for key in &query.order {
         let ordering = match key.by {
             OrderBy::Time => a.time.cmp(&b.time),
-            OrderBy::Dimension(d) => a.key[d].cmp(&b.key[d]),
+            OrderBy::Dimension(d) => {
+                let code = |point: &Point| merged.dimensions[d].codes[point.key as usize];
+                code(a).cmp(&code(b))
+            }
             OrderBy::Value => match (&a.value, &b.value) {
                 (Value::Null, Value::Null) => Ordering::Equal,
                 (Value::Null, _) => return Ordering::Greater,
@@ -160,28 +164,38 @@ fn compare(query: &Query, a: &Point, b: &Point) -> Ordering {
             return ordering;
         }
     }
-    a.time.cmp(&b.time).then_with(|| a.key.cmp(&b.key))
+    a.time.cmp(&b.time).then_with(|| codes(merged, a.key).cmp(codes(merged, b.key)))
 }
 
-/// Writes the rows as an array of flat objects.
-pub fn write_points(json: &mut Json, query: &Query, points: &[Point]) {
-    json.open('[');
-    // Rows of one time follow each other as a rule: its text is made once.
-    let mut last: Option<(Timestamp, String, String)> = None;
-    for point in points {
-        if last.as_ref().is_none_or(|(time, ..)| *time != point.time) {
-            let start = point.time.minus(query.window).to_rfc3339();
-            last = Some((point.time, point.time.to_rfc3339(), start));
-        }
-        let Some((_, time, start)) = &last else { continue };
-        json.open('{').key("time").text(time).key("start").text(start);
-        for (name, value) in query.dimensions.iter().zip(&point.key) {
-            json.key(name).value(value);
-        }
-        write_value(json, point);
-        json.close('}');
+impl Points {
+    /// A row's value of dimension `d` of the query.
+    pub fn dimension(&self, point: &Point, d: usize) -> &Value {
+        self.merged.value(d, point.key as usize)
     }
-    json.close(']');
+    /// Writes the first rows as an array of flat objects.
+    pub fn write(&self, json: &mut Json, query: &Query, rows: usize) {
+        json.open('[');
+        // Rows of one time or of one key follow each other as a rule: what they share is written once.
+        let (mut times, mut key) = (Json::default(), Json::default());
+        let mut last: Option<&Point> = None;
+        for point in &self.list[..rows] {
+            if last.is_none_or(|last| last.time != point.time) {
+                times = Json::with_capacity(72);
+                times.key("time").time(point.time).key("start").time(point.time.minus(query.window));
+            }
+            if last.is_none_or(|last| !codes(&self.merged, last.key).eq(codes(&self.merged, point.key))) {
+                key = Json::with_capacity(64);
+                for (d, name) in query.dimensions.iter().enumerate() {
+                    key.named(name).value(self.dimension(point, d));
+                }
+            }
+            last = Some(point);
+            json.open('{').copy(&times).copy(&key);
+            write_value(json, point);
+            json.close('}');
+        }
+        json.close(']');
+    }
 }
 
 /// Writes a row's value and figures as members of the object that is open.
@@ -193,7 +207,7 @@ pub fn write_value(json: &mut Json, point: &Point) {
             json.key("numerator").value(numerator).key("denominator").value(denominator);
         }
         Detail::Figures(figures) => {
-            let Figures { count, sum, avg, min, max, not_finite } = figures.as_ref();
+            let Figures { count, sum, avg, min, max, not_finite } = figures;
             json.key("count").number(*count).key("sum").value(sum).key("avg").value(avg);
             json.key("min").value(min).key("max").value(max);
             let [nan, positive, negative] = *not_finite;

@@ -3,7 +3,7 @@ mod parse;
 mod refusal;
 mod times;
 
-use std::fmt::Write;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use seam_shared::config::Metric;
@@ -57,7 +57,7 @@ impl Layer {
 }
 
 /// What stands where a group has no event in a window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fill {
     /// Without a dimension: count 0, the others null. With dimensions: no row.
     Natural,
@@ -70,7 +70,7 @@ pub enum Fill {
 }
 
 /// What rows are ordered by.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum OrderBy {
     /// The window's end.
     Time,
@@ -81,7 +81,7 @@ pub enum OrderBy {
 }
 
 /// One key of the order of rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct OrderKey {
     /// What is compared.
     pub by: OrderBy,
@@ -140,18 +140,48 @@ pub struct Query {
     pub timeout: Span,
 }
 
-/// A query and its canonical spelling.
+/// A query and its spelling.
 #[derive(Debug)]
 pub struct Question {
     /// The query.
     pub query: Arc<Query>,
-    /// See [`Query::canonical`].
-    pub canonical: String,
+    /// All that the answer depends on besides the stored data: equal bytes, equal answer.
+    pub spelling: Vec<u8>,
 }
 
 impl From<Query> for Question {
     fn from(query: Query) -> Self {
-        Question { canonical: query.canonical(), query: Arc::new(query) }
+        let mut spelling = Spelling::default();
+        query.hash(&mut spelling);
+        Question { spelling: spelling.0, query: Arc::new(query) }
+    }
+}
+
+/// Keeps all that is hashed. What `Hash` writes of two unequal things never is the same, nor one a beginning of the other.
+#[derive(Debug, Default)]
+pub struct Spelling(pub Vec<u8>);
+
+impl Hasher for Spelling {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+impl Hash for Term {
+    fn hash<H: Hasher>(&self, out: &mut H) {
+        let Term { view, state, figure, dimensions, slices, conditions } = self;
+        (&view.id, state, figure, dimensions, slices, conditions).hash(out);
+    }
+}
+
+/// Without what decides whether there is an answer, but not which.
+impl Hash for Query {
+    fn hash<H: Hasher>(&self, out: &mut H) {
+        let Query { metric, terms, dimensions, window, times, order, limit, fill, layer, .. } = self;
+        (&metric.name, terms, dimensions, window, times, order, limit, fill, layer).hash(out);
     }
 }
 
@@ -159,16 +189,5 @@ impl Query {
     /// The source of its views. A metric's views all follow one source.
     pub fn source(&self) -> &str {
         &self.terms[0].view.source.name
-    }
-    /// All that the answer depends on besides the stored data, in one spelling: equal text, equal answer.
-    pub fn canonical(&self) -> String {
-        let mut out = format!("{}|{:?}", self.metric.name, self.dimensions);
-        for term in &self.terms {
-            let Term { view, state, figure, dimensions, slices, conditions } = term;
-            let _ = write!(out, "|{} {state} {figure:?} {dimensions:?} {slices:?} {conditions:?}", view.id);
-        }
-        let Query { window, times, order, limit, fill, layer, .. } = self;
-        let _ = write!(out, "|{window}|{times:?}|{order:?}|{limit}|{fill:?}|{layer:?}");
-        out
     }
 }

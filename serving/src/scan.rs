@@ -1,18 +1,34 @@
-//! One term's scan over blocks: which rows match, which windows they fall in, and their merged states. Pure.
+//! A query's scan over blocks: which rows match, which windows they fall in, and their merged states. Pure but for a cache.
+mod cells;
+mod filter;
+
 use std::ops::Range;
+use std::sync::Arc;
 
 use seam_shared::time::{Span, Timestamp};
-use seam_shared::view::definition::StateKind;
-use seam_shared::view::expression::Expression;
+use seam_shared::view::definition::{StateKind, View};
 use seam_shared::view::groups::Groups;
-use seam_shared::view::rows::{Rows, States};
-use seam_shared::view::value::Value;
+use seam_shared::view::rows::{Dimension, Rows, States};
 
-use crate::block::Block;
-use crate::query::{PARTIALS_MAX, POINTS_MAX, Query, Refusal, Term, Times};
+use crate::block::{Block, ByKey, Shape};
+use crate::cache::BlockCache;
+use crate::query::{PARTIALS_MAX, POINTS_MAX, Query, Refusal, Term};
+use cells::{Cells, Part};
+use filter::{Conditions, Slices};
 
 /// Rows of an unsorted block that are passed over in the time that one row takes to be merged.
 const UNSORTED_ROWS_FOR_ONE: usize = 8;
+/// A scan of more rows than this by key looks for a roll-up.
+const ROLL_UP_FROM: usize = 256;
+/// Widths of panes in roll-ups.
+const WIDTHS: [Span; 6] = [
+    Span(5 * Span::MINUTE.0),
+    Span(15 * Span::MINUTE.0),
+    Span::HOUR,
+    Span(6 * Span::HOUR.0),
+    Span::DAY,
+    Span(7 * Span::DAY.0),
+];
 
 /// What one half put into an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,122 +46,176 @@ impl std::ops::AddAssign for Share {
     }
 }
 
-/// The cells that windows are unions of: where step and window do not match, both are multiples of a cell.
-#[derive(Debug, Clone, Copy)]
-struct Cells {
-    /// The cells lie in `(base, base + size], (base + size, …]`.
-    base: Timestamp,
-    size: i64,
-    /// Cells from one window's start to the next one's.
-    stride: i64,
-    /// Cells in a window.
-    width: i64,
-    until: Timestamp,
+/// The panes that any window of a query can have: those that end in `(after, until]`.
+pub fn range(query: &Query) -> (Timestamp, Timestamp) {
+    (query.times.first.minus(query.window), query.times.last())
 }
 
-impl Cells {
-    fn new(times: &Times, window: Span) -> Cells {
-        let (mut size, mut rest) = (window.0, times.step.0);
-        while rest != 0 {
-            (size, rest) = (rest, size % rest);
-        }
-        // A step beyond the window leaves gaps: a window is one cell of its own then only if the window divides the step.
-        let (stride, width) = (times.step.0 / size, window.0 / size);
-        Cells { base: times.first.minus(window), size, stride, width, until: times.last() }
-    }
-    /// The number of the cell that a pane falls in, if a window has it.
-    fn of(&self, pane: Timestamp) -> Option<i64> {
-        let cell = (pane.0 - self.base.0 + self.size - 1) / self.size - 1;
-        (self.stride <= self.width || cell % self.stride < self.width).then_some(cell)
-    }
-    /// The numbers of the windows that a cell is part of, of `count` in all.
-    fn windows(&self, cell: i64, count: usize) -> Range<usize> {
-        let first = ((cell - self.width + self.stride) / self.stride).max(0);
-        let last = (cell / self.stride).min(count as i64 - 1);
-        first as usize..(last + 1).max(first) as usize
-    }
-}
-
-/// The scan of one term.
-pub struct Scan<'a> {
-    term: &'a Term,
-    times: Times,
+/// The scan of a query.
+pub struct Scan<'q> {
+    query: &'q Query,
     cells: Cells,
-    /// By cell number (in the place of the pane) and key: the term's state.
+    /// By cell (a window's end, or a number in the place of it) and key: the state of each term.
     groups: Groups,
+}
+
+/// What is scanned of one view: the terms that are about it. They have the same slices and dimensions.
+pub struct Access<'q> {
+    /// The terms, each with its place in the query.
+    terms: Vec<(usize, &'q Term)>,
+    /// The dimensions that matter.
+    needed: Vec<usize>,
+    /// The width of panes that makes the fewest rows of a cell.
+    width: Option<Span>,
     /// The view's count of events, if it keeps one.
     events: Option<usize>,
+    pane: Span,
 }
 
-impl<'a> Scan<'a> {
-    /// An empty scan.
-    pub fn new(query: &Query, term: &'a Term) -> Scan<'a> {
-        let events = term.view.states.iter().position(|s| s.kind == StateKind::Count);
-        Scan {
-            term,
-            times: query.times,
-            cells: Cells::new(&query.times, query.window),
-            groups: Groups::new(term.dimensions.len(), &[term.kind()]),
-            events,
+impl<'q> Access<'q> {
+    /// What `query` asks of a view.
+    pub fn new(query: &'q Query, view: &View) -> Access<'q> {
+        let about = |(_, term): &(usize, &Term)| term.view.id == view.id;
+        let terms: Vec<(usize, &Term)> = query.terms.iter().enumerate().filter(about).collect();
+        let mut needed = Vec::new();
+        for (_, term) in &terms {
+            needed.extend(&term.dimensions);
+            needed.extend(term.slices.iter().map(|(d, _)| *d));
+            needed.extend(term.conditions.iter().flat_map(filter::dimensions_of));
+        }
+        needed.sort_unstable();
+        needed.dedup();
+        let cell = Cells::new(&query.times, query.window).size();
+        // The rows inside a cell and those at its edges are about as many where the width is the root of both lengths.
+        let pays =
+            |w: &Span| w.0 % view.pane.0 == 0 && *w > view.pane && w.0 <= (cell.0 / w.0).saturating_mul(view.pane.0);
+        let width = WIDTHS.into_iter().rfind(pays);
+        let events = view.states.iter().position(|s| s.kind == StateKind::Count);
+        Access { terms, needed, width, events, pane: view.pane }
+    }
+    /// About how many rows of a block by key are scanned.
+    fn rows(&self, block: &ByKey, (after, until): (Timestamp, Timestamp)) -> usize {
+        let Some((_, term)) = self.terms.first() else { return 0 };
+        let narrowed: usize =
+            filter::leading(term, &block.dimensions).map(|d| block.dimensions[d].values.len()).product();
+        let (first, last) = (block.span.0.minus(self.pane), block.span.1);
+        let all = last.0.saturating_sub(first.0).max(1);
+        let asked = until.min(last).0.saturating_sub(after.max(first).0).max(0);
+        let rows = block.panes.len() as f64 * (asked as f64 / all as f64);
+        (block.keys() + rows as usize) / narrowed.max(1)
+    }
+    /// The shape that a block by key is scanned in, where another than its own has less than half of its rows.
+    fn shape(&self, block: &ByKey, range: (Timestamp, Timestamp)) -> Option<Shape> {
+        if self.rows(block, range) <= ROLL_UP_FROM {
+            return None;
+        }
+        let own = block.shape()?;
+        let shape = Shape { dimensions: self.needed.iter().fold(0, |bits, d| bits | 1 << d), width: self.width };
+        let values = |d: &usize| block.dimensions[*d].values.len().max(1);
+        let keys = self.needed.iter().map(values).fold(1, usize::saturating_mul).min(block.keys());
+        let merged = self.width.map_or(1, |width| (width.0 / self.pane.0) as usize);
+        let panes = block.panes.len().div_ceil(block.keys()).div_ceil(merged);
+        (shape != own && keys * panes * 2 <= block.panes.len()).then_some(shape)
+    }
+    /// About how much work a scan of `block` is, in rows by key.
+    pub fn effort(&self, query: &Query, block: &Block, cache: &BlockCache) -> usize {
+        let range = range(query);
+        match block {
+            _ if block.is_empty() => 0,
+            Block::AsHeld(rows) if query.terms.iter().all(|t| t.slices.is_empty()) => rows.len(),
+            Block::AsHeld(rows) => rows.len() / UNSORTED_ROWS_FOR_ONE,
+            Block::ByKey(by_key) => match self.shape(by_key, range) {
+                None => self.rows(by_key, range),
+                Some(shape) => {
+                    let rolled = cache.held_roll_up(block, shape);
+                    rolled.as_ref().and_then(|rolled| rolled.by_key()).map_or(block.len(), |b| self.rows(b, range))
+                }
+            },
         }
     }
-    /// The panes that any window can have: those that end in `(after, until]`.
-    pub fn range(query: &Query) -> (Timestamp, Timestamp) {
-        (query.times.first.minus(query.window), query.times.last())
+}
+
+impl<'q> Scan<'q> {
+    /// An empty scan.
+    pub fn new(query: &'q Query) -> Scan<'q> {
+        let kinds: Vec<StateKind> = query.terms.iter().map(Term::kind).collect();
+        let cells = Cells::new(&query.times, query.window);
+        Scan { query, cells, groups: Groups::new(query.dimensions.len(), &kinds) }
     }
-    /// Merges the rows of `block` that match, and says how much that was.
+    /// Merges the rows of `block`, of the view that `access` is about, that match; and says how much that was.
     ///
     /// # Errors
     /// `TooLarge` when the query has more groups than may be held.
-    pub fn add(&mut self, block: &Block) -> Result<Share, Refusal> {
+    pub fn add(&mut self, access: &Access<'q>, block: &Arc<Block>, cache: &BlockCache) -> Result<Share, Refusal> {
+        if block.is_empty() {
+            return Ok(Share::default());
+        }
+        let by_key = match block.as_ref() {
+            Block::AsHeld(rows) => return self.add_as_held(access, rows),
+            Block::ByKey(by_key) => by_key,
+        };
+        let Some(shape) = access.shape(by_key, range(self.query)) else {
+            return self.add_by_key(access, by_key, Part::Whole);
+        };
         let mut share = Share::default();
-        if block.rows().is_empty() {
-            return Ok(share);
+        let mut parts = vec![(Shape { width: None, ..shape }, Part::Whole)];
+        if let Some(width) = shape.width {
+            parts = vec![(shape, Part::Inside(width)), (Shape { width: None, ..shape }, Part::Edges(width))];
         }
-        let Some(mut filter) = Filter::new(self.term, block) else { return Ok(share) };
-        let rows = block.rows();
-        let mut codes = Codes::new(&self.term.dimensions, rows);
-        let first = filter.first_code(rows);
-        if !block.is_sorted() {
-            let mut visit = |row: usize| {
-                let pane = rows.panes[row];
-                if filter.matches(rows, row)
-                    && self.cells.base < pane
-                    && pane <= self.cells.until
-                    && let Some(cell) = self.cells.of(pane)
-                {
-                    self.take(rows, row, cell, &mut codes, &mut share);
-                }
-            };
-            match first {
-                Some((d, code)) => {
-                    let candidates = rows.dimensions[d].codes.iter().enumerate().filter(|(_, c)| **c == code);
-                    candidates.for_each(|(row, _)| visit(row));
-                }
-                None => (0..rows.len()).for_each(visit),
+        for (shape, part) in parts {
+            if let Some(rolled) = cache.roll_up(block, shape).by_key() {
+                share += self.add_by_key(access, rolled, part)?;
             }
-            return self.check().map(|()| share);
         }
-        for (pane, range) in block.panes(self.cells.base, self.cells.until) {
-            let Some(cell) = self.cells.of(pane) else { continue };
-            for row in filter.narrow(block, range) {
-                if filter.matches(rows, row) {
-                    self.take(rows, row, cell, &mut codes, &mut share);
+        Ok(share)
+    }
+    fn add_by_key(&mut self, access: &Access<'q>, block: &ByKey, part: Part) -> Result<Share, Refusal> {
+        let mut share = Share::default();
+        let Some(mut merge) = Merge::new(access, &block.dimensions, true) else { return Ok(share) };
+        for key in merge.slices.keys(block) {
+            if !merge.matches(key) {
+                continue;
+            }
+            let mut rows = block.rows(key);
+            rows.start += block.rows_until(rows.clone(), self.cells.base);
+            while !rows.is_empty() && block.panes[rows.start] <= self.cells.until {
+                let (cell, until) = self.cells.stretch(block.panes[rows.start], part);
+                let end = rows.start + block.rows_until(rows.clone(), until.min(self.cells.until));
+                if let Some(cell) = cell {
+                    merge.take(self, &block.states, key, cell, rows.start..end);
+                    share.rows += block.weight(rows.start..end);
+                    share.events += access.events_in(&block.states, rows.start..end);
                 }
+                rows.start = end;
             }
             self.check()?;
         }
         Ok(share)
     }
-    /// Merges one row into its cell.
-    #[inline]
-    fn take(&mut self, rows: &Rows, row: usize, cell: i64, codes: &mut Codes<'_>, share: &mut Share) {
-        let at = codes.group(&mut self.groups, rows, row, Timestamp(cell));
-        self.groups.states_mut()[0].combine(at, &rows.states[self.term.state], row);
-        share.rows += 1;
-        if let Some(States::Count(counts)) = self.events.map(|s| &rows.states[s]) {
-            share.events += counts[row];
+    fn add_as_held(&mut self, access: &Access<'q>, rows: &Rows) -> Result<Share, Refusal> {
+        let mut share = Share::default();
+        let Some(mut merge) = Merge::new(access, &rows.dimensions, false) else { return Ok(share) };
+        let one_code = merge.slices.one_code(&rows.dimensions);
+        let mut visit = |row: usize| {
+            let pane = rows.panes[row];
+            if self.cells.base < pane
+                && pane <= self.cells.until
+                && merge.matches(row)
+                && let (Some(cell), _) = self.cells.stretch(pane, Part::Whole)
+            {
+                merge.take(self, &rows.states, row, cell, row..row + 1);
+                share.rows += 1;
+                share.events += access.events_in(&rows.states, row..row + 1);
+            }
+        };
+        match one_code {
+            Some((d, code)) => {
+                let candidates = rows.dimensions[d].codes.iter().enumerate().filter(|(_, c)| **c == code);
+                candidates.for_each(|(row, _)| visit(row));
+            }
+            None => (0..rows.len()).for_each(visit),
         }
+        self.check().map(|()| share)
     }
     fn check(&self) -> Result<(), Refusal> {
         if self.groups.len() <= PARTIALS_MAX {
@@ -155,51 +225,91 @@ impl<'a> Scan<'a> {
             "the query needs more than {PARTIALS_MAX} partial groups; ask for fewer dimensions, a shorter range or slices"
         )))
     }
-    /// About how much work [`Scan::add`] of a block is, in rows of a sorted block.
-    pub fn effort(query: &Query, term: &Term, block: &Block) -> usize {
-        let rows = block.rows();
-        if rows.is_empty() {
-            return 0;
-        }
-        if !block.is_sorted() {
-            return if term.slices.is_empty() { rows.len() } else { rows.len() / UNSORTED_ROWS_FOR_ONE };
-        }
-        let (after, until) = Scan::range(query);
-        let (mut from, mut to, mut panes) = (None, 0, 0);
-        for (_, range) in block.panes(after, until) {
-            from = from.or(Some(range.start));
-            (to, panes) = (range.end, panes + 1);
-        }
-        let leading = term.slices.iter().enumerate().take_while(|(i, (d, values))| i == d && values.len() == 1);
-        let narrowed: usize = leading.map(|(_, (d, _))| rows.dimensions[*d].values.len().max(1)).product();
-        panes + (to - from.unwrap_or(to)) / narrowed
-    }
-    /// The merged states by window (its end in the place of the pane) and key, in canonical order.
+    /// The merged states of the terms by window (its end in the place of the pane) and key, in canonical order.
     ///
     /// # Errors
     /// `TooLarge` when there are more points than may be computed.
     pub fn finish(self) -> Result<Rows, Refusal> {
-        let Scan { times, cells, groups, term, .. } = self;
+        let too_many = || {
+            Refusal::too_large(format!(
+                "the query has more than {POINTS_MAX} points; ask for fewer dimensions, a longer step or slices"
+            ))
+        };
+        let Scan { query, cells, groups } = self;
+        if cells.are_windows() {
+            return if groups.len() > POINTS_MAX { Err(too_many()) } else { Ok(groups.into_rows()) };
+        }
         let cell_rows = groups.into_unsorted();
-        let mut out = Groups::new(term.dimensions.len(), &[term.kind()]);
-        let dimensions: Vec<usize> = (0..term.dimensions.len()).collect();
-        let mut codes = Codes::new(&dimensions, &cell_rows);
+        let mut out = Groups::like(&cell_rows);
+        let dimensions: Vec<usize> = (0..cell_rows.dimensions.len()).collect();
+        let mut codes = Codes::new(&dimensions, &cell_rows.dimensions);
         for row in 0..cell_rows.len() {
-            for window in cells.windows(cell_rows.panes[row].0, times.count) {
-                let at = codes.group(&mut out, &cell_rows, row, times.at(window));
-                out.states_mut()[0].combine(at, &cell_rows.states[0], row);
+            for window in cells.windows(cell_rows.panes[row].0, query.times.count) {
+                let at = codes.group(&mut out, &cell_rows.dimensions, row, query.times.at(window));
+                let columns = out.states_mut().iter_mut().zip(&cell_rows.states);
+                columns.for_each(|(to, from)| to.combine(at, from, row));
             }
             if out.len() > POINTS_MAX {
-                return Err(Refusal::too_large(format!(
-                    "the query has more than {POINTS_MAX} points; ask for fewer dimensions, a longer step or slices"
-                )));
+                return Err(too_many());
             }
         }
         Ok(out.into_rows())
     }
 }
 
-/// The codes of a table of groups by those of the rows that are scanned, each looked up on its first use.
+impl Access<'_> {
+    fn events_in(&self, states: &[States], rows: Range<usize>) -> u64 {
+        match self.events.map(|state| &states[state]) {
+            Some(States::Count(counts)) => counts[rows].iter().sum(),
+            _ => 0,
+        }
+    }
+}
+
+/// What is known of one block while it is merged.
+struct Merge<'b> {
+    dimensions: &'b [Dimension],
+    slices: Slices,
+    /// Per term: its conditions, its state in the view, its place in the query, and whether the key or row at hand matches.
+    terms: Vec<(Conditions<'b>, usize, usize, bool)>,
+    codes: Codes<'b>,
+}
+
+impl<'b> Merge<'b> {
+    /// `None` when nothing in the block can match.
+    fn new(access: &'b Access<'_>, dimensions: &'b [Dimension], by_key: bool) -> Option<Merge<'b>> {
+        let (_, first) = access.terms.first()?;
+        let slices = Slices::new(first, dimensions, by_key)?;
+        let terms = access.terms.iter();
+        let terms = terms.map(|(place, term)| (Conditions::new(term, dimensions), term.state, *place, false)).collect();
+        Some(Merge { dimensions, slices, terms, codes: Codes::new(&first.dimensions, dimensions) })
+    }
+    /// Whether any term counts a key or row; notes which.
+    #[inline]
+    fn matches(&mut self, i: usize) -> bool {
+        let dimensions = self.dimensions;
+        if !self.slices.match_at(dimensions, i) {
+            return false;
+        }
+        let mut any = false;
+        for (conditions, _, _, matches) in &mut self.terms {
+            *matches = conditions.hold_at(dimensions, i);
+            any |= *matches;
+        }
+        any
+    }
+    /// Merges rows with the key (or row) `i` at hand into their cell.
+    #[inline]
+    fn take(&mut self, scan: &mut Scan<'_>, states: &[States], i: usize, cell: i64, rows: Range<usize>) {
+        let pane = if scan.cells.are_windows() { scan.query.times.at(cell as usize) } else { Timestamp(cell) };
+        let to = self.codes.group(&mut scan.groups, self.dimensions, i, pane);
+        for (_, state, place, _) in self.terms.iter().filter(|(.., matches)| *matches) {
+            scan.groups.states_mut()[*place].combine_all(to, &states[*state], rows.clone());
+        }
+    }
+}
+
+/// The codes of a table of groups by those of what is scanned, each looked up on its first use.
 struct Codes<'a> {
     dimensions: &'a [usize],
     known: Vec<Vec<u32>>,
@@ -207,142 +317,19 @@ struct Codes<'a> {
 }
 
 impl<'a> Codes<'a> {
-    fn new(dimensions: &'a [usize], rows: &Rows) -> Self {
-        let values = |&d: &usize| rows.dimensions.get(d).map_or(0, |dimension| dimension.values.len());
-        let known = dimensions.iter().map(|d| vec![u32::MAX; values(d)]).collect();
+    fn new(dimensions: &'a [usize], scanned: &[Dimension]) -> Self {
+        let known = dimensions.iter().map(|d| vec![u32::MAX; scanned[*d].values.len()]).collect();
         Codes { dimensions, known, key: vec![0; dimensions.len()] }
     }
     #[inline]
-    fn group(&mut self, groups: &mut Groups, rows: &Rows, row: usize, pane: Timestamp) -> usize {
+    fn group(&mut self, groups: &mut Groups, scanned: &[Dimension], i: usize, pane: Timestamp) -> usize {
         for (to, &from) in self.dimensions.iter().enumerate() {
-            let theirs = rows.dimensions[from].codes[row] as usize;
+            let theirs = scanned[from].codes[i] as usize;
             if self.known[to][theirs] == u32::MAX {
-                self.known[to][theirs] = groups.intern(to, &rows.dimensions[from].values[theirs]);
+                self.known[to][theirs] = groups.intern(to, &scanned[from].values[theirs]);
             }
             self.key[to] = self.known[to][theirs];
         }
         groups.row(pane, &self.key)
-    }
-}
-
-/// A term's slices and conditions in the codes of one block.
-struct Filter<'a> {
-    /// The leading dimensions that are sliced to one value each: found by binary search.
-    leading: Vec<u32>,
-    /// Per leading dimension, where its rows were found last.
-    hints: Vec<(usize, usize)>,
-    /// Other sliced dimensions and their codes, sorted.
-    sliced: Vec<(usize, Vec<u32>)>,
-    /// Conditions over one dimension, by code; filled as codes are met.
-    by_code: Vec<(usize, &'a Expression, Vec<Option<bool>>)>,
-    /// Conditions over several dimensions.
-    others: Vec<&'a Expression>,
-}
-
-impl<'a> Filter<'a> {
-    /// `None` when no row of the block can match.
-    fn new(term: &'a Term, block: &Block) -> Option<Filter<'a>> {
-        let mut filter = Filter {
-            leading: Vec::new(),
-            hints: Vec::new(),
-            sliced: Vec::new(),
-            by_code: Vec::new(),
-            others: Vec::new(),
-        };
-        for (d, values) in &term.slices {
-            let codes = block.codes(*d, values);
-            match codes[..] {
-                [] => return None,
-                [code] if block.is_sorted() && *d == filter.leading.len() => filter.leading.push(code),
-                _ => filter.sliced.push((*d, codes)),
-            }
-        }
-        for condition in &term.conditions {
-            for part in conjuncts(condition) {
-                match only_dimension(part) {
-                    Some(d) => filter.by_code.push((d, part, vec![None; block.rows().dimensions[d].values.len()])),
-                    None => filter.others.push(part),
-                }
-            }
-        }
-        filter.hints = vec![(0, 0); filter.leading.len()];
-        Some(filter)
-    }
-    /// The one code of the dimension that leaves the fewest rows, as far as its dictionary tells.
-    fn first_code(&self, rows: &Rows) -> Option<(usize, u32)> {
-        let single =
-            self.sliced.iter().filter_map(|(d, codes)| Some((*d, *codes.first().filter(|_| codes.len() == 1)?)));
-        single.max_by_key(|(d, _)| rows.dimensions[*d].values.len())
-    }
-    /// The rows of one pane that have the leading values.
-    fn narrow(&mut self, block: &Block, range: Range<usize>) -> Range<usize> {
-        let leading = self.leading.iter().zip(&mut self.hints).enumerate();
-        leading.fold(range, |range, (d, (code, hint))| block.narrow(range, d, *code, hint))
-    }
-    #[inline]
-    fn matches(&mut self, rows: &Rows, row: usize) -> bool {
-        let code = |d: usize| rows.dimensions[d].codes[row];
-        let is_one_of = |codes: &[u32], code: u32| match codes {
-            [only] => *only == code,
-            codes => codes.binary_search(&code).is_ok(),
-        };
-        self.sliced.iter().all(|(d, codes)| is_one_of(codes, code(*d)))
-            && self.by_code.iter_mut().all(|(d, condition, known)| {
-                let code = code(*d) as usize;
-                *known[code].get_or_insert_with(|| {
-                    condition.matches(&|_| rows.dimensions[*d].values[code].clone()) == Some(true)
-                })
-            })
-            && self.others.iter().all(|condition| condition.matches(&|d| rows.value(d, row).clone()) == Some(true))
-    }
-}
-
-/// The parts that must all be true.
-fn conjuncts(condition: &Expression) -> Vec<&Expression> {
-    match condition {
-        Expression::And(parts) => parts.iter().flat_map(conjuncts).collect(),
-        Expression::Compare(..)
-        | Expression::In(..)
-        | Expression::IsNull(_)
-        | Expression::Not(_)
-        | Expression::Or(_) => vec![condition],
-    }
-}
-
-/// The dimension that a condition is about, if it is about one.
-fn only_dimension(condition: &Expression) -> Option<usize> {
-    let all_same = |parts: &[Expression]| {
-        let first = only_dimension(parts.first()?)?;
-        parts.iter().all(|part| only_dimension(part) == Some(first)).then_some(first)
-    };
-    match condition {
-        Expression::Compare(d, ..) | Expression::In(d, _) | Expression::IsNull(d) => Some(*d),
-        Expression::Not(part) => only_dimension(part),
-        Expression::And(parts) | Expression::Or(parts) => all_same(parts),
-    }
-}
-
-/// The value of dimension `d` in each of `rows`, for a key.
-pub fn key_of(rows: &Rows, row: usize) -> Vec<Value> {
-    (0..rows.dimensions.len()).map(|d| rows.value(d, row).clone()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cells_make_up_exactly_the_windows() {
-        for (window, step) in [(5, 5), (5, 1), (5, 2), (6, 4), (2, 5), (3, 7), (10, 4), (1, 1), (4, 6)] {
-            let times = Times { first: Timestamp(40), step: Span(step), count: 6, range: None };
-            let cells = Cells::new(&times, Span(window));
-            for pane in 40 - window + 1..=times.last().0 {
-                let expected: Vec<usize> =
-                    (0..times.count).filter(|&i| times.at(i).0 - window < pane && pane <= times.at(i).0).collect();
-                let got: Vec<usize> =
-                    cells.of(Timestamp(pane)).map_or(Vec::new(), |cell| cells.windows(cell, times.count).collect());
-                assert_eq!(got, expected, "window {window} step {step} pane {pane}");
-            }
-        }
     }
 }

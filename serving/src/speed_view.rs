@@ -1,14 +1,13 @@
-//! The speed half: atomic snapshots of all needed views of a partition, shared among the queries of a few milliseconds.
+//! The speed half: atomic snapshots of all needed views of a partition.
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use hashbrown::HashMap;
 use seam_shared::Result;
 use seam_shared::log::{Offset, Partition};
 use seam_shared::state::{ClosedSegment, Progress, Snapshot, StateStore, ViewId};
-use tokio::time::Instant;
 
-use crate::block::{Block, BlockCache, BlockKey};
+use crate::block::Block;
+use crate::cache::{BlockCache, BlockKey};
 use crate::open::{Open, Sorted};
 
 /// One view of one partition at one moment, its open segment ready to scan.
@@ -37,58 +36,41 @@ struct Earlier {
     epoch: u64,
 }
 
-/// Some views of one partition: the last moment, when that was, and what to compare the next one with.
-#[derive(Debug, Default)]
-struct Slot {
-    shared: Option<(Instant, Arc<Moment>)>,
-    earlier: Vec<Option<Earlier>>,
-}
+/// Some views of one partition: what to compare their next moment with.
+type Slot = Vec<Option<Earlier>>;
 
 /// A reader of the state store.
 #[derive(Debug)]
 pub struct SpeedView {
     state: Arc<dyn StateStore>,
-    shared_for: Duration,
     /// By partition and views.
     slots: Mutex<HashMap<(Partition, Vec<ViewId>), Arc<tokio::sync::Mutex<Slot>>>>,
 }
 
 impl SpeedView {
-    /// A reader whose queries share a snapshot that is at most `shared_for` old.
-    pub fn new(state: Arc<dyn StateStore>, shared_for: Duration) -> SpeedView {
-        SpeedView { state, shared_for, slots: Mutex::default() }
+    /// A reader of that store.
+    pub fn new(state: Arc<dyn StateStore>) -> SpeedView {
+        SpeedView { state, slots: Mutex::default() }
     }
-    /// The views of a partition at one moment: one at most `shared_for` ago, or, if it must be `fresh`, from now on.
+    /// The views of a partition at one moment from now on.
     ///
     /// # Errors
     /// As [`StateStore::snapshot`].
-    pub async fn moment(&self, partition: &Partition, views: &[ViewId], fresh: bool) -> Result<Arc<Moment>> {
-        let asked = Instant::now();
-        let oldest = if fresh { Some(asked) } else { asked.checked_sub(self.shared_for) };
+    pub async fn moment(&self, partition: &Partition, views: &[ViewId]) -> Result<Moment> {
         let key = (partition.clone(), views.to_vec());
         let slot = {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             slots.entry(key).or_default().clone()
         };
-        let mut slot = slot.lock().await;
-        if let Some((_, moment)) =
-            slot.shared.as_ref().filter(|(taken, _)| oldest.is_none_or(|oldest| *taken >= oldest))
-        {
-            return Ok(moment.clone());
-        }
-        slot.shared = None;
-        // Taken before the store is asked, so that "at most so old" holds for what the store answers with.
-        let taken = Instant::now();
+        let mut earlier = slot.lock().await;
         let snapshots = self.state.snapshot(partition, views).await?;
-        slot.earlier.resize(snapshots.len(), None);
-        let held = snapshots.into_iter().zip(&mut slot.earlier).map(|(snapshot, earlier)| {
+        earlier.resize(snapshots.len(), None);
+        let held = snapshots.into_iter().zip(&mut *earlier).map(|(snapshot, earlier)| {
             let held = Arc::new(hold(snapshot?, earlier.as_ref()));
             *earlier = Some(held.remember());
             Some(held)
         });
-        let moment: Arc<Moment> = Arc::new(held.collect());
-        slot.shared = Some((taken, moment.clone()));
-        Ok(moment)
+        Ok(held.collect())
     }
     /// A closed segment's rows; `None` when the store no longer holds it.
     ///

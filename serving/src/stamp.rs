@@ -1,5 +1,8 @@
 //! The stamp: the proof in every answer. It holds nothing but what the answer is a function of: no clock, no lag.
+use std::sync::Arc;
+
 use seam_shared::log::OffsetVector;
+use seam_shared::view::definition::{StateKind, View};
 
 use crate::json::Json;
 use crate::pin::PinnedView;
@@ -38,32 +41,71 @@ pub fn coverage_text(coverage: &[(String, OffsetVector)]) -> String {
     texts.join(",")
 }
 
-/// Writes the stamp of an answer from `pinned`, whose views put in `shares`.
-pub fn write(json: &mut Json, layer: Layer, pinned: &[PinnedView], shares: &[Shares]) {
-    json.open('{').key("layer").text(layer.name());
-    json.key("coverage").text(&coverage_text(&common_coverage(pinned)));
-    let missing = || {
-        let speed = pinned.iter().filter(|_| layer != Layer::Batch);
-        speed.flat_map(|view| view.parts.iter().filter(|(_, p)| p.held.is_none()).map(move |(n, _)| (view, *n)))
-    };
-    json.key("complete").bool(missing().next().is_none());
-    json.key("missing").open('[');
-    for (view, number) in missing() {
-        json.open('{').key("view").text(&view.view.id);
-        json.key("partition").text(&format!("{}/{number}", view.view.source.name));
-        json.key("part").text("speed").key("why").text("the speed layer holds no state of it").close('}');
-    }
-    json.close(']').key("views").open('[');
-    for (view, shares) in pinned.iter().zip(shares) {
-        write_view(json, layer, view, *shares);
-    }
-    json.close(']').close('}');
+/// The stamp of all answers from one pin, but for the shares.
+#[derive(Debug)]
+pub struct Stamp {
+    before_views: Json,
+    /// Each view and its part.
+    views: Vec<(Arc<View>, Json)>,
 }
 
-fn write_view(json: &mut Json, layer: Layer, pinned: &PinnedView, shares: Shares) {
+impl Stamp {
+    /// The stamp of what was pinned.
+    pub fn new(layer: Layer, pinned: &[PinnedView]) -> Stamp {
+        let mut json = Json::with_capacity(256);
+        json.open('{').key("layer").text(layer.name());
+        json.key("coverage").text(&coverage_text(&common_coverage(pinned)));
+        let missing = || {
+            let speed = pinned.iter().filter(|_| layer != Layer::Batch);
+            speed.flat_map(|view| view.parts.iter().filter(|(_, p)| p.held.is_none()).map(move |(n, _)| (view, *n)))
+        };
+        json.key("complete").bool(missing().next().is_none());
+        json.key("missing").open('[');
+        for (view, number) in missing() {
+            json.open('{').key("view").text(&view.view.id);
+            json.key("partition").text(&format!("{}/{number}", view.view.source.name));
+            json.key("part").text("speed").key("why").text("the speed layer holds no state of it").close('}');
+        }
+        json.close(']').key("views").open('[');
+        let views = pinned.iter().map(|pinned| (pinned.view.clone(), of_view(layer, pinned))).collect();
+        Stamp { before_views: json, views }
+    }
+    /// Writes it for an answer into which each view put its shares; without them for one of several figures.
+    pub fn write(&self, json: &mut Json, shares: Option<&[Shares]>) {
+        json.copy(&self.before_views);
+        for (i, (view, part)) in self.views.iter().enumerate() {
+            json.copy(part);
+            if let Some(shares) = shares.and_then(|shares| shares.get(i)) {
+                json.key("shares").open('{');
+                shares.write(json, view);
+                json.close('}');
+            }
+            json.close('}');
+        }
+        json.close(']').close('}');
+    }
+}
+
+impl Shares {
+    /// Writes both, what they are of `view`, as members of the object that is open.
+    pub fn write(&self, json: &mut Json, view: &View) {
+        let counts_events = view.states.iter().any(|state| state.kind == StateKind::Count);
+        for (is_batch, share) in [(true, self.batch), (false, self.speed)] {
+            json.key(if is_batch { "batch" } else { "speed" }).open('{').key("rows").number(share.rows);
+            if counts_events {
+                json.key("events").number(share.events);
+            }
+            json.close('}');
+        }
+    }
+}
+
+/// A view's part of the stamp, still open.
+fn of_view(layer: Layer, pinned: &PinnedView) -> Json {
     let view = &pinned.view;
     let source = &view.source.name;
     let definition = view.id.rsplit_once('@').map_or("", |(_, hash)| hash);
+    let mut json = Json::with_capacity(512);
     json.open('{').key("view").text(&view.name).key("id").text(&view.id).key("definition").text(definition);
     json.key("source").text(source);
     json.key("generation");
@@ -73,35 +115,26 @@ fn write_view(json: &mut Json, layer: Layer, pinned: &PinnedView, shares: Shares
     };
     json.key("batch");
     match &pinned.generation {
-        Some(generation) => write_vector(json, source, &generation.cut),
+        Some(generation) => write_vector(&mut json, source, &generation.cut),
         None => json.null(),
     };
     json.key("speed");
     match layer {
         Layer::Batch => json.null(),
-        Layer::Merged | Layer::Speed => write_vector(json, source, &pinned.positions()),
+        Layer::Merged | Layer::Speed => write_vector(&mut json, source, &pinned.positions()),
     };
     if layer == Layer::Speed {
         let from = pinned.parts.iter().map(|(&number, part)| (number, part.from)).collect();
         write_vector(json.key("speed_from"), source, &OffsetVector(from));
     }
     write_vector(json.key("coverage"), source, &pinned.coverage());
-    let counts_events = view.states.iter().any(|s| s.kind == seam_shared::view::definition::StateKind::Count);
-    json.key("shares").open('{');
-    for (name, share) in [("batch", shares.batch), ("speed", shares.speed)] {
-        json.key(name).open('{').key("rows").number(share.rows);
-        if counts_events {
-            json.key("events").number(share.events);
-        }
-        json.close('}');
-    }
-    json.close('}').close('}');
+    json
 }
 
 fn write_vector<'a>(json: &'a mut Json, source: &str, vector: &OffsetVector) -> &'a mut Json {
     json.open('{').key("text").text(&vector.to_text(source)).key("positions").open('{');
     for (number, position) in &vector.0 {
-        json.key(&number.to_string()).number(position.0);
+        json.named(&number.to_string()).number(position.0);
     }
     json.close('}').close('}')
 }

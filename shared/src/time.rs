@@ -93,10 +93,30 @@ impl Timestamp {
     }
     /// RFC 3339 in UTC with as many fraction digits as needed (0, 3 or 6).
     pub fn to_rfc3339(self) -> String {
-        match chrono::DateTime::from_timestamp_micros(self.0) {
-            Some(moment) => moment.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
-            None => format!("{}us", self.0),
+        let mut text = Vec::with_capacity(27);
+        self.write_rfc3339(&mut text);
+        String::from_utf8(text).expect("digits and punctuation")
+    }
+    /// The same, appended to bytes: answers are full of times.
+    pub fn write_rfc3339(self, out: &mut Vec<u8>) {
+        if !(Timestamp::MIN..=Timestamp::MAX).contains(&self) {
+            return out.extend_from_slice(format!("{}us", self.0).as_bytes());
         }
+        let (days, micros) = (self.0.div_euclid(Span::DAY.0), self.0.rem_euclid(Span::DAY.0));
+        let (year, month, day) = civil_date(days);
+        let (seconds, fraction) = (micros / Span::SECOND.0, micros % Span::SECOND.0);
+        let parts = [(year, 4), (month, 2), (day, 2), (seconds / 3_600, 2), (seconds / 60 % 60, 2)];
+        for ((number, digits), after) in parts.into_iter().zip(b"--T::") {
+            push_digits(out, number, digits);
+            out.push(*after);
+        }
+        push_digits(out, seconds % 60, 2);
+        match (fraction, fraction % 1_000) {
+            (0, _) => {}
+            (_, 0) => push_fraction(out, fraction / 1_000, 3),
+            _ => push_fraction(out, fraction, 6),
+        }
+        out.push(b'Z');
     }
     /// Reads RFC 3339 with any offset (`2026-01-01T00:00:00Z`, `…+02:00`), or a date alone as its midnight in UTC.
     /// Digits beyond the microsecond are cut off.
@@ -119,6 +139,28 @@ impl Timestamp {
     }
 }
 
+/// Year, month and day of a number of days since 1970-01-01, in the years 1 to 9999: counted in eras of 400 years from a
+/// March 1st on, so that the leap day is the last of its year.
+fn civil_date(days: i64) -> (i64, i64, i64) {
+    let since_march = days + 719_468;
+    let (era, day_of_era) = (since_march.div_euclid(146_097), since_march.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    (era * 400 + year_of_era + next_year, month, day)
+}
+
+fn push_digits(out: &mut Vec<u8>, number: i64, digits: u32) {
+    out.extend((0..digits).rev().map(|place| b'0' + (number / 10_i64.pow(place) % 10) as u8));
+}
+
+fn push_fraction(out: &mut Vec<u8>, number: i64, digits: u32) {
+    out.push(b'.');
+    push_digits(out, number, digits);
+}
+
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.to_rfc3339())
@@ -136,6 +178,28 @@ mod tests {
         assert!(Span::parse("5").is_err());
         assert!(Span::parse("").is_err());
         assert!(Span::parse("5 minutes").is_err());
+    }
+
+    #[test]
+    fn times_are_written_as_chrono_writes_them() {
+        let by_chrono = |time: Timestamp| {
+            let moment = chrono::DateTime::from_timestamp_micros(time.0).expect("in range");
+            moment.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+        };
+        let mut times =
+            vec![Timestamp::MIN.0, Timestamp::MAX.0, 0, -1, 1_000, 951_782_400_000_000, 4_107_542_399_000_000];
+        let mut seed = 1_u64;
+        for _ in 0..20_000 {
+            seed = seed.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(0x1405_7B7E_F767_814F);
+            let grid = [1, 1_000, 1_000_000, Span::DAY.0][(seed >> 60) as usize % 4];
+            let span = Timestamp::MAX.0.abs_diff(Timestamp::MIN.0);
+            times.push((Timestamp::MIN.0 + ((seed >> 1) % span) as i64) / grid * grid);
+        }
+        for time in times.into_iter().map(Timestamp) {
+            assert_eq!(time.to_rfc3339(), by_chrono(time));
+            assert_eq!(Timestamp::parse_rfc3339(&time.to_rfc3339()), Some(time));
+        }
+        assert_eq!(Timestamp(i64::MIN).to_rfc3339(), "-9223372036854775808us");
     }
 
     #[test]

@@ -15,9 +15,10 @@ use serde_json::Value as Json;
 
 use crate::Settings;
 use crate::block::Block;
+use crate::cache::BlockCache;
 use crate::http::router;
 use crate::query::{Query, Question};
-use crate::scan::Scan;
+use crate::scan::{Access, Scan};
 use crate::testing::{Dice, Event, NOW, World, get, json};
 
 /// What one row should say of the price: count, sum, min and max, each in its JSON spelling.
@@ -204,7 +205,8 @@ async fn rows_give_the_same_answer_whether_they_are_sorted_or_not() {
     let serving = world.serving().await;
     let view = world.view("by_route");
     let rows = world.rows(&view, 0, 0, world.end(0));
-    let blocks = [Block::sorted(rows.clone()), Block::unsorted(Arc::new(rows))];
+    let blocks = [Block::sorted(rows.clone()), Block::unsorted(Arc::new(rows))].map(Arc::new);
+    let cache = BlockCache::new(0);
     let mut matched = 0;
     for (dimension, condition) in [
         ("", ""),
@@ -227,8 +229,8 @@ async fn rows_give_the_same_answer_whether_they_are_sorted_or_not() {
             let parameters: Vec<(String, String)> = given.map(|(name, text)| (name.into(), text.into())).collect();
             let query = serving.parse("spend", &parameters).unwrap_or_else(|refusal| panic!("{refusal:?}"));
             let [sorted, unsorted] = blocks.each_ref().map(|block| {
-                let mut scan = Scan::new(&query, &query.terms[0]);
-                let share = scan.add(block).expect("within the limits");
+                let mut scan = Scan::new(&query);
+                let share = scan.add(&Access::new(&query, &view), block, &cache).expect("within the limits");
                 (share, scan.finish().expect("within the limits"))
             });
             assert_eq!(sorted, unsorted, "{parameters:?}");

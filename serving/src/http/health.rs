@@ -41,10 +41,10 @@ pub async fn ready(State(serving): State<Arc<Serving>>, uri: Uri) -> Response {
 }
 
 async fn caught_up(serving: &Serving, view: &Arc<seam_shared::view::definition::View>) -> Result<()> {
-    let pinned = serving.pin(std::slice::from_ref(view), Layer::Merged, false).await?;
+    let pin = serving.pin(std::slice::from_ref(view), Layer::Merged, false).await?;
     let source = &view.source.name;
     let wanted = serving.ends_at_start(source);
-    let coverage = pinned[0].coverage();
+    let coverage = pin.views[0].coverage();
     if coverage.covers(&wanted) {
         return Ok(());
     }

@@ -26,8 +26,8 @@ pub async fn print(State(serving): State<Arc<Serving>>, headers: HeaderMap) -> R
 async fn measure_lag(serving: &Serving) {
     for source in &serving.config().sources {
         let views = serving.config().views_of(&source.name);
-        let Ok(pinned) = serving.pin(&views, Layer::Merged, false).await else { continue };
-        let Some((_, coverage)) = crate::stamp::common_coverage(&pinned).pop() else { continue };
+        let Ok(pin) = serving.pin(&views, Layer::Merged, false).await else { continue };
+        let Some((_, coverage)) = crate::stamp::common_coverage(&pin.views).pop() else { continue };
         for (number, lag) in serving.lag(&source.name, &coverage) {
             let labels = Telemetry::partition_labels(&Partition::new(source.name.as_str(), number));
             serving.telemetry().consumer_lag_records.get_or_create(&labels).set(i64::try_from(lag).unwrap_or(i64::MAX));

@@ -5,7 +5,7 @@ use super::refusal::Refusal;
 use super::{POINTS_MAX, WINDOW_MAX};
 
 /// The ends of the windows: `first`, `first + step`, …; `count` of them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Times {
     /// The end of the first window.
     pub first: Timestamp,

@@ -12,7 +12,7 @@ use crate::view::definition::Field;
 use crate::view::value::Value;
 
 /// How two values are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Comparison {
     /// `=`
     Eq,
@@ -29,7 +29,7 @@ pub enum Comparison {
 }
 
 /// A typed condition over fields, named by their index. Three-valued, as in SQL: a comparison with null is unknown.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Hash)]
 pub enum Expression {
     /// `field op literal`; the literal has the field's type.
     Compare(usize, Comparison, Value),

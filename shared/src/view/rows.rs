@@ -1,6 +1,8 @@
 //! Rows of partials: the one columnar form in which speed, state store, lake and serving hand (pane, key, states) around.
 mod codec;
 
+use std::ops::Range;
+
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
 use crate::view::aggregate::{FixedStats, FloatStats, State};
@@ -151,6 +153,17 @@ impl States {
             (States::Count(a), States::Count(b)) => a[i] += b[j],
             (States::Fixed(a), States::Fixed(b)) => a[i].combine(&b[j]),
             (States::Float(a), States::Float(b)) => a[i].combine(&b[j]),
+            (States::Count(_) | States::Fixed(_) | States::Float(_), _) => {
+                debug_assert!(false, "state columns of one view have one kind");
+            }
+        }
+    }
+    /// Combines the rows `range` of `other`, a column of the same kind, into row `i`.
+    pub fn combine_all(&mut self, i: usize, other: &States, range: Range<usize>) {
+        match (self, other) {
+            (States::Count(a), States::Count(b)) => a[i] += b[range].iter().sum::<u64>(),
+            (States::Fixed(a), States::Fixed(b)) => b[range].iter().for_each(|state| a[i].combine(state)),
+            (States::Float(a), States::Float(b)) => b[range].iter().for_each(|state| a[i].combine(state)),
             (States::Count(_) | States::Fixed(_) | States::Float(_), _) => {
                 debug_assert!(false, "state columns of one view have one kind");
             }
