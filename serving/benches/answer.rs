@@ -1,7 +1,8 @@
 //! How fast merged answers are beside a bare handler that returns the same bytes, and how soon after a commit; all in one run.
 //!
 //! `cargo bench -p seam-serving --bench answer` prints queries a second over loopback TCP (kept connections, one client thread)
-//! and per second of the server's processor time, p50 and p99 in process, and the peak memory.
+//! and per second of the server's processor time, once warm; p50 and p99 in process; and the peak memory. A part of a question's
+//! name after `--` asks only that.
 use std::future::ready;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -186,18 +187,18 @@ fn time_in_process(
     Ok(())
 }
 
-/// Serves on a thread of its own until the process ends.
-fn serve(router: Router) -> Result<SocketAddr, Failure> {
+/// Serves on a thread of that name until the process ends.
+fn serve(name: &str, router: Router) -> Result<SocketAddr, Failure> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::spawn(move || {
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             axum::serve(listener, router).await
         })
-    });
+    })?;
     Ok(address)
 }
 
@@ -242,7 +243,7 @@ fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<usize, Failur
     }
 }
 
-/// Asks over TCP for some time, prints the rate, and answers with it per second of processor time.
+/// Asks over TCP for some time after a warm-up of half as much, prints the rate, and answers with it per second of processor time.
 fn rate(name: &str, address: SocketAddr, url: impl Fn(usize) -> String) -> Result<f64, Failure> {
     let mut streams = Vec::new();
     for _ in 0..CONNECTIONS {
@@ -250,9 +251,12 @@ fn rate(name: &str, address: SocketAddr, url: impl Fn(usize) -> String) -> Resul
         stream.set_nodelay(true)?;
         streams.push(stream);
     }
-    let (mut asked, mut bytes, mut buffer) = (0, 0, Vec::new());
-    let (begun, before) = (Instant::now(), processor_time()?);
-    while begun.elapsed() < TIME {
+    let (mut asked, mut bytes, mut buffer, mut first) = (0, 0, Vec::new(), 0);
+    let (mut begun, mut before, mut is_warm) = (Instant::now(), processor_time()?, false);
+    while !is_warm || begun.elapsed() < TIME {
+        if !is_warm && begun.elapsed() > TIME / 2 {
+            (begun, before, first, is_warm) = (Instant::now(), processor_time()?, asked, true);
+        }
         for stream in &mut streams {
             stream.write_all(format!("GET {} HTTP/1.1\r\nhost: bench\r\n\r\n", url(asked)).as_bytes())?;
             asked += 1;
@@ -262,7 +266,7 @@ fn rate(name: &str, address: SocketAddr, url: impl Fn(usize) -> String) -> Resul
         }
     }
     let (taken, used) = (begun.elapsed().as_secs_f64(), (processor_time()? - before).as_secs_f64());
-    let (by_time, by_core) = (asked as f64 / taken, asked as f64 / used);
+    let (by_time, by_core) = ((asked - first) as f64 / taken, (asked - first) as f64 / used);
     print!("  {name:36} {by_time:8.0} /s   {by_core:8.0} /s/core   {bytes} bytes");
     Ok(by_core)
 }
@@ -303,11 +307,12 @@ fn memory(name: &str) -> Result<u64, Failure> {
 fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let router = http::router(runtime.block_on(history())?);
-    let address = serve(router.clone())?;
-    for (name, question) in QUESTIONS {
+    let address = serve("serving", router.clone())?;
+    let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    for (name, question) in QUESTIONS.into_iter().filter(|(name, _)| name.contains(&wanted)) {
         let body = runtime.block_on(ask(&router, &url(question, 7)))?;
         println!("{name}");
-        let bare = serve(Router::new().route(METRIC, get(move || ready(body.clone()))))?;
+        let bare = serve("bare", Router::new().route(METRIC, get(move || ready(body.clone()))))?;
         let yardstick = rate("a bare handler, the same bytes", bare, |_| url(question, 7))?;
         println!();
         let repeated = rate("the same query again", address, |_| url(question, 7))?;

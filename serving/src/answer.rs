@@ -1,5 +1,6 @@
 //! An answer: pin both halves, then know the tag, then merge what both hold, and write it with its stamp.
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -110,20 +111,23 @@ impl Serving {
     /// `Unavailable` when the halves do not meet, or `min_position` is not covered in time; `TooLarge` beyond a limit;
     /// `Corrupt` when a file is damaged.
     pub async fn answer(&self, question: &Question, known: Option<&str>) -> Result<Answer, Refusal> {
-        let Question { query, spelling } = question;
-        self.compute(std::slice::from_ref(query), spelling, known, |pin, merged| match merged {
+        let Question { query, spelling, asked } = question;
+        let keep = asked.swap(true, Ordering::Relaxed);
+        self.compute(std::slice::from_ref(query), spelling, known, keep, |pin, merged| match merged {
             [(points, shares)] => write(query, points, pin, shares),
             _ => Vec::new(),
         })
         .await
     }
 
-    /// Answers several queries of one layer at one pin. `body` spells out what was merged for each of them.
+    /// Answers several queries of one layer at one pin. `body` spells out what was merged for each of them; it is kept for
+    /// those who ask the same again if they are expected to.
     pub(crate) async fn compute(
         &self,
         queries: &[Arc<Query>],
         question: &[u8],
         known: Option<&str>,
+        keep: bool,
         body: impl Fn(&Pin, &[Merged]) -> Vec<u8>,
     ) -> Result<Answer, Refusal> {
         let views = views_of(queries.iter().map(Arc::as_ref));
@@ -138,7 +142,9 @@ impl Serving {
         if let Some(halves) = halves {
             let merged = self.merge_all(queries, views, halves).await?;
             let body = Bytes::from(body(&pin, &merged));
-            self.answers.insert(tag.clone(), body.clone(), body.len());
+            if keep {
+                self.answers.insert(tag.clone(), body.clone(), body.len());
+            }
             made = Some(body);
         }
         Ok(Answer { tag, body: made, lag: pin.lag.clone() })
@@ -263,7 +269,7 @@ impl Serving {
 
 fn write(query: &Query, points: &Points, pin: &Pin, shares: &[Shares]) -> Vec<u8> {
     let (found, shown) = (points.list.len(), points.list.len().min(query.limit));
-    let mut json = Json::with_capacity(1_536 + shown * 256);
+    let mut json = Json::with_capacity(1_024 + shown * (128 + 48 * query.dimensions.len()));
     json.open('{').key("metric").text(&query.metric.name).key("window").text(&query.window.to_string());
     json.key("dimensions").open('[');
     query.dimensions.iter().for_each(|name| {

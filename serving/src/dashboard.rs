@@ -3,11 +3,11 @@
 use std::hash::Hash;
 use std::sync::Arc;
 
+use crate::Serving;
 use crate::answer::{Answer, Merged};
 use crate::json::Json;
 use crate::pin::{Pin, PinnedView};
 use crate::query::{Query, Refusal, Spelling};
-use crate::{Serving, present};
 
 /// Members under which the metrics that every deployment should have are found, whatever else is on the dashboard.
 const WELL_KNOWN: [(&str, &str); 3] =
@@ -35,7 +35,7 @@ impl Serving {
         let queries = config.dashboard.metrics.iter().map(parse).collect::<Result<Vec<Arc<Query>>, _>>()?;
         let mut spelling = Spelling::default();
         ("dashboard", &config.name, &queries).hash(&mut spelling);
-        self.compute(&queries, &spelling.0, known, |pin, merged| write(&config.name, &queries, pin, merged)).await
+        self.compute(&queries, &spelling.0, known, true, |pin, merged| write(&config.name, &queries, pin, merged)).await
     }
 }
 
@@ -55,7 +55,7 @@ fn write(name: &str, queries: &[Arc<Query>], pin: &Pin, merged: &[Merged]) -> Ve
         json.key("unit").optional_text(metric.unit.as_deref()).key("window").text(&query.window.to_string());
         for point in &points.list {
             json.key("time").time(point.time).key("start").time(point.time.minus(query.window));
-            present::write_value(&mut json, point);
+            points.write_value(&mut json, query, point);
         }
         json.key("shares").open('[');
         let asked = |view: &PinnedView| query.terms.iter().any(|term| term.view.id == view.view.id);

@@ -1,4 +1,6 @@
 //! JSON written straight into bytes: exact decimals, shortest doubles that read back, no tree in between.
+use std::ops::Range;
+
 use seam_shared::time::Timestamp;
 use seam_shared::view::value::Value;
 use serde::Serialize;
@@ -56,6 +58,23 @@ impl Json {
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b"\":");
         self.separate = false;
+        self
+    }
+    /// A part of the text that was written by hand, with all that separates it; a value must follow.
+    pub fn raw(&mut self, text: &'static str) -> &mut Self {
+        self.out.extend_from_slice(text.as_bytes());
+        self.separate = false;
+        self
+    }
+    /// The number of bytes so far.
+    pub fn at(&self) -> usize {
+        self.out.len()
+    }
+    /// A value once more that was written at that place.
+    pub fn again(&mut self, place: Range<usize>) -> &mut Self {
+        self.before_item();
+        self.out.extend_from_within(place);
+        self.separate = true;
         self
     }
     /// A member's name that somebody else chose; its value must follow.

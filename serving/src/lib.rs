@@ -33,6 +33,7 @@ mod testing;
 mod topics;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -178,10 +179,12 @@ impl Serving {
         read: impl FnOnce() -> Result<Query, Refusal>,
     ) -> Result<Arc<Question>, Refusal> {
         let now = self.now();
-        if let Some((_, question)) = self.questions.get(url).filter(|(asked, _)| *asked == now) {
-            return Ok(question);
+        let known = self.questions.get(url);
+        if let Some((_, question)) = known.as_ref().filter(|(asked, _)| *asked == now) {
+            return Ok(question.clone());
         }
         let question = Arc::new(Question::from(read()?));
+        question.asked.store(known.is_some(), Ordering::Relaxed);
         let bytes = QUESTION_BYTES + url.len() + question.spelling.len();
         self.questions.insert(url.to_owned(), (now, question.clone()), bytes);
         Ok(question)

@@ -24,23 +24,12 @@ pub struct Points {
 pub struct Point {
     /// The window's end.
     pub time: Timestamp,
-    /// A row of the merged states with its key.
-    key: u32,
     /// The metric's value.
     pub value: Value,
-    /// What else is known of it.
-    pub detail: Detail,
-}
-
-/// What a row shows beside its value.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Detail {
-    /// Nothing: the value is the count of events.
-    Count,
-    /// All figures of the measured field.
-    Figures(Figures),
-    /// What was divided by what.
-    Ratio(Value, Value),
+    /// A row of the merged states with its key.
+    key: u32,
+    /// Whether that row is its own; else it has no events.
+    is_own: bool,
 }
 
 /// The rows of an answer from the merged states of each term, in the query's order; not yet limited.
@@ -48,30 +37,34 @@ pub enum Detail {
 /// # Errors
 /// `TooLarge` when filled rows are more than may be computed.
 pub fn points(query: &Query, merged: Rows) -> Result<Points, Refusal> {
-    let states = |row: usize| merged.states.iter().map(move |states| states.get(row));
-    let rows = 0..merged.len();
-    let mut list: Vec<Point> = rows.map(|i| point(query, merged.panes[i], i as u32, states(i))).collect();
-    fill(query, &merged, &mut list)?;
-    if !query.order.is_empty() {
-        list.sort_by(|a, b| compare(query, &merged, a, b));
+    let mut points = Points { list: Vec::with_capacity(merged.len()), merged };
+    for (key, &time) in (0..).zip(&points.merged.panes) {
+        let mut point = Point { time, value: Value::Null, key, is_own: true };
+        point.value = points.figures(query, &point).value(query);
+        points.list.push(point);
     }
-    Ok(Points { merged, list })
+    points.fill(query)?;
+    if !query.order.is_empty() {
+        let Points { merged, list } = &mut points;
+        list.sort_by(|a, b| compare(query, merged, a, b));
+    }
+    Ok(points)
 }
 
-/// A row from the states of the query's terms.
-fn point(query: &Query, time: Timestamp, key: u32, mut states: impl Iterator<Item = State>) -> Point {
-    let mut figures = query.terms.iter().map_while(|term| Some((term, states.next()?.present(term.kind()))));
-    let first = figures.next().map(|(term, figures)| (figures.get(term.figure), term.kind(), figures));
-    let second = figures.next().map(|(term, figures)| figures.get(term.figure));
-    let (value, detail) = match (first, second) {
-        (None, _) => (Value::Null, Detail::Count),
-        (Some((value, StateKind::Count, _)), None) => (value, Detail::Count),
-        (Some((value, _, figures)), None) => (value, Detail::Figures(figures)),
-        (Some((numerator, ..)), Some(denominator)) => {
-            (ratio(&numerator, &denominator), Detail::Ratio(numerator, denominator))
+/// What is known of a row: the figures of the measured field, or of numerator and denominator.
+enum Known {
+    One(Figures),
+    Two(Value, Value),
+}
+
+impl Known {
+    fn value(&self, query: &Query) -> Value {
+        match (self, query.terms.first()) {
+            (Known::One(figures), Some(term)) => figures.get(term.figure),
+            (Known::One(_), None) => Value::Null,
+            (Known::Two(numerator, denominator), _) => ratio(numerator, denominator),
         }
-    };
-    Point { time, key, value, detail }
+    }
 }
 
 fn ratio(numerator: &Value, denominator: &Value) -> Value {
@@ -90,54 +83,9 @@ fn as_double(value: &Value) -> Option<f64> {
     }
 }
 
-/// A row for a window without events.
-fn empty_point(query: &Query, time: Timestamp, key: u32) -> Point {
-    let mut point = point(query, time, key, query.terms.iter().map(|term| State::empty(term.kind())));
-    match query.fill {
-        Fill::Null => point.value = Value::Null,
-        Fill::Zero => point.value = Value::Int(0),
-        Fill::Natural | Fill::None => {}
-    }
-    point
-}
-
 /// The codes of a row's key, which compare as its values do.
 fn codes(merged: &Rows, row: u32) -> impl Iterator<Item = u32> {
     merged.dimensions.iter().map(move |dimension| dimension.codes[row as usize])
-}
-
-fn fill(query: &Query, merged: &Rows, points: &mut Vec<Point>) -> Result<(), Refusal> {
-    let keys: Vec<u32> = match query.fill {
-        Fill::None => return Ok(()),
-        Fill::Natural if !query.dimensions.is_empty() => return Ok(()),
-        _ if query.dimensions.is_empty() => vec![0],
-        Fill::Natural | Fill::Null | Fill::Zero => {
-            let mut keys: Vec<u32> = (0..merged.len() as u32).collect();
-            keys.sort_by(|a, b| codes(merged, *a).cmp(codes(merged, *b)));
-            keys.dedup_by(|a, b| codes(merged, *a).eq(codes(merged, *b)));
-            keys
-        }
-    };
-    let total = keys.len() * query.times.count;
-    if total > POINTS_MAX {
-        return Err(Refusal::too_large(format!(
-            "{} groups at {} times are {total} points; at most {POINTS_MAX} are computed",
-            keys.len(),
-            query.times.count
-        )));
-    }
-    if points.len() == total {
-        return Ok(());
-    }
-    let mut found = std::mem::take(points).into_iter().peekable();
-    for i in 0..query.times.count {
-        let time = query.times.at(i);
-        for &key in &keys {
-            let is_this = |point: &Point| point.time == time && codes(merged, point.key).eq(codes(merged, key));
-            points.push(found.next_if(is_this).unwrap_or_else(|| empty_point(query, time, key)));
-        }
-    }
-    Ok(())
 }
 
 fn compare(query: &Query, merged: &Rows, a: &Point, b: &Point) -> Ordering {
@@ -172,6 +120,66 @@ impl Points {
     pub fn dimension(&self, point: &Point, d: usize) -> &Value {
         self.merged.value(d, point.key as usize)
     }
+    fn figures(&self, query: &Query, point: &Point) -> Known {
+        let states = query.terms.iter().zip(&self.merged.states);
+        let mut figures = states.map(|(term, states)| {
+            let state = if point.is_own { states.get(point.key as usize) } else { State::empty(term.kind()) };
+            (term, state.present(term.kind()))
+        });
+        match (figures.next(), figures.next()) {
+            (Some((numerator, a)), Some((denominator, b))) => {
+                Known::Two(a.get(numerator.figure), b.get(denominator.figure))
+            }
+            (Some((_, figures)), None) => Known::One(figures),
+            (None, _) => Known::Two(Value::Null, Value::Null),
+        }
+    }
+    /// A row for a window without events.
+    fn empty(&self, query: &Query, time: Timestamp, key: u32) -> Point {
+        let mut point = Point { time, value: Value::Null, key, is_own: false };
+        point.value = match query.fill {
+            Fill::Null => Value::Null,
+            Fill::Zero => Value::Int(0),
+            Fill::Natural | Fill::None => self.figures(query, &point).value(query),
+        };
+        point
+    }
+    fn fill(&mut self, query: &Query) -> Result<(), Refusal> {
+        let merged = &self.merged;
+        let keys: Vec<u32> = match query.fill {
+            Fill::None => return Ok(()),
+            Fill::Natural if !query.dimensions.is_empty() => return Ok(()),
+            _ if query.dimensions.is_empty() => vec![0],
+            Fill::Natural | Fill::Null | Fill::Zero => {
+                let mut keys: Vec<u32> = (0..merged.len() as u32).collect();
+                keys.sort_by(|a, b| codes(merged, *a).cmp(codes(merged, *b)));
+                keys.dedup_by(|a, b| codes(merged, *a).eq(codes(merged, *b)));
+                keys
+            }
+        };
+        let total = keys.len() * query.times.count;
+        if total > POINTS_MAX {
+            return Err(Refusal::too_large(format!(
+                "{} groups at {} times are {total} points; at most {POINTS_MAX} are computed",
+                keys.len(),
+                query.times.count
+            )));
+        }
+        if self.list.len() == total {
+            return Ok(());
+        }
+        let mut found = std::mem::take(&mut self.list).into_iter().peekable();
+        for i in 0..query.times.count {
+            let time = query.times.at(i);
+            for &key in &keys {
+                let is_this =
+                    |point: &Point| point.time == time && codes(&self.merged, point.key).eq(codes(&self.merged, key));
+                let point = found.next_if(is_this).unwrap_or_else(|| self.empty(query, time, key));
+                self.list.push(point);
+            }
+        }
+        Ok(())
+    }
     /// Writes the first rows as an array of flat objects.
     pub fn write(&self, json: &mut Json, query: &Query, rows: usize) {
         json.open('[');
@@ -191,29 +199,33 @@ impl Points {
             }
             last = Some(point);
             json.open('{').copy(&times).copy(&key);
-            write_value(json, point);
+            self.write_value(json, query, point);
             json.close('}');
         }
         json.close(']');
     }
-}
-
-/// Writes a row's value and figures as members of the object that is open.
-pub fn write_value(json: &mut Json, point: &Point) {
-    json.key("value").value(&point.value);
-    match &point.detail {
-        Detail::Count => {}
-        Detail::Ratio(numerator, denominator) => {
-            json.key("numerator").value(numerator).key("denominator").value(denominator);
-        }
-        Detail::Figures(figures) => {
-            let Figures { count, sum, avg, min, max, not_finite } = figures;
-            json.key("count").number(*count).key("sum").value(sum).key("avg").value(avg);
-            json.key("min").value(min).key("max").value(max);
-            let [nan, positive, negative] = *not_finite;
-            if nan + positive + negative > 0 {
-                json.key("not_finite").open('{').key("nan").number(nan).key("inf").number(positive);
-                json.key("-inf").number(negative).close('}');
+    /// Writes a row's value and figures as further members of the object that is open.
+    pub fn write_value(&self, json: &mut Json, query: &Query, point: &Point) {
+        let from = json.raw(",\"value\":").at();
+        let value = from..json.value(&point.value).at();
+        match self.figures(query, point) {
+            Known::Two(numerator, denominator) => {
+                json.key("numerator").value(&numerator).key("denominator").value(&denominator);
+            }
+            Known::One(_) if query.terms.iter().all(|term| term.kind() == StateKind::Count) => {}
+            Known::One(Figures { count, sum, avg, min, max, not_finite }) => {
+                json.raw(",\"count\":").number(count).raw(",\"sum\":").value(&sum).raw(",\"avg\":");
+                if avg == point.value {
+                    json.again(value)
+                } else {
+                    json.value(&avg)
+                };
+                json.raw(",\"min\":").value(&min).raw(",\"max\":").value(&max);
+                let [nan, positive, negative] = not_finite;
+                if nan + positive + negative > 0 {
+                    json.key("not_finite").open('{').key("nan").number(nan).key("inf").number(positive);
+                    json.key("-inf").number(negative).close('}');
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ mod times;
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use seam_shared::config::Metric;
 use seam_shared::log::OffsetVector;
@@ -147,13 +148,15 @@ pub struct Question {
     pub query: Arc<Query>,
     /// All that the answer depends on besides the stored data: equal bytes, equal answer.
     pub spelling: Vec<u8>,
+    /// Whether it was asked before: answers to questions that nobody asks again are not kept.
+    pub asked: AtomicBool,
 }
 
 impl From<Query> for Question {
     fn from(query: Query) -> Self {
         let mut spelling = Spelling::default();
         query.hash(&mut spelling);
-        Question { spelling: spelling.0, query: Arc::new(query) }
+        Question { spelling: spelling.0, query: Arc::new(query), asked: AtomicBool::new(false) }
     }
 }
 

@@ -20,6 +20,8 @@ use filter::{Conditions, Slices};
 const UNSORTED_ROWS_FOR_ONE: usize = 8;
 /// A scan of more rows than this by key looks for a roll-up.
 const ROLL_UP_FROM: usize = 256;
+/// Cells of one key that there is room for from the start.
+const ROOM: usize = 1_024;
 /// Widths of panes in roll-ups.
 const WIDTHS: [Span; 6] = [
     Span(5 * Span::MINUTE.0),
@@ -104,9 +106,10 @@ impl<'q> Access<'q> {
         let rows = block.panes.len() as f64 * (asked as f64 / all as f64);
         (block.keys() + rows as usize) / narrowed.max(1)
     }
-    /// The shape that a block by key is scanned in, where another than its own has less than half of its rows.
+    /// The shape that a block by key is scanned in, where another than its own has less than half of its rows. A block without
+    /// a name is not there for long enough.
     fn shape(&self, block: &ByKey, range: (Timestamp, Timestamp)) -> Option<Shape> {
-        if self.rows(block, range) <= ROLL_UP_FROM {
+        if block.name.is_none() || self.rows(block, range) <= ROLL_UP_FROM {
             return None;
         }
         let own = block.shape()?;
@@ -140,7 +143,9 @@ impl<'q> Scan<'q> {
     pub fn new(query: &'q Query) -> Scan<'q> {
         let kinds: Vec<StateKind> = query.terms.iter().map(Term::kind).collect();
         let cells = Cells::new(&query.times, query.window);
-        Scan { query, cells, groups: Groups::new(query.dimensions.len(), &kinds) }
+        let mut groups = Groups::new(query.dimensions.len(), &kinds);
+        groups.reserve(query.times.count.min(ROOM));
+        Scan { query, cells, groups }
     }
     /// Merges the rows of `block`, of the view that `access` is about, that match; and says how much that was.
     ///
@@ -333,3 +338,6 @@ impl<'a> Codes<'a> {
         groups.row(pane, &self.key)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -105,16 +105,18 @@ impl Timestamp {
         let (days, micros) = (self.0.div_euclid(Span::DAY.0), self.0.rem_euclid(Span::DAY.0));
         let (year, month, day) = civil_date(days);
         let (seconds, fraction) = (micros / Span::SECOND.0, micros % Span::SECOND.0);
-        let parts = [(year, 4), (month, 2), (day, 2), (seconds / 3_600, 2), (seconds / 60 % 60, 2)];
-        for ((number, digits), after) in parts.into_iter().zip(b"--T::") {
-            push_digits(out, number, digits);
-            out.push(*after);
+        let mut text = *b"0000-00-00T00:00:00";
+        let parts = [(0, year / 100), (2, year % 100), (5, month), (8, day)];
+        let clock = [(11, seconds / 3_600), (14, seconds / 60 % 60), (17, seconds % 60)];
+        for (place, number) in parts.into_iter().chain(clock) {
+            text[place] += (number / 10) as u8;
+            text[place + 1] += (number % 10) as u8;
         }
-        push_digits(out, seconds % 60, 2);
+        out.extend_from_slice(&text);
         match (fraction, fraction % 1_000) {
             (0, _) => {}
-            (_, 0) => push_fraction(out, fraction / 1_000, 3),
-            _ => push_fraction(out, fraction, 6),
+            (_, 0) => out.extend_from_slice(format!(".{:03}", fraction / 1_000).as_bytes()),
+            _ => out.extend_from_slice(format!(".{fraction:06}").as_bytes()),
         }
         out.push(b'Z');
     }
@@ -150,15 +152,6 @@ fn civil_date(days: i64) -> (i64, i64, i64) {
     let day = day_of_year - (153 * month + 2) / 5 + 1;
     let (month, next_year) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
     (era * 400 + year_of_era + next_year, month, day)
-}
-
-fn push_digits(out: &mut Vec<u8>, number: i64, digits: u32) {
-    out.extend((0..digits).rev().map(|place| b'0' + (number / 10_i64.pow(place) % 10) as u8));
-}
-
-fn push_fraction(out: &mut Vec<u8>, number: i64, digits: u32) {
-    out.push(b'.');
-    push_digits(out, number, digits);
 }
 
 impl fmt::Display for Timestamp {

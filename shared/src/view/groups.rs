@@ -42,6 +42,17 @@ impl Groups {
         let interned = rows.dimensions.iter().map(|_| HashTable::new()).collect();
         Groups { rows, interned, index: HashTable::new(), hasher: DefaultHashBuilder::default() }
     }
+    /// Makes room for that many rows.
+    pub fn reserve(&mut self, rows: usize) {
+        let Rows { panes, dimensions, .. } = &mut self.rows;
+        panes.reserve(rows);
+        dimensions.iter_mut().for_each(|d| d.codes.reserve(rows));
+        let hasher = &self.hasher;
+        self.index.reserve(rows, |&row| {
+            let row = row as usize;
+            hash_of(hasher, panes[row], dimensions.iter().map(|d| d.codes[row]))
+        });
+    }
     /// The code of a value in dimension `d`, given to it on its first use; good for the life of the table.
     pub fn intern(&mut self, d: usize, value: &Value) -> u32 {
         let values = &mut self.rows.dimensions[d].values;
