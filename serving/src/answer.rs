@@ -212,7 +212,7 @@ impl Serving {
                 );
                 return Err(Refusal::from(Error::unavailable(detail)).named("position-not-covered"));
             }
-            tokio::time::sleep(pause).await;
+            self.clock.sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(20));
             if query.layer == Layer::Batch {
                 for view in views {

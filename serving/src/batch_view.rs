@@ -13,6 +13,9 @@ use seam_shared::{Error, Kind, Result};
 use crate::block::Block;
 use crate::cache::{BlockCache, BlockKey};
 
+/// Rows of a file beyond which its decoding leaves the threads that serve requests: about a millisecond of work.
+const INLINE_ROWS: u64 = 4_096;
+
 /// One view's newest generation as this process knows it. It may be old; an answer that needs a newer one asks for it.
 #[derive(Debug)]
 pub struct BatchView {
@@ -80,7 +83,7 @@ impl BatchView {
         Ok(blocks)
     }
 
-    /// Decodes on a thread of its own: a large file takes longer than a request may be kept waiting for another.
+    /// Decodes a large file on a thread of its own: it takes longer than a request may be kept waiting for another.
     async fn load(&self, file: &ViewFile) -> Result<Option<Block>> {
         let bytes = match verified::get(self.store.as_ref(), &file.path, &file.blake3).await {
             Ok(bytes) => bytes,
@@ -89,6 +92,9 @@ impl BatchView {
         };
         let view = self.view().clone();
         let decode = move || Ok(Some(Block::sorted(view_file::read(&view, &bytes)?)));
+        if file.rows <= INLINE_ROWS {
+            return decode();
+        }
         let decoded = tokio::task::spawn_blocking(decode).await;
         decoded.unwrap_or_else(|error| Err(Error::internal(format!("reading {} failed", file.path)).because(error)))
     }

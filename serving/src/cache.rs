@@ -1,4 +1,5 @@
 //! The cache of blocks and of what they were rolled up to.
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use seam_shared::Result;
@@ -49,7 +50,9 @@ impl BlockCache {
         if let Some(block) = self.get(key) {
             return Ok(Some(block));
         }
-        let slot = self.held.hash(key) as usize % self.loading.len();
+        let mut hasher = DefaultHasher::new();
+        key.hash(&mut hasher);
+        let slot = hasher.finish() as usize % self.loading.len();
         let _one_loads = self.loading[slot].lock().await;
         if let Some(block) = self.get(key) {
             return Ok(Some(block));

@@ -1,7 +1,7 @@
 //! A map that keeps within a number of bytes: what was not used for long leaves first, by the second-chance rule.
 use std::borrow::Borrow;
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hash};
+use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hashbrown::HashMap;
@@ -69,10 +69,6 @@ impl<K: Clone + Eq + Hash, V: Clone> Lru<K, V> {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.lock().bytes
-    }
-    /// A number for a key, the same as long as this map lives.
-    pub fn hash(&self, key: &K) -> u64 {
-        self.lock().entries.hasher().hash_one(key)
     }
 
     fn lock(&self) -> MutexGuard<'_, Held<K, V>> {

@@ -127,7 +127,7 @@ impl Serving {
                         newer |= self.batch_view(view).refresh().await?;
                     }
                     if !newer {
-                        tokio::time::sleep(pause).await;
+                        self.clock.sleep(pause).await;
                         pause *= 2;
                     }
                     fresh = true;

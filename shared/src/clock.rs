@@ -2,6 +2,8 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use futures::future::BoxFuture;
+
 use crate::time::Timestamp;
 
 /// # Contract
@@ -11,6 +13,10 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     fn now(&self) -> Timestamp;
     /// A token that names one writer or one file, different at each call.
     fn nonce(&self) -> String;
+    /// Returns after about that time; only for waiting before a second try.
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(tokio::time::sleep(duration))
+    }
 }
 
 /// The machine's clock and random source.

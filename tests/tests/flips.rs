@@ -1,4 +1,5 @@
-//! One flipped bit in any stored Parquet file: whatever reads the file says that it is damaged and names it; never a number.
+//! One flipped bit in any stored file, Parquet or commit: whatever reads the file says that it is damaged and names it; never a
+//! number.
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,7 +22,7 @@ use seam_tests::pipeline::Pipeline;
 use serde_json::Value as Json;
 
 use crate::layers::setting;
-use crate::vectors::{load, serving};
+use crate::vectors::{cold_serving, load, serving};
 
 /// The first of the days on which events lie.
 const DAY: Timestamp = Timestamp(1_780_272_000_000_000);
@@ -153,10 +154,14 @@ async fn ask(serving: &Serving, metric: &str, day: Timestamp) -> Result<Json, (K
     Ok(body["points"].clone())
 }
 
+/// The view that a metric is of.
+fn view_of(metric: &str) -> &'static str {
+    if metric == "events" { "totals" } else { "by_region" }
+}
+
 /// Whether the answer for a day reads a file of a view.
 fn reads(metric: &str, day: Timestamp, view: &View, file: &ViewFile) -> bool {
-    let of = if metric == "events" { "totals" } else { "by_region" };
-    view.name == of && file.slice_start < day.plus(Span::DAY) && file.slice_end > day
+    view.name == view_of(metric) && file.slice_start < day.plus(Span::DAY) && file.slice_end > day
 }
 
 /// Asks everything; answers with how many questions were refused and how many answered.
@@ -208,29 +213,69 @@ async fn run_all(world: &World, lake: &InMemory, damaged: &ArchiveFile) -> (u64,
     (failed, published)
 }
 
-/// 1,000 bits flipped one at a time, in files of views and of the archive. `SEAM_FLIPS` says how many.
+/// A lake with a damaged commit of a table. A view's is told when serving refreshes, and the view has no numbers; every batch run
+/// that needs the table fails. Answers with how many questions were refused and how many answered.
+async fn read_commits(world: &World, lake: &InMemory, damaged: &Path) -> (u64, u64) {
+    let told = |kind: Kind, detail: &str| {
+        assert_eq!(kind, Kind::Corrupt, "{detail}");
+        assert!(detail.contains(damaged.as_ref()), "{detail} does not name {damaged}");
+    };
+    let of = |view: &View| damaged.prefix_matches(&Path::from("views").join(view.id.as_ref()));
+    let view = world.pipeline.views.iter().find(|view| of(view));
+    let serving = cold_serving(&load(CONFIG), &world.pipeline.over(Arc::new(lake.fork())));
+    match (serving.refresh().await, view) {
+        (Err(error), Some(_)) => told(error.kind(), &error.to_string()),
+        (refreshed, _) => assert!(refreshed.is_ok() && view.is_none(), "{refreshed:?} with a damaged {damaged}"),
+    }
+    let (mut refused, mut answered) = (0, 0);
+    for (metric, day, right) in &world.right {
+        let answer = ask(&serving, metric, *day).await;
+        if view.is_some_and(|view| view.name == view_of(metric)) {
+            answer.expect_err("a number from a damaged table");
+            refused += 1;
+        } else {
+            assert_eq!(answer.as_ref(), Ok(right), "{metric} of {day}");
+            answered += 1;
+        }
+    }
+    for full in [false, true] {
+        let run = world.pipeline.over(Arc::new(lake.fork())).recompute(full).await;
+        let error = run.expect_err("a batch run over a damaged table");
+        told(error.kind(), &error.to_string());
+    }
+    (refused, answered)
+}
+
+/// 1,000 bits flipped one at a time, in files and commits of views and of the archive. `SEAM_FLIPS` says how many.
 #[tokio::test]
 async fn flips_of_any_bit_are_told_with_the_files_name_and_never_answered_from() {
     let (started, flips) = (Instant::now(), setting("SEAM_FLIPS", 1_000));
     let world = World::new().await;
     let objects: Vec<Path> = world.lake.list(None).map_ok(|object| object.location).try_collect().await.unwrap();
-    let parquet = objects.iter().filter(|path| path.as_ref().ends_with(".parquet")).count();
-    assert_eq!(parquet, world.view_files.len() + world.archive_files.len(), "every stored file may be hit");
-    assert!(world.view_files.len() >= 6 && world.archive_files.len() >= 6, "{objects:?}");
+    let (parquet, commits): (Vec<Path>, Vec<Path>) =
+        objects.into_iter().partition(|path| path.as_ref().ends_with(".parquet"));
+    assert_eq!(parquet.len(), world.view_files.len() + world.archive_files.len(), "every stored file may be hit");
+    assert!(commits.iter().all(|path| path.as_ref().contains("_delta_log")) && commits.len() >= 8, "{commits:?}");
+    assert!(world.view_files.len() >= 6 && world.archive_files.len() >= 6, "{parquet:?}");
     let (mut refused, mut answered, mut failed, mut published, mut hit) = (0, 0, 0, 0, BTreeSet::new());
     for _ in 0..flips {
-        let which = world.dice.below(parquet as u64) as usize;
+        let which = world.dice.below((parquet.len() + commits.len()) as u64) as usize;
         if let Some(damaged) = world.view_files.get(which) {
             hit.insert(damaged.1.path.clone());
             let lake = world.flipped(&damaged.1.path).await;
             let (no, yes) = ask_all(&world, &lake, Some(damaged)).await;
             (refused, answered) = (refused + no, answered + yes);
-        } else {
-            let damaged = &world.archive_files[which - world.view_files.len()];
+        } else if let Some(damaged) = world.archive_files.get(which - world.view_files.len()) {
             hit.insert(damaged.path.clone());
             let lake = world.flipped(&damaged.path).await;
             let (no, yes) = run_all(&world, &lake, damaged).await;
             (failed, published) = (failed + no, published + yes);
+        } else {
+            let damaged = &commits[which - parquet.len()];
+            hit.insert(damaged.clone());
+            let lake = world.flipped(damaged).await;
+            let (no, yes) = read_commits(&world, &lake, damaged).await;
+            (refused, answered, failed) = (refused + no, answered + yes, failed + 2);
         }
     }
     println!(
@@ -238,6 +283,6 @@ async fn flips_of_any_bit_are_told_with_the_files_name_and_never_answered_from()
         hit.len(),
         started.elapsed().as_secs_f64()
     );
-    assert_eq!(hit.len(), parquet, "every file was hit");
+    assert_eq!(hit.len(), parquet.len() + commits.len(), "every file was hit");
     assert!(refused > flips / 3 && answered > flips && failed > flips / 3 && published > flips / 20);
 }

@@ -1,5 +1,9 @@
 //! The promises of the whole, in one binary.
 #![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
+// what the program itself allocates with
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 mod flips;
 mod layers;
 mod restarts;

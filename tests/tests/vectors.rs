@@ -53,12 +53,17 @@ fn ago(micros: i64) -> Timestamp {
 
 /// The serving layer of a pipeline, with nothing cached.
 pub async fn serving(config: &Arc<Config>, pipeline: &Pipeline) -> Serving {
+    let serving = cold_serving(config, pipeline);
+    serving.refresh().await.unwrap();
+    serving
+}
+
+/// The same before it has read anything.
+pub fn cold_serving(config: &Arc<Config>, pipeline: &Pipeline) -> Serving {
     let (log, state, lake) = (Some(pipeline.log.clone() as _), pipeline.state.clone(), pipeline.lake.clone());
     let clock: Arc<dyn Clock> = pipeline.clock.clone();
     let telemetry = Arc::new(Telemetry::new());
-    let serving = Serving::new(config.clone(), Stores { log, state, lake }, clock, telemetry, Settings::default());
-    serving.refresh().await.unwrap();
-    serving
+    Serving::new(config.clone(), Stores { log, state, lake }, clock, telemetry, Settings::default())
 }
 
 /// The layers behind a door.

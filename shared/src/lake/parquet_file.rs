@@ -16,6 +16,9 @@ use crate::error::{Error, Result};
 
 /// Rows of a row group: what a reader skips or reads as one.
 pub const GROUP_ROWS: usize = 131_072;
+/// Rows of a first row group up to which a file is not compressed: a compressor a column would take longer than all the rest,
+/// and save little beside the footer.
+const PLAIN_ROWS: usize = 32;
 /// A dictionary may grow to this, so that a group's column has one dictionary or none.
 const DICTIONARY_BYTES: usize = 16 << 20;
 
@@ -41,9 +44,12 @@ pub fn write<I>(schema: Schema, spellings: &[(&str, Spelling)], batches: I) -> R
 where
     I: IntoIterator<Item = Result<RecordBatch>>,
 {
+    let mut batches = batches.into_iter().peekable();
+    let is_small = batches.peek().is_none_or(|batch| batch.as_ref().is_ok_and(|batch| batch.num_rows() <= PLAIN_ROWS));
+    let zstd = Compression::ZSTD(ZstdLevel::try_new(1).expect("zstd has a level 1"));
     let mut properties = WriterProperties::builder()
         .set_created_by("Seam".to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).expect("zstd has a level 1")))
+        .set_compression(if is_small { Compression::UNCOMPRESSED } else { zstd })
         .set_max_row_group_row_count(Some(GROUP_ROWS))
         .set_dictionary_page_size_limit(DICTIONARY_BYTES)
         .set_statistics_enabled(EnabledStatistics::Chunk)

@@ -9,10 +9,19 @@ use crate::dice::Dice;
 /// Where event times start.
 pub const START: i64 = 1_780_272_000_000_000;
 
-/// One source in one or two partitions, with small segments, and two views.
+/// One source in one or two partitions, with small segments, and two or three views; the third one is to start later.
 pub fn config(dice: &Dice) -> Arc<Config> {
-    let (partitions, events, horizon) = (1 + dice.below(2), 1 + dice.below(4), 1 + dice.below(30));
+    let (partitions, horizon) = (1 + dice.below(2), 1 + dice.below(30));
+    let events = 1 + dice.below(if dice.one_in(4) { 12 } else { 4 });
     let max_records = 1 + dice.below(5);
+    let (later, metric) = if dice.one_in(3) {
+        (
+            "  delays:\n    from: clicks\n    pane: 1m\n    windows: [1m]\n    measures: { delay: stats(delay) }",
+            "  delays: { view: delays, measure: delay }",
+        )
+    } else {
+        ("", "")
+    };
     let text = format!(
         r#"
 version: 1
@@ -37,11 +46,13 @@ views:
     pane: 1m
     windows: [5m]
     measures: {{ events: count() }}
+{later}
 metrics:
   events: {{ view: by_page, measure: events }}
   spend: {{ view: by_page, measure: price }}
   delay: {{ view: by_page, measure: delay }}
   pricey: {{ view: pricey, measure: events }}
+{metric}
 "#
     );
     Arc::new(config::load(&text, "simulation.yaml").unwrap_or_else(|report| panic!("{report}")))

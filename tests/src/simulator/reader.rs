@@ -1,10 +1,6 @@
 //! A reader: asks serving something, and compares what it is told with the oracle at the answer's own stamp.
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use seam_serving::Serving;
 use seam_serving::query::{Query, Question};
@@ -14,14 +10,12 @@ use seam_shared::view::oracle::Oracle;
 use seam_shared::view::value::Value;
 use serde_json::Value as Json;
 
+use super::generate;
+use super::turn::{Turn, Turns, turn};
 use crate::dice::Dice;
-use crate::fault::has_paused;
-use crate::generate;
 
-/// How often a reader is polled before it gives up; those that wait for better times are not waited for.
+/// Turns after which a reader gives up.
 const PATIENCE: u64 = 400;
-/// How often a reader looks whether another thread has done its part.
-const WAITS: u32 = 15;
 
 /// What a reader has come to.
 #[derive(Debug)]
@@ -45,11 +39,9 @@ pub struct Told {
     pub coverage: OffsetVector,
 }
 
-type Asking = Pin<Box<dyn Future<Output = Answered>>>;
-
 /// A question under way.
 pub struct Reader {
-    asking: Asking,
+    asking: Turns<Answered>,
     patience: u64,
 }
 
@@ -63,14 +55,17 @@ impl Reader {
         Reader { asking, patience: PATIENCE }
     }
 
-    /// Asks one of the metrics for one window.
-    pub fn asking(serving: Arc<Serving>, dice: &Dice) -> Option<Reader> {
-        let metric = dice.pick(&["events", "spend", "delay", "pricey"]);
+    /// Asks one of the metrics for one window; of the batch layer alone only if `any_layer`.
+    pub fn asking(serving: Arc<Serving>, dice: &Dice, any_layer: bool) -> Option<Reader> {
+        let metric = dice.pick(&["events", "spend", "delay", "pricey", "delays"]);
         let window = dice.pick(&["1m", "5m", "7m"]);
         let at = Timestamp(generate::START).floor(Span::MINUTE).minus(Span(dice.below(6) as i64 * Span::MINUTE.0));
         let mut parameters = vec![("window".to_owned(), window.to_owned()), ("at".to_owned(), at.to_rfc3339())];
-        if metric != "pricey" && dice.one_in(2) {
+        if !matches!(metric, "pricey" | "delays") && dice.one_in(2) {
             parameters.push(("dimension".to_owned(), "page".to_owned()));
+        }
+        if any_layer && dice.one_in(10) {
+            parameters.push(("layer".to_owned(), "batch".to_owned()));
         }
         let question = Question::from(serving.parse(metric, &parameters).ok()?);
         let asking = Box::pin(async move {
@@ -90,34 +85,22 @@ impl Reader {
         Some(Reader { asking, patience: PATIENCE })
     }
 
-    /// Goes on for some turns. Serving decodes files on other threads; those are waited for, timers are not.
+    /// Goes on for some turns, or until another reader holds what it needs.
     pub fn go_on(&mut self, turns: u64) -> Answered {
-        self.go_on_waiting(turns, WAITS)
-    }
-
-    /// Goes on until there is an answer, waiting for threads and timers as a client does.
-    pub fn finish(&mut self) -> Answered {
-        self.go_on_waiting(10_000, 40_000)
-    }
-
-    fn go_on_waiting(&mut self, turns: u64, most_waits: u32) -> Answered {
-        let (mut turn, mut waits) = (0, 0);
-        while turn < turns {
-            has_paused();
-            if let Poll::Ready(answered) = self.asking.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                return answered;
-            }
-            if has_paused() {
-                turn += 1;
-            } else if waits < most_waits {
-                waits += 1;
-                std::thread::sleep(Duration::from_micros(50));
-            } else {
-                return Answered::GaveUp("it waited for better times".to_owned());
+        for _ in 0..turns {
+            match turn(&mut self.asking) {
+                Turn::Done(answered) => return answered,
+                Turn::Paused => {}
+                Turn::Waiting => break,
             }
         }
         self.patience = self.patience.saturating_sub(turns);
         if self.patience == 0 { Answered::GaveUp("it took too long".to_owned()) } else { Answered::NotYet }
+    }
+
+    /// Goes on until there is an answer; no other reader must be under way.
+    pub fn finish(&mut self) -> Answered {
+        self.go_on(100 * PATIENCE)
     }
 }
 

@@ -1,0 +1,99 @@
+//! The naive designs of RELIABILITY.md that the simulator must find, or it is too weak. Each is a wrapper around a port.
+
+/// A wrong design. The comment says what it breaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mutant {
+    /// V1: partials are added up in the store, and the position is committed afterwards, somewhere else.
+    IncrementsThenPosition,
+    /// V2: a commit applies if it ends above the stored position, instead of if it starts exactly there.
+    MonotonicCheck,
+    /// V3: a commit always applies: no equality.
+    NoEquality,
+    /// V3b: a commit applies if its worker is the last one that started: an epoch instead of equality.
+    EpochFenceOnly,
+    /// V4: position and partials lie apart: they change in two steps, and fall back each by itself.
+    StateAndPositionApart,
+    /// V5: the layers meet at an event time; what is late for the generation is left out.
+    SeamByEventTime,
+    /// V6: segments are dropped before the generation that covers them is published, and nobody looks at the floor.
+    ClearBeforePublish,
+    /// V7: nobody looks at the floor.
+    NoFloorCheck,
+    /// V7b: what the generation covers is not left out of the speed half.
+    SpeedNotFilteredByOffset,
+    /// V8: a generation is written over one of the same number.
+    OverwritePublish,
+    /// V9: an archive commit is written over one of the same number.
+    ArchiveLastWriterWins,
+    /// V10: the archive is whatever files lie there.
+    ListingIsArchive,
+    /// V11: after a loss, the speed layer goes on from where it was instead of from the cut, and nobody looks at the floor.
+    RestartFromGroupOffset,
+    /// V13: reading below the log's start silently jumps to it.
+    ResetToEarliest,
+    /// V14: closed segments expire, and what is gone counts as nothing.
+    TimeToLive,
+    /// V15: rows are evicted, and nobody notices.
+    EvictedSegment,
+    /// §4: a script that was half applied goes unnoticed, as after a torn append-only file.
+    TornCommitUnnoticed,
+    /// A position is good whatever the log holds below it: a log that lost its end and grew again is folded on.
+    NoAnchor,
+    /// V12: whoever starts makes the state anew at the cut. Wasteful, not wrong.
+    UnconditionalClaim,
+    /// V16: V6 with the floor check. Refuses until the next generation, not wrong.
+    ClearBeforePublishChecked,
+    /// V18: V11 with the floor check. Refuses until the next generation, not wrong.
+    RestartFromGroupOffsetChecked,
+}
+
+impl Mutant {
+    /// Those that give wrong answers.
+    pub const WRONG: [Mutant; 18] = [
+        Mutant::IncrementsThenPosition,
+        Mutant::MonotonicCheck,
+        Mutant::NoEquality,
+        Mutant::EpochFenceOnly,
+        Mutant::StateAndPositionApart,
+        Mutant::SeamByEventTime,
+        Mutant::ClearBeforePublish,
+        Mutant::NoFloorCheck,
+        Mutant::SpeedNotFilteredByOffset,
+        Mutant::OverwritePublish,
+        Mutant::ArchiveLastWriterWins,
+        Mutant::ListingIsArchive,
+        Mutant::RestartFromGroupOffset,
+        Mutant::ResetToEarliest,
+        Mutant::TimeToLive,
+        Mutant::EvictedSegment,
+        Mutant::TornCommitUnnoticed,
+        Mutant::NoAnchor,
+    ];
+    /// Those that never do, though they look as bad. (V17, V8 with the floor check, is none of them here: a reader replays the
+    /// table's commits one upon the other, and one that was written over under it is a wrong answer.)
+    pub const HARMLESS: [Mutant; 3] =
+        [Mutant::UnconditionalClaim, Mutant::ClearBeforePublishChecked, Mutant::RestartFromGroupOffsetChecked];
+
+    /// Whether it needs the model of Redis, for it is about what a store of one's own cannot do.
+    pub fn is_of_redis(self) -> bool {
+        matches!(
+            self,
+            Mutant::IncrementsThenPosition
+                | Mutant::StateAndPositionApart
+                | Mutant::EvictedSegment
+                | Mutant::TornCommitUnnoticed
+        )
+    }
+    /// Whether readers take a partition for whole, whatever its floor.
+    pub fn ignores_floor(self) -> bool {
+        matches!(self, Mutant::NoFloorCheck | Mutant::ClearBeforePublish | Mutant::RestartFromGroupOffset)
+    }
+    /// Whether segments are dropped before the generation that covers them.
+    pub fn clears_early(self) -> bool {
+        matches!(self, Mutant::ClearBeforePublish | Mutant::ClearBeforePublishChecked)
+    }
+    /// Whether a lost state goes on where it was.
+    pub fn skips_ahead(self) -> bool {
+        matches!(self, Mutant::RestartFromGroupOffset | Mutant::RestartFromGroupOffsetChecked)
+    }
+}

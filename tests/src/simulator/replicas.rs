@@ -1,0 +1,161 @@
+//! The state store as it is lost: failovers to any earlier moment, of a partition or of everything, a second primary that does
+//! not know that it was deposed, and single keys that are gone.
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use seam_shared::log::Partition;
+use seam_shared::state::StateStore;
+use seam_shared::state::memory::{Checkpoint, MemoryState};
+
+use super::mutant::Mutant;
+use super::redis::{Hashes, RedisModel};
+use crate::dice::Dice;
+
+/// Earlier moments of a partition that a replica may still be at.
+const MOMENTS: usize = 24;
+
+/// One server.
+#[derive(Debug)]
+pub enum Store {
+    /// As the embedded store keeps the state.
+    Embedded(MemoryState),
+    /// As Redis does.
+    Redis(RedisModel),
+}
+
+/// A partition at one moment.
+#[derive(Debug, Clone)]
+pub enum Moment {
+    /// Of the embedded store.
+    Embedded(Checkpoint),
+    /// Of Redis.
+    Redis(Hashes),
+}
+
+impl Store {
+    fn new(redis: bool, mutant: Option<Mutant>) -> Store {
+        if redis { Store::Redis(RedisModel::new(mutant)) } else { Store::Embedded(MemoryState::default()) }
+    }
+    /// What clients call.
+    pub fn port(&self) -> &dyn StateStore {
+        match self {
+            Store::Embedded(state) => state,
+            Store::Redis(state) => state,
+        }
+    }
+    fn save(&self, partition: &Partition) -> Moment {
+        match self {
+            Store::Embedded(state) => Moment::Embedded(state.checkpoint(partition)),
+            Store::Redis(state) => Moment::Redis(state.save(partition)),
+        }
+    }
+    fn restore(&self, partition: &Partition, moment: Moment) {
+        match (self, moment) {
+            (Store::Embedded(state), Moment::Embedded(moment)) => state.restore(partition, moment),
+            (Store::Redis(state), Moment::Redis(moment)) => state.restore(partition, moment),
+            (Store::Embedded(_) | Store::Redis(_), _) => {}
+        }
+    }
+    fn flush_all(&self) {
+        match self {
+            Store::Embedded(state) => state.flush_all(),
+            Store::Redis(state) => state.flush_all(),
+        }
+    }
+}
+
+/// The primary, what its replicas remember, and perhaps an older primary.
+#[derive(Debug)]
+pub struct Replicas {
+    dice: Arc<Dice>,
+    mutant: Option<Mutant>,
+    partitions: Vec<Partition>,
+    primary: Mutex<Arc<Store>>,
+    /// It was deposed, but some requests still reach it.
+    deposed: Mutex<Option<Arc<Store>>>,
+    moments: Mutex<BTreeMap<Partition, VecDeque<Moment>>>,
+    healed: AtomicBool,
+}
+
+impl Replicas {
+    /// Nothing is stored yet.
+    pub fn new(dice: Arc<Dice>, redis: bool, mutant: Option<Mutant>, partitions: Vec<Partition>) -> Replicas {
+        let primary = Mutex::new(Arc::new(Store::new(redis, mutant)));
+        let (deposed, moments) = Default::default();
+        Replicas { dice, mutant, partitions, primary, deposed, moments, healed: AtomicBool::new(false) }
+    }
+    /// The server that counts.
+    pub fn primary(&self) -> Arc<Store> {
+        locked(&self.primary).clone()
+    }
+    /// The server that a request reaches.
+    pub fn reached(&self) -> Arc<Store> {
+        let deposed = locked(&self.deposed).clone();
+        deposed.filter(|_| self.dice.one_in(3)).unwrap_or_else(|| self.primary())
+    }
+    /// A replica of the primary has come so far.
+    pub fn replicate(&self, partition: &Partition) {
+        let mut moments = locked(&self.moments);
+        let moments = moments.entry(partition.clone()).or_default();
+        moments.truncate(MOMENTS - 1);
+        moments.push_front(self.primary().save(partition));
+    }
+    /// Whether everything is well from now on.
+    pub fn is_healed(&self) -> bool {
+        self.healed.load(Ordering::Relaxed)
+    }
+    /// From now on nothing is lost.
+    pub fn heal(&self) {
+        self.healed.store(true, Ordering::Relaxed);
+        *locked(&self.deposed) = None;
+    }
+    /// Something is lost.
+    pub fn lose(&self) {
+        let partition = &self.partitions[self.dice.below(self.partitions.len() as u64) as usize];
+        match self.dice.below(16) {
+            0..7 => self.fall_back(partition),
+            7..9 => self.partitions.iter().for_each(|partition| self.fall_back(partition)),
+            9..11 => self.depose(),
+            11..13 => *locked(&self.deposed) = None,
+            13 => self.primary().flush_all(),
+            _ => {
+                if let Store::Redis(redis) = self.primary().as_ref() {
+                    redis.evict(partition, &self.dice);
+                }
+            }
+        }
+    }
+
+    fn fall_back(&self, partition: &Partition) {
+        let Some(moment) = self.earlier(partition) else { return };
+        match (self.primary().as_ref(), moment) {
+            (Store::Redis(redis), Moment::Redis(moment)) if self.mutant == Some(Mutant::StateAndPositionApart) => {
+                redis.restore_half(partition, moment, self.dice.one_in(2));
+            }
+            (primary, moment) => primary.restore(partition, moment),
+        }
+    }
+    /// An earlier moment, seldom one of long ago.
+    fn earlier(&self, partition: &Partition) -> Option<Moment> {
+        let moments = locked(&self.moments);
+        let moments = moments.get(partition).filter(|moments| !moments.is_empty())?;
+        let most = if self.dice.one_in(3) { moments.len() } else { moments.len().min(4) };
+        moments.get(self.dice.below(most as u64) as usize).cloned()
+    }
+    /// A replica becomes primary, while some still write to the old one.
+    fn depose(&self) {
+        let old = self.primary();
+        let new = Store::new(matches!(*old, Store::Redis(_)), self.mutant);
+        for partition in &self.partitions {
+            let moment = self.earlier(partition).unwrap_or_else(|| old.save(partition));
+            new.restore(partition, moment);
+        }
+        *locked(&self.primary) = Arc::new(new);
+        *locked(&self.deposed) = Some(old);
+    }
+}
+
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
