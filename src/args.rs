@@ -27,18 +27,25 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run every layer in this process: ingest, speed, archive, scheduled batch, serving.
-    Up(Up),
+    Up(Process),
     /// Replay a piece of real flight data through every layer and say where to look.
     Demo(Demo),
     /// Check the configuration; print every problem with its place (exit code 78 if there is one).
     Validate(Validate),
     /// Print the JSON Schema of seam.yaml for editors.
     Schema,
-    /// Send events from files (NDJSON, CSV; .gz, .zst) or standard input (-).
+    /// Send events from files (NDJSON, CSV; .gz, .zst) or standard input (-); without files, take them over HTTP.
     Ingest(Ingest),
-    /// Recompute views from the archive.
-    #[command(subcommand)]
+    /// Run the speed layer: fold the log. Any number of these processes share a topic's partitions.
+    Speed(Speed),
+    /// Run the archiver: copy the log into the lake. Any number of these processes share a topic's partitions.
+    Archive(Archive),
+    /// Run the schedule that recomputes views from the archive; or, with a subcommand, do one thing and end.
     Batch(Batch),
+    /// Answer over HTTP. Any number of these processes may stand behind a balancer.
+    Serve(Process),
+    /// Fold a view again from an offset or a time into a shadow, and compare it with the live one.
+    Replay(Rebuild),
     /// Ask a running Seam for a metric.
     Query(Query),
     /// Ask how an answer comes about: generation, files, segments, shares.
@@ -48,9 +55,11 @@ pub enum Command {
     Dlq(Dlq),
 }
 
+/// A process that runs until a signal.
 #[derive(Debug, Args)]
-pub struct Up {
-    /// The address to listen on, instead of the configuration's.
+pub struct Process {
+    /// The address to listen on: the configuration's by default; for a role without an API, which answers /livez, /readyz and
+    /// /metrics only, any free port of this machine.
     #[arg(long, env = "SEAM_LISTEN")]
     pub listen: Option<String>,
     /// Allow a listen address beyond this machine although no keys are configured.
@@ -83,9 +92,10 @@ pub struct Validate {
 
 #[derive(Debug, Args)]
 pub struct Ingest {
-    /// The files; - is standard input.
-    #[arg(required = true)]
+    /// The files; - is standard input. Without any, events are taken over HTTP until a signal.
     pub files: Vec<String>,
+    #[command(flatten)]
+    pub process: Process,
     /// The source that the events belong to (may be left out when there is just one).
     #[arg(short, long)]
     pub source: Option<String>,
@@ -97,10 +107,84 @@ pub struct Ingest {
     pub quiet: bool,
 }
 
+#[derive(Debug, Args)]
+pub struct Speed {
+    #[command(flatten)]
+    pub process: Process,
+    #[command(subcommand)]
+    pub command: Option<SpeedCommand>,
+}
+
 #[derive(Debug, Subcommand)]
-pub enum Batch {
+pub enum SpeedCommand {
+    /// Fold views again into a shadow, compare, and let it take the live one's place where they differ.
+    Rebuild(Rebuild),
+}
+
+#[derive(Debug, Args)]
+pub struct Rebuild {
+    /// Only these views.
+    #[arg(long)]
+    pub view: Vec<String>,
+    /// Begin at the segment that holds this offset, in every partition; by default where the newest generation ends.
+    #[arg(long)]
+    pub from_offset: Option<u64>,
+    /// Begin at the segment that holds what the log received at this time (RFC 3339).
+    #[arg(long, conflicts_with = "from_offset")]
+    pub from_time: Option<String>,
+    /// Compare only: leave the live state as it is even if it differs.
+    #[arg(long)]
+    pub compare: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Archive {
+    #[command(flatten)]
+    pub process: Process,
+    #[command(subcommand)]
+    pub command: Option<ArchiveCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ArchiveCommand {
+    /// Read the whole archive: no gap, no offset twice, every hash and count (exit code 1 and the files if not).
+    Verify(Verify),
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Only these sources.
+    #[arg(short, long)]
+    pub source: Vec<String>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Batch {
+    #[command(flatten)]
+    pub process: Process,
+    #[command(subcommand)]
+    pub command: Option<BatchCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BatchCommand {
     /// Recompute now and publish (exit code 75 when another run holds the lease).
     Run(BatchRun),
+    /// Tell for each view its generation, cut, age, who computes it, drift and rows.
+    Status(BatchStatus),
+}
+
+#[derive(Debug, Args)]
+pub struct BatchStatus {
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,13 +1,14 @@
-//! `seam batch run`: one recomputation, as a plain command for cron, systemd or Kubernetes.
+//! `seam batch run`: one recomputation, as a plain command for cron, systemd or Kubernetes. `seam batch status`: how views stand.
 use seam_batch::archive::{self, Archiver};
 use seam_batch::audit::Drift;
 use seam_batch::job::{self, Options, Outcome, Status};
+use seam_batch::status::{self, ViewStatus};
 use seam_shared::config::Config;
 use seam_shared::{Error, Kind, Result};
 
 use crate::TRY_LATER;
-use crate::args::BatchRun;
-use crate::up::runtime;
+use crate::args::{BatchRun, BatchStatus};
+use crate::role::runtime;
 use crate::wire::{Ports, batch_beside};
 
 /// Recomputes and publishes. Exit code 0 also when there was nothing new, 75 when another run is at work.
@@ -22,8 +23,14 @@ pub fn run(config: Config, command: &BatchRun) -> Result<u8> {
     } else {
         outcomes.iter().for_each(|outcome| println!("{}", sentence(outcome)));
     }
-    let held = outcomes.iter().any(|outcome| outcome.status == Status::Held);
-    Ok(if held { TRY_LATER } else { 0 })
+    let any = |status: Status| outcomes.iter().any(|outcome| outcome.status == status);
+    Ok(if any(Status::Failed) {
+        1
+    } else if any(Status::Held) {
+        TRY_LATER
+    } else {
+        0
+    })
 }
 
 /// With the log at hand, whatever is closed is archived first. While `seam up` holds the log, its archiver does that, and the
@@ -50,6 +57,40 @@ async fn recompute(config: Config, command: &BatchRun) -> Result<Vec<Outcome>> {
     job::run(&context, &options).await
 }
 
+/// Prints how each view stands; asks the lake alone.
+pub fn status(config: Config, command: &BatchStatus) -> Result<()> {
+    let views = runtime()?.block_on(async { status::status(&batch_beside(&config.with_own_stream()).await?).await })?;
+    if command.json {
+        println!("{}", serde_json::to_string(&views).map_err(|e| Error::internal("status as JSON").because(e))?);
+        return Ok(());
+    }
+    for view in &views {
+        println!("{}", described(view));
+    }
+    if views.is_empty() {
+        println!("nothing is archived yet");
+    }
+    Ok(())
+}
+
+fn described(view: &ViewStatus) -> String {
+    let lease =
+        view.lease.as_ref().map_or_else(String::new, |lease| format!(", being recomputed until {}", lease.until));
+    match view.generation {
+        None => format!("{}: no generation yet, {} records archived{lease}", view.view, view.behind),
+        Some(generation) => format!(
+            "{}: generation {generation}, {:.0} s old, covers {}, {} records behind the archive, {} rows in {} files, drift {}{lease}",
+            view.view,
+            view.age_seconds.unwrap_or_default(),
+            view.cut.to_text(&view.view),
+            view.behind,
+            view.rows,
+            view.files,
+            view.drift.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string),
+        ),
+    }
+}
+
 fn sentence(outcome: &Outcome) -> String {
     let view = &outcome.view;
     match outcome.status {
@@ -64,6 +105,7 @@ fn sentence(outcome: &Outcome) -> String {
         Status::Skipped => format!("{view}: nothing new"),
         Status::Lost => format!("{view}: another run published first"),
         Status::Held => format!("{view}: another run is at work"),
+        Status::Failed => format!("{view}: failed: {}", outcome.error.as_deref().unwrap_or_default()),
     }
 }
 

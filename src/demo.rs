@@ -9,8 +9,9 @@ use seam_shared::{Error, Result};
 
 use crate::args::{Demo, Output, Query};
 use crate::client::{self, Client};
+use crate::role::runtime;
 use crate::shutdown;
-use crate::up::{Running, runtime};
+use crate::up;
 
 const CONFIGURATION: &str = include_str!("../seam.yaml");
 const FLIGHTS: &[u8] = include_bytes!("../examples/flights/departures.ndjson.gz");
@@ -23,7 +24,7 @@ pub fn run(command: &Demo) -> Result<()> {
     let config = configuration(command, &folder)?;
     runtime()?.block_on(async {
         let signal = shutdown::on_signal().map_err(|e| Error::internal("signals cannot be caught").because(e))?;
-        let running = Running::start(config).await?;
+        let running = up::start(config).await?;
         let url = format!("http://{}", running.address);
         println!("Seam is up at {url}; its data is in {}", folder.display());
         let (client, rate) = (Client::new(&url), command.rate.max(1));

@@ -1,4 +1,5 @@
 //! The program: one command, and an exit code that says what to do.
+mod archive;
 mod args;
 mod batch;
 mod client;
@@ -6,6 +7,8 @@ mod demo;
 mod dlq;
 mod ingest;
 mod log_output;
+mod rebuild;
+mod role;
 mod shutdown;
 mod up;
 mod wire;
@@ -18,6 +21,7 @@ use seam_shared::{Error, Kind, Result};
 
 use args::{Cli, Command};
 use client::Client;
+use role::Role;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -29,10 +33,17 @@ const TRY_LATER: u8 = 75;
 /// EX_UNAVAILABLE: something that the command needs is not there.
 const UNAVAILABLE: u8 = 69;
 
+/// What a process that runs until a signal logs unless `RUST_LOG` says otherwise.
+const SERVICE_LOG: &str = "info,fjall=warn,lsm_tree=warn";
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let default_filter = match cli.command {
-        Command::Up(_) => "info,fjall=warn,lsm_tree=warn",
+    let default_filter = match &cli.command {
+        Command::Up(_) | Command::Serve(_) => SERVICE_LOG,
+        Command::Ingest(args::Ingest { files, .. }) if files.is_empty() => SERVICE_LOG,
+        Command::Speed(args::Speed { command: None, .. })
+        | Command::Archive(args::Archive { command: None, .. })
+        | Command::Batch(args::Batch { command: None, .. }) => SERVICE_LOG,
         _ => "warn",
     };
     log_output::start(cli.log_format, default_filter);
@@ -78,20 +89,46 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Validate(command) => return Ok(validate(file, command.json)?),
         Command::Up(command) => {
             let mut config = load(file)?;
-            if let Some(listen) = &command.listen {
-                config.server.listen = address(listen)?;
+            if let Some(listen) = listen(command)? {
+                config.server.listen = listen;
             }
             up::run(config, command.insecure)?;
         }
         Command::Demo(command) => demo::run(command)?,
+        Command::Ingest(command) if command.files.is_empty() => process(file, Role::Ingest, &command.process)?,
         Command::Ingest(command) => return Ok(ingest::run(load(file)?, command)?),
-        Command::Batch(args::Batch::Run(command)) => return Ok(batch::run(load(file)?, command)?),
+        Command::Speed(args::Speed { command: Some(args::SpeedCommand::Rebuild(command)), .. }) => {
+            return Ok(rebuild::run(load(file)?, command)?);
+        }
+        Command::Replay(command) => return Ok(rebuild::run(load(file)?, command)?),
+        Command::Speed(command) => process(file, Role::Speed, &command.process)?,
+        Command::Archive(args::Archive { command: Some(args::ArchiveCommand::Verify(command)), .. }) => {
+            return Ok(archive::verify(load(file)?, command)?);
+        }
+        Command::Archive(command) => process(file, Role::Archive, &command.process)?,
+        Command::Batch(args::Batch { command: Some(args::BatchCommand::Run(command)), .. }) => {
+            return Ok(batch::run(load(file)?, command)?);
+        }
+        Command::Batch(args::Batch { command: Some(args::BatchCommand::Status(command)), .. }) => {
+            batch::status(load(file)?, command)?;
+        }
+        Command::Batch(command) => process(file, Role::Batch, &command.process)?,
+        Command::Serve(command) => process(file, Role::Serve, command)?,
         Command::Query(command) => println!("{}", client::query(&client(file, command.url.as_deref()), command)?),
         Command::Explain(command) => println!("{}", client::explain(&client(file, command.url.as_deref()), command)?),
         Command::Dlq(args::Dlq::List(command)) => dlq::list(load(file)?, command)?,
         Command::Dlq(args::Dlq::Show(command)) => dlq::show(load(file)?, command)?,
     }
     Ok(0)
+}
+
+/// One role until a signal.
+fn process(file: &std::path::Path, role: Role, command: &args::Process) -> Result<(), Failure> {
+    Ok(role::run(load(file)?, role, listen(command)?, command.insecure)?)
+}
+
+fn listen(command: &args::Process) -> Result<Option<std::net::SocketAddr>> {
+    command.listen.as_deref().map(address).transpose()
 }
 
 fn address(text: &str) -> Result<std::net::SocketAddr> {

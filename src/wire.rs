@@ -7,11 +7,13 @@ use object_store::ObjectStore;
 use seam_batch::job::{Archive, Context};
 use seam_shared::Result;
 use seam_shared::clock::{Clock, SystemClock};
-use seam_shared::config::{Config, LogStorage, RedisSettings, SpeedStorage};
+use seam_shared::config::{Config, LogStorage, OWN_STREAM, RedisSettings, SpeedStorage};
 use seam_shared::embedded::Database;
 use seam_shared::lake::archive::ArchiveTable;
 use seam_shared::lake::store;
 use seam_shared::log::embedded::EmbeddedLog;
+use seam_shared::log::group::{Alone, Groups, Membership};
+use seam_shared::log::tiered::TieredLog;
 use seam_shared::log::{EventLog, Topic};
 use seam_shared::state::StateStore;
 use seam_shared::state::embedded::EmbeddedState;
@@ -27,6 +29,8 @@ pub struct Ports {
     pub config: Arc<Config>,
     /// The log.
     pub log: Arc<dyn EventLog>,
+    /// Who works on which of its partitions.
+    pub groups: Arc<dyn Groups>,
     /// The speed layer's state.
     pub state: Arc<dyn StateStore>,
     /// The lake.
@@ -35,11 +39,17 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Counters of all layers.
     pub telemetry: Arc<Telemetry>,
+    /// Whether Seam's own stream is beside the user's sources, and not one of them.
+    pub with_own: bool,
+    archives: tokio::sync::OnceCell<BTreeMap<String, Archive>>,
 }
 
 impl Ports {
-    /// Opens log, state and lake. One process at a time may hold the embedded log and state.
+    /// Opens log, state and lake; Seam's own stream is added to the configuration. One process at a time may hold the embedded
+    /// log and state.
     pub fn open(config: Config) -> Result<Ports> {
+        let with_own = config.source(OWN_STREAM).is_none() && config.view(OWN_STREAM).is_none();
+        let config = config.with_own_stream();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let lake = lake(&config)?;
         let database = Database::open(&config.storage.directory.join("store"))?;
@@ -51,8 +61,10 @@ impl Ports {
             SpeedStorage::Memory => Arc::new(MemoryState::default()),
             SpeedStorage::Redis(settings) => redis(settings)?,
         };
+        let groups: Arc<dyn Groups> = Arc::new(Alone::new(log.clone()));
         let telemetry = Arc::new(Telemetry::new());
-        Ok(Ports { config: Arc::new(config), log, state, lake, clock, telemetry })
+        let archives = tokio::sync::OnceCell::new();
+        Ok(Ports { config: Arc::new(config), log, groups, state, lake, clock, telemetry, with_own, archives })
     }
 
     /// A source's topic, created if it does not exist.
@@ -60,22 +72,39 @@ impl Ports {
         self.log.open(&source.name, source.partitions).await
     }
 
-    /// What a speed worker reads and writes.
-    pub fn places(&self) -> Places {
+    /// What a speed worker reads and writes. Its log goes on below where the log itself starts, as far as the archive holds it.
+    pub fn places(&self, archives: &BTreeMap<String, Archive>) -> Places {
+        let tables = archives.iter().map(|(name, archive)| (name.clone(), archive.table.clone())).collect();
+        let log = Arc::new(TieredLog::new(self.log.clone(), tables));
         let cuts = LakeCuts::new(&self.lake, &self.config.views, &self.clock);
-        Places { log: self.log.clone(), state: self.state.clone(), cuts: Arc::new(cuts) }
+        Places { log, state: self.state.clone(), cuts: Arc::new(cuts) }
+    }
+
+    /// The archives of all sources, by source; made where there are none. An archive of another log than this is refused.
+    pub async fn archives(&self) -> Result<&BTreeMap<String, Archive>> {
+        let open = async || {
+            let mut archives = BTreeMap::new();
+            for source in &self.config.sources {
+                let incarnation = self.topic(source).await?.incarnation;
+                let table = ArchiveTable::open(self.lake.clone(), source, &incarnation, self.clock.clone()).await?;
+                archives.insert(source.name.clone(), Archive { table: Arc::new(table), incarnation });
+            }
+            Ok(archives)
+        };
+        self.archives.get_or_try_init(open).await
     }
 
     /// What the batch layer works with: the archives of all sources, and the state for the audit.
     pub async fn batch(&self) -> Result<Context> {
-        let mut archives = BTreeMap::new();
-        for source in &self.config.sources {
-            let incarnation = self.topic(source).await?.incarnation;
-            let table = ArchiveTable::open(self.lake.clone(), source, &incarnation, self.clock.clone()).await?;
-            archives.insert(source.name.clone(), Archive { table: Arc::new(table), incarnation });
-        }
+        let archives = self.archives().await?.clone();
         let state = Some(self.state.clone());
         Ok(context(&self.config, self.lake.clone(), self.clock.clone(), archives, state))
+    }
+
+    /// Joins the processes that share the partitions of all topics in a role.
+    pub async fn join(&self, role: &str) -> Result<Membership> {
+        let sources: Vec<String> = self.config.sources.iter().map(|source| source.name.clone()).collect();
+        self.groups.join(role, &sources).await
     }
 }
 

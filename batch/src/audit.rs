@@ -6,10 +6,9 @@ use seam_shared::lake::views::{Generation, ViewFile, ViewTable};
 use seam_shared::log::{OffsetVector, Partition};
 use seam_shared::state::StateStore;
 use seam_shared::time::{Span, Timestamp};
-use seam_shared::view::aggregate::State;
+use seam_shared::view::difference::difference;
 use seam_shared::view::groups::Groups;
 use seam_shared::view::rows::Rows;
-use seam_shared::view::value::Value;
 use serde::Serialize;
 
 /// What an audit found.
@@ -66,22 +65,6 @@ pub async fn audit(
         differing += difference(expected.into_rows(), found.into_rows());
     }
     Ok(Drift::Groups(differing))
-}
-
-/// How many groups of two canonical tables are not the same in both.
-pub fn difference(expected: Rows, found: Rows) -> u64 {
-    if expected == found {
-        return 0;
-    }
-    let mut groups: BTreeMap<(Timestamp, Vec<Value>), [Option<Vec<State>>; 2]> = BTreeMap::new();
-    for (side, rows) in [expected, found].iter().enumerate() {
-        for i in 0..rows.len() {
-            let key = (0..rows.dimensions.len()).map(|d| rows.value(d, i).clone()).collect();
-            let states = rows.states.iter().map(|column| column.get(i)).collect();
-            groups.entry((rows.panes[i], key)).or_default()[side] = Some(states);
-        }
-    }
-    groups.values().filter(|[expected, found]| expected != found).count() as u64
 }
 
 async fn merged(table: &ViewTable, files: &[ViewFile]) -> Result<Groups> {

@@ -68,6 +68,8 @@ pub enum Status {
     Lost,
     /// Another run is at work (exit code 75).
     Held,
+    /// It failed; [`Outcome::error`] says why. The last generation goes on serving.
+    Failed,
 }
 
 /// What a run did for a view.
@@ -93,12 +95,14 @@ pub struct Outcome {
     pub seconds: f64,
     /// What the audit found; `None` when nothing was published.
     pub drift: Option<Drift>,
+    /// Why it failed, if it did.
+    pub error: Option<String>,
 }
 
-/// Runs once over the chosen views.
+/// Runs once over the chosen views. What fails for one of them keeps none of the others from being published.
 ///
 /// # Errors
-/// `Invalid` for a view that is not configured; else those of the stores. Views that were published before an error stay so.
+/// `Invalid` for a view that is not configured.
 pub async fn run(context: &Context, options: &Options) -> Result<Vec<Outcome>> {
     if let Some(unknown) = options.views.iter().find(|name| !context.views.iter().any(|view| view.name == **name)) {
         return Err(Error::invalid(format!("there is no view `{unknown}`")));
@@ -106,14 +110,17 @@ pub async fn run(context: &Context, options: &Options) -> Result<Vec<Outcome>> {
     let chosen = context.views.iter().filter(|view| options.views.is_empty() || options.views.contains(&view.name));
     let mut outcomes = Vec::new();
     for view in chosen {
-        let outcome = run_view(context, view, options.full).await?;
+        let outcome = match run_view(context, view, options.full).await {
+            Ok(outcome) => outcome,
+            Err(error) => Outcome { error: Some(error.to_string()), ..Outcome::idle(view, Status::Failed, None) },
+        };
         tracing::info!(view = %outcome.view, status = ?outcome.status, generation = ?outcome.generation, "batch run");
         outcomes.push(outcome);
     }
     Ok(outcomes)
 }
 
-fn lease_name(view: &View) -> String {
+pub(crate) fn lease_name(view: &View) -> String {
     format!("batch-{}", view.id)
 }
 
@@ -214,6 +221,7 @@ impl Outcome {
             days: 0,
             seconds: 0.0,
             drift: None,
+            error: None,
         }
     }
 }

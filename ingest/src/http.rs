@@ -2,6 +2,7 @@
 //!
 //! 202 with a receipt once everything is durable, if anything was accepted; 422 if every event was refused; 400 if the body
 //! as a whole cannot be read; 404, 413, 415 and 503 as usual. All refusals are problem documents.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -13,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
+use seam_shared::config::{Config, Format as Taken};
 use seam_shared::log::Offset;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -33,16 +35,59 @@ const PIECE_BYTES: usize = 1 << 10;
 struct Collector {
     door: Arc<Door>,
     memory: Arc<Semaphore>,
+    rules: Arc<Rules>,
 }
 
-/// The routes of the collector.
-pub fn routes(door: Arc<Door>) -> Router {
+/// What the collector takes, as configured.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// Bytes of the largest body, after decompression.
+    pub max_body: usize,
+    /// The formats of sources that do not take all.
+    pub formats: BTreeMap<String, Vec<Taken>>,
+}
+
+impl Default for Rules {
+    /// Every format, and bodies as large as memory is set aside for.
+    fn default() -> Self {
+        Self { max_body: limits::BODY_BYTES, formats: BTreeMap::new() }
+    }
+}
+
+impl Rules {
+    /// Those of a configuration. No body is larger than [`limits::BODY_BYTES`], whatever is configured.
+    pub fn of(config: &Config) -> Self {
+        let max_body = usize::try_from(config.server.max_body).unwrap_or(usize::MAX).min(limits::BODY_BYTES);
+        let some = config.intake.iter().filter(|intake| intake.formats.len() < Taken::ALL.len());
+        Self { max_body, formats: some.map(|intake| (intake.source.clone(), intake.formats.clone())).collect() }
+    }
+    /// Refuses a format that a source does not take.
+    fn check(&self, source: &str, format: &Format) -> Result<(), Problem> {
+        let Some(taken) = self.formats.get(source) else { return Ok(()) };
+        let of_body = match format {
+            Format::Json => Some(Taken::Json),
+            Format::Ndjson => Some(Taken::Ndjson),
+            Format::CloudEvent | Format::CloudEvents | Format::CloudEventData(_) => Some(Taken::Cloudevents),
+            Format::Csv => None,
+        };
+        if of_body.is_some_and(|of_body| taken.contains(&of_body)) {
+            return Ok(());
+        }
+        let names: Vec<&str> = taken.iter().map(|format| format.name()).collect();
+        let detail = format!("source `{source}` takes {} only", names.join(", "));
+        Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "media-type", detail))
+    }
+}
+
+/// The routes of the collector, which takes what `rules` say.
+pub fn routes(door: Arc<Door>, rules: Rules) -> Router {
     let memory = Arc::new(Semaphore::new(limits::BODIES_BYTES / PIECE_BYTES));
+    let rules = Arc::new(rules);
     Router::new()
         .route("/v1/events/{source}", post(post_events))
         .route("/v1/dead-letters/{source}", get(get_dead_letters))
         .route("/v1/dead-letters/{source}/{entry}", get(get_dead_letter))
-        .with_state(Collector { door, memory })
+        .with_state(Collector { door, memory, rules })
 }
 
 /// Dead letters of one answer, unless `limit` asks for fewer.
@@ -92,14 +137,15 @@ async fn post_events(
 async fn receive(collector: &Collector, source: &str, headers: &HeaderMap, body: Body) -> Result<Receipt, Problem> {
     collector.door.source(source).map_err(|e| Problem::new(StatusCode::NOT_FOUND, "unknown-source", e.message()))?;
     let format = format_of(headers)?;
+    collector.rules.check(source, &format)?;
     let encoding = encoding_of(headers)?;
-    let (body, mut memory) = read_body(collector, headers, body, encoding.limit()).await?;
+    let max_body = collector.rules.max_body;
+    let (body, mut memory) = read_body(collector, headers, body, encoding.limit(max_body)).await?;
     // What a packed body unpacks to is not known yet: it may be as much as the limit allows.
-    let unpacked =
-        if encoding == Encoding::Identity { 0 } else { limits::BODY_BYTES.min(body.len().saturating_mul(1100)) };
+    let unpacked = if encoding == Encoding::Identity { 0 } else { max_body.min(body.len().saturating_mul(1100)) };
     memory.merge(reserve(collector, unpacked)?);
     let large = body.len() + unpacked > LARGE_BYTES;
-    let read = move |source: &_| format.read(source, &encoding.unpack(body, limits::BODY_BYTES)?);
+    let read = move |source: &_| format.read(source, &encoding.unpack(body, max_body)?);
     Ok(collector.door.submit_with(source, large, read).await?)
 }
 

@@ -15,4 +15,4 @@ pub mod own_stream;
 pub mod problem;
 
 pub use door::{Door, LineError, RawEvent, Receipt};
-pub use http::routes;
+pub use http::{Rules, routes};

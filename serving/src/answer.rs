@@ -237,10 +237,13 @@ impl Serving {
                 let (Some(held), Some(segments)) = (&part.held, &part.segments) else { continue };
                 let partition = Partition::new(view.view.source.name.as_str(), number);
                 for segment in segments {
-                    let block = self.speed().closed(&partition, &view.view.id, held, *segment, self.cache()).await?;
-                    halves.speed.push(block.ok_or_else(|| {
-                        Error::not_found(format!("segment {} of {partition} is no longer held", segment.start))
-                    })?);
+                    // A store that went away since the pin is one that no longer holds the segment: the next pin does without it.
+                    let gone =
+                        || Error::not_found(format!("segment {} of {partition} is no longer held", segment.start));
+                    let closed = self.speed().closed(&partition, &view.view.id, held, *segment, self.cache()).await;
+                    let block =
+                        closed.map_err(|e| if e.kind() == Kind::Unavailable { gone().because(e) } else { e })?;
+                    halves.speed.push(block.ok_or_else(gone)?);
                 }
                 halves.speed.push(held.open.block());
             }

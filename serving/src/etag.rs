@@ -28,7 +28,7 @@ pub fn spelling(layer: Layer, pinned: &[PinnedView]) -> Vec<u8> {
             let held = part.held.as_ref().map(|held| held.progress.position);
             // Where the speed layer begins matters only to an answer from it alone; else B decides.
             let from = if layer == Layer::Speed { part.from } else { Offset(0) };
-            (number, held, from, part.coverage, part.segments.is_some()).hash(&mut out);
+            (number, held, from, part.coverage, part.segments.is_some(), part.away).hash(&mut out);
         }
     }
     out.0

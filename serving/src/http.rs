@@ -29,10 +29,15 @@ const COMPRESS_FROM: u16 = 1_400;
 
 /// The routes of the serving layer. Merge others into it; what is in none of them is a problem document.
 pub fn router(serving: Arc<Serving>) -> Router {
-    finish(routes(serving))
+    let probes = Router::new()
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(telemetry::print))
+        .with_state(serving.clone());
+    finish(routes(serving).merge(probes))
 }
 
-/// The routes alone, for a server that adds its own and calls [`finish`] itself.
+/// The routes alone, without probes, for a server that adds its own and calls [`finish`] itself.
 pub fn routes(serving: Arc<Serving>) -> Router {
     Router::new()
         .route("/api/analytics/metrics", get(metrics::list))
@@ -40,9 +45,6 @@ pub fn routes(serving: Arc<Serving>) -> Router {
         .route("/api/analytics/explain/{metric}", get(metrics::explain))
         .route("/api/analytics/dashboard", get(dashboard::answer))
         .route("/api/analytics/live", get(live::feed))
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(telemetry::print))
         .with_state(serving)
 }
 

@@ -32,12 +32,12 @@ mod lru;
 mod testing;
 mod topics;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use object_store::ObjectStore;
 use seam_shared::Result;
 use seam_shared::clock::Clock;
@@ -112,6 +112,8 @@ pub struct Serving {
     /// Questions by URL, each with the `now` that it was read at.
     questions: Lru<String, (Timestamp, Arc<Question>)>,
     topics: Topics,
+    /// Views whose answers have reached what the log held when serving began.
+    caught_up: Mutex<HashSet<ViewId>>,
     clock: Arc<dyn Clock>,
     telemetry: Arc<Telemetry>,
     settings: Settings,
@@ -136,6 +138,7 @@ impl Serving {
             cache: Arc::new(BlockCache::new(settings.cache_bytes)),
             answers: Lru::new(settings.answer_bytes),
             questions: Lru::new(QUESTIONS_BYTES),
+            caught_up: Mutex::default(),
             clock,
             telemetry,
             settings,
@@ -146,10 +149,14 @@ impl Serving {
     /// # Errors
     /// What log or lake answered; what could be refreshed is.
     pub async fn refresh(&self) -> Result<()> {
-        let topics = self.topics.refresh().await;
-        let views = futures::future::join_all(self.batch.values().map(BatchView::refresh)).await;
-        views.into_iter().collect::<Result<Vec<bool>>>()?;
-        topics
+        let (topics, views) = self.look().await;
+        views.and(topics)
+    }
+    /// The log and the lake, looked at side by side: neither has to wait for the other if that is away.
+    pub(crate) async fn look(&self) -> (Result<()>, Result<()>) {
+        let views = futures::future::join_all(self.batch.values().map(BatchView::refresh));
+        let (topics, views) = futures::future::join(self.topics.refresh(), views).await;
+        (topics, views.into_iter().collect::<Result<Vec<bool>>>().map(|_| ()))
     }
     /// Refreshes until cancelled.
     pub async fn run(&self, cancel: CancellationToken) {

@@ -8,7 +8,7 @@ use seam_shared::lake::views::Generation;
 use seam_shared::log::{Offset, OffsetVector, Partition};
 use seam_shared::state::{ClosedSegment, ViewId};
 use seam_shared::view::definition::View;
-use seam_shared::{Error, Result};
+use seam_shared::{Error, Kind, Result};
 use tokio::time::Instant;
 
 use crate::query::Layer;
@@ -24,6 +24,8 @@ const ATTEMPTS: u32 = 6;
 pub struct Part {
     /// What the speed layer holds, `None` when it holds nothing.
     pub held: Option<Arc<Held>>,
+    /// Whether what it holds is unknown, because the state store cannot be reached.
+    pub away: bool,
     /// The closed segments that count; `None` when nothing of the speed layer counts.
     pub segments: Option<Vec<ClosedSegment>>,
     /// Where what counts of the speed layer begins.
@@ -95,24 +97,26 @@ fn part(
     generation: Option<&Generation>,
     number: u32,
     held: Option<Arc<Held>>,
+    away: bool,
     layer: Layer,
 ) -> Result<Part> {
     let cut = generation.map_or(Offset(0), |generation| generation.cut.get(number));
-    let Some(held) = held else { return Ok(Part { held, segments: None, from: cut, coverage: cut }) };
+    let Some(held) = held else { return Ok(Part { held, away, segments: None, from: cut, coverage: cut }) };
     let from = if layer == Layer::Speed { held.progress.floor } else { cut };
     if layer == Layer::Merged && held.progress.position <= cut {
-        return Ok(Part { held: Some(held), segments: None, from: cut, coverage: cut });
+        return Ok(Part { held: Some(held), away, segments: None, from: cut, coverage: cut });
     }
     let Some(segments) = held.since(from).map(<[ClosedSegment]>::to_vec) else {
         return Err(mismatch(view, generation, number, &held));
     };
     let coverage = held.progress.position;
-    Ok(Part { held: Some(held), segments: Some(segments), from, coverage })
+    Ok(Part { held: Some(held), away, segments: Some(segments), from, coverage })
 }
 
 impl Serving {
     /// Pins `views`, those of one source at one moment of each partition. With `fresh`, nothing seen before the call is used;
-    /// else queries share a pin for as long as the settings say.
+    /// else queries share a pin for as long as the settings say. A state store that is away is no error where a generation can
+    /// answer alone.
     ///
     /// # Errors
     /// `Unavailable` when the halves do not meet even after looking again, or there is nothing to answer from.
@@ -121,7 +125,7 @@ impl Serving {
         let mut pause = Duration::from_millis(2);
         for attempt in 1.. {
             match self.shared_pin(views, layer, fresh).await {
-                Err(error) if error.kind() == seam_shared::Kind::Unavailable && attempt < ATTEMPTS => {
+                Err(error) if error.kind() == Kind::Unavailable && attempt < ATTEMPTS => {
                     let mut newer = false;
                     for view in views {
                         newer |= self.batch_view(view).refresh().await?;
@@ -176,8 +180,15 @@ impl Serving {
             for (i, (view, generation)) in views.into_iter().zip(generations).enumerate() {
                 let mut parts = BTreeMap::new();
                 for number in 0..partitions {
-                    let held = moments.get(number as usize).and_then(|moment| moment.get(i)?.clone());
-                    parts.insert(number, part(view, generation.as_deref(), number, held, layer)?);
+                    let moment = moments.get(number as usize);
+                    let held = moment.and_then(|moment| moment.as_ref().ok()?.get(i)?.clone());
+                    let away = moment.is_some_and(Result::is_err);
+                    parts.insert(number, part(view, generation.as_deref(), number, held, away, layer)?);
+                }
+                if generation.is_none()
+                    && let Some(Err(error)) = moments.iter().find(|moment| moment.is_err())
+                {
+                    return Err(Error::unavailable(error.to_string()));
                 }
                 if generation.is_none() && parts.values().all(|part| part.held.is_none()) {
                     let what = match layer {
@@ -193,11 +204,24 @@ impl Serving {
         Ok(pinned)
     }
 
-    async fn moments(&self, source: &str, partitions: u32, ids: &[ViewId], layer: Layer) -> Result<Vec<Moment>> {
+    async fn moments(
+        &self,
+        source: &str,
+        partitions: u32,
+        ids: &[ViewId],
+        layer: Layer,
+    ) -> Result<Vec<Result<Moment>>> {
         if layer == Layer::Batch {
             return Ok(Vec::new());
         }
         let names: Vec<Partition> = (0..partitions).map(|number| Partition::new(source, number)).collect();
-        futures::future::try_join_all(names.iter().map(|name| self.speed().moment(name, ids))).await
+        let mut moments = Vec::with_capacity(names.len());
+        for moment in futures::future::join_all(names.iter().map(|name| self.speed().moment(name, ids))).await {
+            match moment {
+                Err(error) if layer == Layer::Merged && error.kind() == Kind::Unavailable => moments.push(Err(error)),
+                moment => moments.push(Ok(moment?)),
+            }
+        }
+        Ok(moments)
     }
 }

@@ -1,14 +1,21 @@
 //! The speed half: atomic snapshots of all needed views of a partition.
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use hashbrown::HashMap;
-use seam_shared::Result;
 use seam_shared::log::{Offset, Partition};
 use seam_shared::state::{ClosedSegment, Progress, Snapshot, StateStore, ViewId};
+use seam_shared::{Error, Result};
+use tokio::time::Instant;
 
 use crate::block::Block;
 use crate::cache::{BlockCache, BlockKey};
 use crate::open::{Open, Sorted};
+
+/// How long the state store may take to answer before the answer does without it.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long it is left alone after it failed: queries do not queue up to find out again.
+const LEFT_ALONE: Duration = Duration::from_millis(250);
 
 /// One view of one partition at one moment, its open segment ready to scan.
 #[derive(Debug)]
@@ -36,8 +43,14 @@ struct Earlier {
     epoch: u64,
 }
 
-/// Some views of one partition: what to compare their next moment with.
-type Slot = Vec<Option<Earlier>>;
+/// Some views of one partition.
+#[derive(Debug, Default)]
+struct Slot {
+    /// What to compare their next moment with.
+    earlier: Vec<Option<Earlier>>,
+    /// When the store last failed to answer, and how.
+    failed: Option<(Instant, String)>,
+}
 
 /// A reader of the state store.
 #[derive(Debug)]
@@ -62,10 +75,20 @@ impl SpeedView {
             let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
             slots.entry(key).or_default().clone()
         };
-        let mut earlier = slot.lock().await;
-        let snapshots = self.state.snapshot(partition, views).await?;
-        earlier.resize(snapshots.len(), None);
-        let held = snapshots.into_iter().zip(&mut *earlier).map(|(snapshot, earlier)| {
+        let mut slot = slot.lock().await;
+        if let Some((at, why)) = &slot.failed
+            && at.elapsed() < LEFT_ALONE
+        {
+            return Err(Error::unavailable(why.clone()));
+        }
+        let asked = tokio::time::timeout(PATIENCE, self.state.snapshot(partition, views)).await;
+        let late = || Error::unavailable(format!("the state store did not answer within {} ms", PATIENCE.as_millis()));
+        let snapshots = asked.unwrap_or_else(|_| Err(late())).inspect_err(|error| {
+            slot.failed = Some((Instant::now(), error.to_string()));
+        })?;
+        slot.failed = None;
+        slot.earlier.resize(snapshots.len(), None);
+        let held = snapshots.into_iter().zip(&mut slot.earlier).map(|(snapshot, earlier)| {
             let held = Arc::new(hold(snapshot?, earlier.as_ref()));
             *earlier = Some(held.remember());
             Some(held)

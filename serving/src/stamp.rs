@@ -57,14 +57,18 @@ impl Stamp {
         json.key("coverage").text(&coverage_text(&common_coverage(pinned)));
         let missing = || {
             let speed = pinned.iter().filter(|_| layer != Layer::Batch);
-            speed.flat_map(|view| view.parts.iter().filter(|(_, p)| p.held.is_none()).map(move |(n, _)| (view, *n)))
+            speed.flat_map(|view| {
+                view.parts.iter().filter(|(_, p)| p.held.is_none()).map(move |(n, p)| (view, *n, p.away))
+            })
         };
         json.key("complete").bool(missing().next().is_none());
+        json.key("stale").bool(missing().any(|(.., away)| away));
         json.key("missing").open('[');
-        for (view, number) in missing() {
+        for (view, number, away) in missing() {
             json.open('{').key("view").text(&view.view.id);
             json.key("partition").text(&format!("{}/{number}", view.view.source.name));
-            json.key("part").text("speed").key("why").text("the speed layer holds no state of it").close('}');
+            let why = if away { "the state store cannot be reached" } else { "the speed layer holds no state of it" };
+            json.key("part").text("speed").key("why").text(why).close('}');
         }
         json.close(']').key("views").open('[');
         let views = pinned.iter().map(|pinned| (pinned.view.clone(), of_view(layer, pinned))).collect();

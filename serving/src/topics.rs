@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use hashbrown::HashMap;
 use seam_shared::config::Config;
 use seam_shared::lake::views::Generation;
-use seam_shared::log::{EventLog, Offset, OffsetVector, Partition};
+use seam_shared::log::{EventLog, Offset, OffsetVector, Partition, Topic};
 use seam_shared::telemetry::Telemetry;
 use seam_shared::view::definition::View;
 use seam_shared::{Error, Result};
@@ -38,30 +38,36 @@ impl Topics {
             .map(|source| (source.name.clone(), Known { partitions: source.partitions, ..Known::default() }));
         Topics { log, known: RwLock::new(known.collect()) }
     }
-    /// Asks the log for partitions and ends.
+    /// Asks the log for partitions and ends. What it does not tell is unknown from then on.
     ///
     /// # Errors
-    /// What the log answered.
+    /// What the log answered first.
     pub async fn refresh(&self) -> Result<()> {
         let Some(log) = &self.log else { return Ok(()) };
         let sources: Vec<(String, u32)> =
             self.read(|known| known.iter().map(|(name, topic)| (name.clone(), topic.partitions)).collect());
+        let mut result = Ok(());
         for (name, partitions) in sources {
-            let topic = log.open(&name, partitions).await?;
-            let mut ends = BTreeMap::new();
-            for number in 0..topic.partitions {
-                ends.insert(number, log.bounds(&Partition::new(name.as_str(), number)).await?.1);
-            }
+            let asked = ask(log.as_ref(), &name, partitions).await;
             let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
             let entry = known.entry(name).or_default();
-            entry.partitions = topic.partitions;
-            if entry.ends_at_start.is_empty() {
-                entry.ends_at_start.clone_from(&ends);
+            match asked {
+                Ok((topic, ends)) => {
+                    entry.partitions = topic.partitions;
+                    if entry.ends_at_start.is_empty() {
+                        entry.ends_at_start.clone_from(&ends);
+                    }
+                    entry.incarnation = Some(topic.incarnation);
+                    entry.ends = ends;
+                }
+                Err(error) => {
+                    // Where the log ended some time ago tells nothing about how far behind an answer is now.
+                    entry.ends.clear();
+                    result = result.and(Err(error));
+                }
             }
-            entry.incarnation = Some(topic.incarnation);
-            entry.ends = ends;
         }
-        Ok(())
+        result
     }
     fn read<T>(&self, read: impl FnOnce(&HashMap<String, Known>) -> T) -> T {
         read(&self.known.read().unwrap_or_else(PoisonError::into_inner))
@@ -74,6 +80,15 @@ impl Topics {
     pub fn ends_at_start(&self, source: &str) -> OffsetVector {
         self.read(|known| OffsetVector(known.get(source).map(|topic| topic.ends_at_start.clone()).unwrap_or_default()))
     }
+}
+
+async fn ask(log: &dyn EventLog, name: &str, partitions: u32) -> Result<(Topic, BTreeMap<u32, Offset>)> {
+    let topic = log.open(name, partitions).await?;
+    let mut ends = BTreeMap::new();
+    for number in 0..topic.partitions {
+        ends.insert(number, log.bounds(&Partition::new(name, number)).await?.1);
+    }
+    Ok((topic, ends))
 }
 
 impl Serving {

@@ -72,6 +72,8 @@ pub struct Storage {
     pub speed: SpeedStorage,
     /// The log.
     pub log: LogStorage,
+    /// How long the embedded log keeps records that are archived and in every view's generation; 1 day by default.
+    pub retain_log: Span,
 }
 
 /// The state stores to choose from.

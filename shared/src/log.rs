@@ -5,6 +5,7 @@ pub mod embedded;
 pub mod group;
 pub mod memory;
 pub mod offset;
+pub mod tiered;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -98,6 +99,23 @@ impl Chunk {
         let (offset, timestamp, end) = self.index[i];
         let start = if i == 0 { 0 } else { self.index[i - 1].2 };
         Record { offset, timestamp, value: &self.data[start..end] }
+    }
+    /// The records at or above `from`, as many as one read with these limits gives. Its `next` is this chunk's when they are its last.
+    #[must_use]
+    pub fn slice(&self, from: Offset, max_records: usize, max_bytes: usize) -> Chunk {
+        let first = self.index.partition_point(|(offset, ..)| *offset < from);
+        let mut slice = Chunk::at(from);
+        for i in (first..self.len()).take(max_records) {
+            let Record { offset, timestamp, value } = self.get(i);
+            if !slice.is_empty() && slice.bytes() + value.len() > max_bytes {
+                break;
+            }
+            slice.push(offset, timestamp, value);
+        }
+        if first + slice.len() == self.len() {
+            slice.next = slice.next.max(self.next);
+        }
+        slice
     }
     /// All records in order.
     pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {

@@ -42,6 +42,17 @@ pub struct PartitionLabels {
     pub partition: u32,
 }
 
+/// One partition that a role works on.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct PostLabels {
+    /// The role: `speed`, `archive`.
+    pub role: String,
+    /// The source.
+    pub source: String,
+    /// The partition's number.
+    pub partition: u32,
+}
+
 /// One view.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ViewLabels {
@@ -76,6 +87,13 @@ pub struct Telemetry {
     pub errors: Family<ErrorLabels, Counter>,
     /// `data_pipeline_consumer_lag_records{source,partition}`: log end minus speed position.
     pub consumer_lag_records: Family<PartitionLabels, Gauge>,
+    /// `data_pipeline_archive_lag_records{source,partition}`: log end minus A.
+    pub archive_lag_records: Family<PartitionLabels, Gauge>,
+    /// `data_pipeline_retention_headroom_records{source,partition}`: A minus the log's start; at 0, what is not archived is about
+    /// to be lost (or nothing was forgotten yet and nothing archived).
+    pub retention_headroom_records: Family<PartitionLabels, Gauge>,
+    /// `data_pipeline_partition_stopped{role,source,partition}`: 1 while an error keeps a role from working on a partition of its.
+    pub partition_stopped: Family<PostLabels, Gauge>,
     /// `data_pipeline_watermark_timestamp_seconds{source}`: the latest event time folded.
     pub watermark_seconds: Family<SourceLabels, SecondsGauge>,
     /// `data_pipeline_batch_last_success_timestamp_seconds{view}`
@@ -111,6 +129,9 @@ impl Telemetry {
             processing_seconds: Histogram::new(exponential_buckets(0.000_1, 4.0, 11)),
             errors: Family::default(),
             consumer_lag_records: Family::default(),
+            archive_lag_records: Family::default(),
+            retention_headroom_records: Family::default(),
+            partition_stopped: Family::default(),
             watermark_seconds: Family::default(),
             batch_last_success_seconds: Family::default(),
             batch_duration_seconds: Family::default(),
@@ -134,6 +155,17 @@ impl Telemetry {
         registry.register("processing_seconds", "From arrival in the log to commit", self.processing_seconds.clone());
         registry.register("errors", "Failures by step and kind", self.errors.clone());
         registry.register("consumer_lag_records", "Log end minus speed position", self.consumer_lag_records.clone());
+        registry.register("archive_lag_records", "Log end minus archived position", self.archive_lag_records.clone());
+        registry.register(
+            "retention_headroom_records",
+            "Archived position minus the log's start",
+            self.retention_headroom_records.clone(),
+        );
+        registry.register(
+            "partition_stopped",
+            "1 while an error keeps a role from a partition",
+            self.partition_stopped.clone(),
+        );
         registry.register("watermark_timestamp_seconds", "Latest event time folded", self.watermark_seconds.clone());
         registry.register(
             "batch_last_success_timestamp_seconds",

@@ -1,6 +1,7 @@
 //! The view algebra, all of it here and only here: definition -> pane -> partial -> combine -> present. Pure.
 pub mod aggregate;
 pub mod definition;
+pub mod difference;
 pub mod exact_sum;
 pub mod expression;
 pub mod groups;

@@ -5,7 +5,7 @@ use hashbrown::HashMap;
 
 use seam_shared::clock::Clock;
 use seam_shared::error::Result;
-use seam_shared::log::{Offset, OffsetVector, Partition};
+use seam_shared::log::{EventLog, Offset, OffsetVector, Partition};
 use seam_shared::state::ViewId;
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::{Source, View};
@@ -30,6 +30,8 @@ pub struct Trimmer {
     source: Arc<Source>,
     views: Vec<Arc<View>>,
     rule: TrimRule,
+    /// The log to trim where an archive is below it, and how much of it is kept whatever is archived.
+    hot: Option<(Arc<dyn EventLog>, Span)>,
     /// By view: the cut seen last and since when; and the cut trimmed to.
     seen: HashMap<ViewId, (OffsetVector, Timestamp)>,
     trimmed: HashMap<ViewId, OffsetVector>,
@@ -44,7 +46,16 @@ impl Trimmer {
         views: Vec<Arc<View>>,
         rule: TrimRule,
     ) -> Self {
-        Self { places, clock, source, views, rule, seen: HashMap::new(), trimmed: HashMap::new() }
+        Self { places, clock, source, views, rule, hot: None, seen: HashMap::new(), trimmed: HashMap::new() }
+    }
+
+    /// Lets `hot` forget what is archived, covered for every view, and older than `keep`. The log of the places goes on below it, so
+    /// that nothing is lost by that but speed.
+    #[must_use]
+    pub fn forgetting(mut self, hot: Arc<dyn EventLog>, keep: Span) -> Self {
+        self.hot = Some((hot, keep));
+        self.rule.log = true;
+        self
     }
 
     /// Looks at the newest generations, and trims to those that are old enough.
@@ -87,11 +98,37 @@ impl Trimmer {
         for number in 0..numbers {
             let lowest = cuts.iter().map(|cut| cut.get(number)).min().unwrap_or_default();
             let partition = Partition::new(self.source.name.as_str(), number);
-            let (before, _) = self.places.lookback(&partition, lowest, kept).await?;
+            let before = match &self.hot {
+                // Should these offsets hold fewer records than the ids needed, the others are read from the archive.
+                Some((hot, keep)) => {
+                    let enough = Offset(lowest.0.saturating_sub(kept));
+                    first_since(hot.as_ref(), &partition, self.clock.now().minus(*keep), enough).await?
+                }
+                None => self.places.lookback(&partition, lowest, kept).await?.0,
+            };
             if before > Offset(0) {
                 self.places.log.trim(&partition, before).await?;
             }
         }
         Ok(())
     }
+}
+
+/// The first offset below `end` that the log received at `time` or later, as far as its times ascend; `end` if there is none.
+pub(crate) async fn first_since(
+    log: &dyn EventLog,
+    partition: &Partition,
+    time: Timestamp,
+    end: Offset,
+) -> Result<Offset> {
+    let (mut low, mut high) = (log.bounds(partition).await?.0.0, end.0);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let chunk = log.read(partition, Offset(middle), 1, 1).await?;
+        match chunk.iter().next() {
+            Some(record) if record.timestamp < time => low = record.offset.0 + 1,
+            Some(_) | None => high = middle,
+        }
+    }
+    Ok(Offset(low.min(end.0)))
 }

@@ -1,5 +1,6 @@
 //! One worker a source partition: reads, folds and commits all views of the source, again and again.
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use seam_shared::clock::Clock;
@@ -46,6 +47,32 @@ pub enum Step {
     },
 }
 
+/// How far a worker has come, for whoever watches it.
+#[derive(Debug)]
+pub struct Track(AtomicU64);
+
+/// Nothing is known yet.
+const UNKNOWN: u64 = u64::MAX;
+/// No view can be folded before its first generation.
+const WAITS: u64 = u64::MAX - 1;
+
+impl Default for Track {
+    fn default() -> Self {
+        Self(AtomicU64::new(UNKNOWN))
+    }
+}
+
+impl Track {
+    /// What every view that can be folded is committed up to; `None` before the worker knows.
+    pub fn committed(&self) -> Option<Offset> {
+        Some(self.0.load(Ordering::Relaxed)).filter(|at| *at < WAITS).map(Offset)
+    }
+    /// Whether there is nothing to fold before a first generation is there.
+    pub fn waits(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == WAITS
+    }
+}
+
 /// Folds one partition. Any number of workers may be at work on one partition: the store lets each range through once.
 #[derive(Debug)]
 pub struct Worker {
@@ -55,6 +82,7 @@ pub struct Worker {
     views: Vec<Arc<View>>,
     limits: Limits,
     meter: Option<Meter>,
+    track: Option<Arc<Track>>,
     /// `None` whenever memory may differ from the store.
     memory: Option<Recovered>,
     /// Whether the last step was idle.
@@ -65,13 +93,20 @@ impl Worker {
     /// A worker that has not looked at anything yet. All views are of `source`.
     pub fn new(places: Places, source: Arc<Source>, views: Vec<Arc<View>>, number: u32, limits: Limits) -> Self {
         let partition = Partition::new(source.name.as_str(), number);
-        Self { places, partition, source, views, limits, meter: None, memory: None, quiet: false }
+        Self { places, partition, source, views, limits, meter: None, track: None, memory: None, quiet: false }
     }
 
     /// Tells the platform's metrics what it folds.
     #[must_use]
     pub fn metered(mut self, telemetry: Arc<Telemetry>, clock: Arc<dyn Clock>) -> Self {
         self.meter = Some(Meter::new(telemetry, clock, &self.source));
+        self
+    }
+
+    /// Tells `track` how far it has come.
+    #[must_use]
+    pub fn tracked(mut self, track: Arc<Track>) -> Self {
+        self.track = Some(track);
         self
     }
 
@@ -88,6 +123,11 @@ impl Worker {
         let (step, memory) = self.advance(memory).await?;
         self.memory = memory;
         self.quiet = step == Step::Idle;
+        if let (Some(track), Some(memory)) = (&self.track, &self.memory) {
+            let waits = memory.waiting.len() == self.views.len();
+            let committed = memory.segments.committed().map(|(_, position)| position).min();
+            track.0.store(if waits { WAITS } else { committed.map_or(UNKNOWN, |o| o.0) }, Ordering::Relaxed);
+        }
         Ok(step)
     }
 
@@ -150,7 +190,10 @@ impl Worker {
     }
 
     /// Steps until cancelled. Errors are logged and tried again, ever less often.
-    pub async fn run(mut self, cancel: CancellationToken) {
+    ///
+    /// # Errors
+    /// `Corrupt`: log, state or lake are not what they were, and to go on would be to guess.
+    pub async fn run(mut self, cancel: CancellationToken) -> Result<()> {
         let mut pause = Duration::ZERO;
         while !cancel.is_cancelled() {
             match self.step().await {
@@ -167,6 +210,9 @@ impl Worker {
                 }
                 Err(error) => {
                     self.note(&error);
+                    if error.kind() == Kind::Corrupt {
+                        return Err(error);
+                    }
                     tracing::warn!(partition = %self.partition, %error, "speed worker goes back to the stored state");
                     pause = (pause * 2).clamp(Duration::from_millis(50), Duration::from_secs(5));
                     tokio::select! {
@@ -176,6 +222,7 @@ impl Worker {
                 }
             }
         }
+        Ok(())
     }
 
     fn note(&self, error: &Error) {

@@ -24,7 +24,9 @@ async fn restarts_full_and_incremental_runs_give_the_same_bytes_on_adversarial_s
                 match outcome.status {
                     Status::Published => published += 1,
                     Status::Skipped => continue,
-                    Status::Lost | Status::Held => panic!("seed {seed}: nobody else is at work: {outcome:?}"),
+                    Status::Lost | Status::Held | Status::Failed => {
+                        panic!("seed {seed}: nobody else is at work, and nothing fails: {outcome:?}")
+                    }
                 }
                 match outcome.drift {
                     Some(Drift::Groups(0)) => audited += 1,

@@ -293,7 +293,7 @@ async fn vector_7_two_threads_on_one_key_lose_nothing_in_20_runs() {
         }
         cancel.cancel();
         for worker in workers {
-            worker.await.unwrap();
+            worker.await.unwrap().unwrap();
         }
         world.pipeline.fold().await.unwrap();
         let sum = EACH * (EACH - 1);

@@ -30,17 +30,17 @@ fn settings() -> Settings {
     Settings { file_events: 60, chunk_events: 17, ..Settings::default() }
 }
 
-struct World {
-    source: Arc<Source>,
-    clock: Arc<ManualClock>,
-    log: Arc<MemoryLog>,
-    memory: Arc<dyn ObjectStore>,
-    partition: Partition,
+pub(crate) struct World {
+    pub(crate) source: Arc<Source>,
+    pub(crate) clock: Arc<ManualClock>,
+    pub(crate) log: Arc<MemoryLog>,
+    pub(crate) memory: Arc<dyn ObjectStore>,
+    pub(crate) partition: Partition,
     appended: u64,
 }
 
 impl World {
-    async fn new() -> World {
+    pub(crate) async fn new() -> World {
         let clock = Arc::new(ManualClock::at(Timestamp(1_760_000_000_000_000)));
         let log = Arc::new(MemoryLog::new(Arc::clone(&clock) as _));
         log.open("clicks", 1).await.unwrap();
@@ -48,7 +48,7 @@ impl World {
         World { source: source(), clock, log, memory: Arc::new(InMemory::new()), partition, appended: 0 }
     }
     /// Appends records of which some are doubled, some are no events and some leave a gap behind them.
-    async fn append(&mut self, count: u64) {
+    pub(crate) async fn append(&mut self, count: u64) {
         for _ in 0..count {
             let n = self.appended;
             self.appended += 1;
@@ -66,11 +66,11 @@ impl World {
             }
         }
     }
-    async fn archive(&self, store: &Arc<dyn ObjectStore>) -> Result<Arc<ArchiveTable>> {
+    pub(crate) async fn archive(&self, store: &Arc<dyn ObjectStore>) -> Result<Arc<ArchiveTable>> {
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         ArchiveTable::open(Arc::clone(store), &self.source, "first", clock).await.map(Arc::new)
     }
-    async fn archiver(&self, store: &Arc<dyn ObjectStore>) -> Result<Archiver> {
+    pub(crate) async fn archiver(&self, store: &Arc<dyn ObjectStore>) -> Result<Archiver> {
         let (log, source) = (Arc::clone(&self.log) as Arc<dyn EventLog>, Arc::clone(&self.source));
         Ok(Archiver::new(log, self.archive(store).await?, source, 0, Arc::clone(&self.clock) as _, settings()))
     }

@@ -40,9 +40,9 @@ impl Encoding {
         }
     }
 
-    /// How many bytes a body so packed may have.
-    pub fn limit(self) -> usize {
-        if self == Encoding::Identity { limits::BODY_BYTES } else { limits::COMPRESSED_BYTES }
+    /// How many bytes a body so packed may have if it may have `unpacked` bytes unpacked.
+    pub fn limit(self, unpacked: usize) -> usize {
+        if self == Encoding::Identity { unpacked } else { unpacked.min(limits::COMPRESSED_BYTES) }
     }
 
     /// A reader of what `input` packs.

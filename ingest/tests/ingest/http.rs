@@ -2,7 +2,8 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use seam_ingest::{Door, Receipt, dead_letters, limits, routes};
+use seam_ingest::{Door, Receipt, Rules, dead_letters, limits, routes};
+use seam_shared::config::Format;
 use seam_shared::log::Offset;
 
 use super::{door, records};
@@ -35,11 +36,14 @@ impl Reply {
 }
 
 impl Server {
-    async fn start() -> Self {
+    async fn start() -> Server {
+        Server::start_with(Rules::default()).await
+    }
+    async fn start_with(rules: Rules) -> Self {
         let door = door().await;
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = format!("http://{}", listener.local_addr().expect("an address"));
-        let app = routes(Arc::clone(&door));
+        let app = routes(Arc::clone(&door), rules);
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { door, address }
     }
@@ -199,6 +203,21 @@ async fn bodies_share_a_bounded_memory() {
         }
     }
     assert_eq!(status, 202, "the memory comes back");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_configuration_does_not_take_is_refused() {
+    let formats = [("clicks".to_owned(), vec![Format::Ndjson])].into();
+    let server = Server::start_with(Rules { max_body: 1_000, formats }).await;
+    let lines = ("content-type", "application/x-ndjson");
+    server.post("clicks", &[lines], GOOD).await.receipt();
+    let said = server.post("clicks", &[JSON], GOOD).await.problem(415);
+    assert!(said.contains("takes ndjson only"), "{said}");
+    server.post("clicks", &[lines], format!("{GOOD}{}", " ".repeat(1_000 - GOOD.len()))).await.receipt();
+    let said = server.post("clicks", &[lines], " ".repeat(1_001)).await.problem(413);
+    assert!(said.contains("1000 bytes"), "{said}");
+    let bomb = zstd::encode_all(&[b' '; 1_001][..], 1).expect("memory");
+    server.post("clicks", &[lines, ("content-encoding", "zstd")], bomb).await.problem(413);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,8 @@
 //! Answers equal a plain recomputation at their own stamp, for any generation boundary, speed floor and layer.
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use object_store::ObjectStoreExt;
@@ -168,6 +169,86 @@ async fn without_state_the_generation_answers_alone_and_the_stamp_says_so() {
     world.state.flush_all();
     let body = json(get(&router, uri).await).await;
     assert_eq!(body["meta"]["stamp"]["coverage"], format!("clicks/0@{},clicks/1@0", world.boundaries[0][2]));
+}
+
+/// A state store that can be cut off.
+#[derive(Debug)]
+struct CutOff {
+    inner: Arc<MemoryState>,
+    away: AtomicBool,
+    asked: AtomicU64,
+}
+
+impl CutOff {
+    async fn reached<T>(&self, answer: impl Future<Output = Result<T>>) -> Result<T> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.away.load(Ordering::Relaxed) { Err(seam_shared::Error::unavailable("refused")) } else { answer.await }
+    }
+}
+
+#[async_trait]
+impl StateStore for CutOff {
+    async fn commit(&self, partition: &Partition, commits: Vec<ViewCommit>) -> Result<Committed> {
+        self.reached(self.inner.commit(partition, commits)).await
+    }
+    async fn claim(&self, partition: &Partition, view: &ViewId, boundary: Offset) -> Result<Progress> {
+        self.reached(self.inner.claim(partition, view, boundary)).await
+    }
+    async fn snapshot(&self, partition: &Partition, views: &[ViewId]) -> Result<Vec<Option<Snapshot>>> {
+        self.reached(self.inner.snapshot(partition, views)).await
+    }
+    async fn segment(&self, partition: &Partition, view: &ViewId, start: Offset) -> Result<Option<Arc<Rows>>> {
+        self.reached(self.inner.segment(partition, view, start)).await
+    }
+    async fn trim(&self, partition: &Partition, view: &ViewId, floor: Offset) -> Result<()> {
+        self.reached(self.inner.trim(partition, view, floor)).await
+    }
+    async fn forget(&self, partition: &Partition, view: &ViewId) -> Result<()> {
+        self.reached(self.inner.forget(partition, view)).await
+    }
+}
+
+#[tokio::test]
+async fn a_state_store_that_is_away_leaves_the_generation_which_the_stamp_calls_stale() {
+    let world = World::new(9);
+    let view = world.view("by_route");
+    let store = CutOff { inner: world.state.clone(), away: AtomicBool::new(true), asked: AtomicU64::new(0) };
+    let store = Arc::new(store);
+    let settings = Settings { share_snapshots_for: Duration::ZERO, ..Settings::default() };
+    let serving = world.serving_from(store.clone(), settings).await;
+    let router = router(serving.clone());
+    let uri = "/api/analytics/metrics/events.total?window=4h";
+    assert_eq!(get(&router, uri).await.status(), 503, "nothing to answer from");
+    let cuts = [world.boundaries[0][2], world.boundaries[1][3]];
+    world.publish(&view, cuts).await;
+    for partition in 0..2 {
+        world.fold(&view, partition, 0, world.end(partition)).await;
+    }
+    serving.refresh().await.expect("refreshed");
+    store.asked.store(0, Ordering::Relaxed);
+    let mut tags = Vec::new();
+    for _ in 0..20 {
+        let response = get(&router, uri).await;
+        tags.push(response.headers()["etag"].clone());
+        let body = json(response).await;
+        let stamp = &body["meta"]["stamp"];
+        assert_eq!((&stamp["complete"], &stamp["stale"]), (&Json::Bool(false), &Json::Bool(true)));
+        assert_eq!(stamp["missing"].as_array().map(Vec::len), Some(2));
+        assert_eq!(stamp["missing"][1]["why"], "the state store cannot be reached");
+        assert_eq!(stamp["coverage"], format!("clicks/0@{},clicks/1@{}", cuts[0], cuts[1]));
+        assert_eq!(body["points"][0]["value"], covered(&world, stamp, "merged").len() as u64);
+    }
+    assert!(store.asked.load(Ordering::Relaxed) < 10, "a store that is away is not asked for every answer");
+    assert_eq!(get(&router, &format!("{uri}&layer=speed")).await.status(), 503);
+    let wanted = format!("{uri}&min_position=clicks/0@{}&timeout=1s", world.end(0));
+    assert_eq!(get(&router, &wanted).await.status(), 503, "what was promised is not given up for an answer");
+    store.away.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let response = get(&router, uri).await;
+    assert!(!tags.contains(&response.headers()["etag"]), "another answer, another tag");
+    let stamp = json(response).await["meta"]["stamp"].clone();
+    assert_eq!((&stamp["complete"], &stamp["stale"]), (&Json::Bool(true), &Json::Bool(false)));
+    assert_eq!(stamp["coverage"], format!("clicks/0@{},clicks/1@{}", world.end(0), world.end(1)));
 }
 
 #[tokio::test]

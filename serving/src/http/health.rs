@@ -1,11 +1,12 @@
 //! `/livez` and `/readyz`: whether the process answers, and whether its answers reach what the log held when it started.
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use axum::extract::State;
 use axum::http::Uri;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use seam_shared::Result;
+use seam_shared::view::definition::View;
 
 use crate::Serving;
 use crate::query::Layer;
@@ -15,14 +16,10 @@ pub async fn live() -> Response {
     text(StatusCode::OK, "ok\n".to_owned())
 }
 
-/// The configuration is loaded, log, state and lake can be reached, and every view has caught up to where the log ended when
-/// serving began. `?verbose` lists the checks.
+/// The configuration is loaded, and every view has an exact answer that has caught up to where the log ended when serving began. `?verbose` lists the checks.
 pub async fn ready(State(serving): State<Arc<Serving>>, uri: Uri) -> Response {
     let mut checks = vec![("config".to_owned(), Ok(()))];
-    checks.push(("log and lake".to_owned(), serving.refresh().await));
-    for view in &serving.config().views {
-        checks.push((format!("view {}", view.name), caught_up(&serving, view).await));
-    }
+    checks.extend(serving.checks().await);
     let ready = checks.iter().all(|(_, check)| check.is_ok());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let verbose = uri.query().is_some_and(|query| query.split('&').any(|p| p.split('=').next() == Some("verbose")));
@@ -40,16 +37,41 @@ pub async fn ready(State(serving): State<Arc<Serving>>, uri: Uri) -> Response {
     text(status, body)
 }
 
-async fn caught_up(serving: &Serving, view: &Arc<seam_shared::view::definition::View>) -> Result<()> {
-    let pin = serving.pin(std::slice::from_ref(view), Layer::Merged, false).await?;
-    let source = &view.source.name;
-    let wanted = serving.ends_at_start(source);
-    let coverage = pin.views[0].coverage();
-    if coverage.covers(&wanted) {
-        return Ok(());
+impl Serving {
+    /// What readiness asks of serving, by name. A store that is away is told but is no reason to send nobody here: as long as every
+    /// view has an exact answer, this process gives it.
+    pub async fn checks(&self) -> Vec<(String, Result<()>)> {
+        let (log, lake) = self.look().await;
+        let told = |name: &str, found: Result<()>, what: &str| match found {
+            Ok(()) => (name.to_owned(), Ok(())),
+            Err(error) => (format!("{name} is away ({error}): answers are exact, {what}"), Ok(())),
+        };
+        let mut checks = vec![
+            told("log", log, "how far the log is ahead of them is unknown"),
+            told("lake", lake, "made from the generations known"),
+        ];
+        for view in &self.config().views {
+            checks.push((format!("view {}", view.name), self.caught_up(view).await));
+        }
+        checks
     }
-    let (reached, wanted) = (coverage.to_text(source), wanted.to_text(source));
-    Err(seam_shared::Error::unavailable(format!("has come to {reached}, the log was at {wanted}")))
+
+    async fn caught_up(&self, view: &Arc<View>) -> Result<()> {
+        let pin = self.pin(std::slice::from_ref(view), Layer::Merged, false).await?;
+        let source = &view.source.name;
+        let wanted = self.ends_at_start(source);
+        let coverage = pin.views[0].coverage();
+        let mut known = self.caught_up.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.contains(&view.id) {
+            return Ok(());
+        }
+        if coverage.covers(&wanted) {
+            known.insert(view.id.clone());
+            return Ok(());
+        }
+        let (reached, wanted) = (coverage.to_text(source), wanted.to_text(source));
+        Err(seam_shared::Error::unavailable(format!("has come to {reached}, the log was at {wanted}")))
+    }
 }
 
 fn text(status: StatusCode, body: String) -> Response {

@@ -50,6 +50,7 @@ static STORAGE: Shape = Shape::Table(&[
     ),
     key("redis", &REDIS, "more about the Redis that is the state store"),
     key("log", &Shape::Text, "the log: embedded"),
+    key("retain_log", &Shape::Duration, "how long the embedded log keeps what is archived and covered; 1d by default"),
 ]);
 
 static REDIS: Shape = Shape::Table(&[

@@ -19,6 +19,7 @@ const ARCHIVE: &str = "file://./data";
 const DIRECTORY: &str = "./data";
 const SCHEDULE: &str = "*/15 * * * *";
 const STARTING_DEADLINE: Span = Span(10 * Span::MINUTE.0);
+const RETAIN_LOG: Span = Span::DAY;
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const MAX_BODY: u64 = 16 << 20;
 
@@ -62,7 +63,8 @@ pub(super) fn storage(root: &Node, problems: &mut Problems) -> Storage {
     }
     known_store(node, "log", &["embedded"], problems);
     let directory = PathBuf::from(text("directory").unwrap_or(DIRECTORY));
-    Storage { archive, directory, speed, log: LogStorage::Embedded }
+    let retain_log = node.and_then(|n| n.duration("retain_log")).unwrap_or(RETAIN_LOG);
+    Storage { archive, directory, speed, log: LogStorage::Embedded, retain_log }
 }
 
 /// The state store in a Redis: its URL, and what `redis` says beside it.

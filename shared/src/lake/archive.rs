@@ -141,6 +141,10 @@ impl ArchiveTable {
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
         self.table.store()
     }
+    /// The newest version that was read so far; nothing is asked of the store.
+    pub fn known(&self) -> Option<Arc<ArchiveSnapshot>> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
     /// The newest version.
     ///
     /// # Errors

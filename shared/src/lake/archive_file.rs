@@ -240,6 +240,36 @@ pub fn read_ids(bytes: &Bytes) -> Result<EventBatch> {
     Ok(batch)
 }
 
+/// The records of an archive file as the log had them, in offset order. `next` is behind the last of them.
+///
+/// # Errors
+/// `Corrupt` if the bytes are no archive file.
+pub fn read_records(bytes: &Bytes) -> Result<Chunk> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes.clone()).map_err(|e| unread().because(e))?;
+    let columns = reader.parquet_schema();
+    let mask = ProjectionMask::columns(columns, ["seam_offset", "seam_log_time", "seam_payload"]);
+    let reader = reader.with_projection(mask).build().map_err(|e| unread().because(e))?;
+    let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>().map_err(|e| unread().because(e))?;
+    let mut places = Vec::new();
+    for (part, batch) in batches.iter().enumerate() {
+        let offsets = batch.column(0).as_primitive_opt::<Int64Type>().ok_or_else(unread)?;
+        places.extend(offsets.values().iter().enumerate().map(|(row, offset)| (*offset, part, row)));
+    }
+    places.sort_unstable();
+    let mut chunk = Chunk::at(Offset(places.first().map_or(0, |(offset, ..)| offset.cast_unsigned())));
+    for (offset, part, row) in places {
+        let batch = &batches[part];
+        let log_times = batch.column(1).as_primitive_opt::<TimestampMicrosecondType>().ok_or_else(unread)?;
+        let payloads = batch.column(2).as_binary_opt::<i32>().ok_or_else(unread)?;
+        let offset = Offset(offset.cast_unsigned());
+        if offset < chunk.next {
+            return Err(unread());
+        }
+        chunk.push(offset, Timestamp(log_times.value(row)), payloads.value(row));
+    }
+    Ok(chunk)
+}
+
 type IdRow = (i64, i64, Verdict, Option<Box<str>>);
 
 fn read_id_columns(batch: &RecordBatch, rows: &mut Vec<IdRow>) -> Option<()> {

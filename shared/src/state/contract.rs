@@ -18,6 +18,7 @@ pub async fn run(make: impl AsyncFn() -> Arc<dyn StateStore>) {
     a_commit_is_all_or_nothing_over_its_views(make().await).await;
     malformed_commits_are_refused(make().await).await;
     trim_raises_the_floor(make().await).await;
+    a_commit_that_a_trim_overtook_has_moved(make().await).await;
     forget_leaves_other_views_alone(make().await).await;
     snapshots_are_of_one_moment(make().await).await;
 }
@@ -283,6 +284,20 @@ async fn trim_raises_the_floor(store: Arc<dyn StateStore>) {
     assert_eq!(seen(&*store, &place(), &other).await, before, "other views are left alone");
     store.trim(&place(), &view("none@1"), Offset(5)).await.expect("a view without state has nothing to trim");
     assert_eq!(seen(&*store, &place(), &view("none@1")).await, None);
+}
+
+async fn a_commit_that_a_trim_overtook_has_moved(store: Arc<dyn StateStore>) {
+    let daily = view("daily@1");
+    store.claim(&place(), &daily, Offset(0)).await.expect("claim");
+    let open = commit(&daily, 0, progress(0, 5), vec![(0, None, rows(&[(1, "a", 1)]))]);
+    assert_eq!(apply(&*store, vec![open]).await, Committed::Applied);
+    // The generation's cut is where the worker stands, before the worker has seen the record that ends the segment.
+    store.trim(&place(), &daily, Offset(5)).await.expect("trim to the position");
+    let segments = vec![(0, Some(5), rows(&[(1, "a", 2)])), (5, None, rows(&[(1, "b", 1)]))];
+    let overtaken = commit(&daily, 5, progress(5, 8), segments);
+    assert_eq!(apply(&*store, vec![overtaken]).await, Committed::Moved);
+    let held = seen(&*store, &place(), &daily).await.expect("it is claimed");
+    assert_eq!((held.0, held.1.len(), held.2.len()), (Progress::at(Offset(5)), 0, 0), "nothing of it was applied");
 }
 
 async fn forget_leaves_other_views_alone(store: Arc<dyn StateStore>) {

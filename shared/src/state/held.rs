@@ -77,6 +77,10 @@ pub(super) fn check<'a>(commits: &[ViewCommit], held: impl Fn(&ViewId) -> Option
         check_shape(commits)?;
         for commit in commits {
             let stored = held(&commit.view).map(|held| held.progress.segment.start);
+            // A trim to the very position has ended the segment that the commit goes on with: it was overtaken, it is not wrong.
+            if stored.is_some_and(|stored| open_start(commit) < stored) {
+                return Ok(Committed::Moved);
+            }
             if stored != Some(open_start(commit)) {
                 return Err(gap(commit));
             }

@@ -3,4 +3,5 @@
 
 mod plain;
 mod promises;
+mod rebuild;
 mod world;

@@ -45,6 +45,8 @@ for v = 1, tonumber(arg()) do
     missing = true
   elseif meta[1] ~= view.from then
     moved = true
+  elseif tonumber(view.start) < tonumber(meta[2]) then
+    moved = true -- a trim to the very position has ended the segment that the commit goes on with
   elseif meta[2] ~= view.start then
     gap = true
   elseif view.closes then

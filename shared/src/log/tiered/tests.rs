@@ -1,0 +1,161 @@
+//! The tiered log keeps the log's contract whatever of it is archived and trimmed, and never answers from a damaged file.
+#![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
+use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt};
+use tokio::sync::Mutex;
+
+use super::*;
+use crate::clock::{Clock, ManualClock, SystemClock};
+use crate::event::decode::Decoder;
+use crate::lake::archive::NewFile;
+use crate::log::contract;
+use crate::log::memory::MemoryLog;
+use crate::segment::SegmentRule;
+use crate::time::Timestamp;
+use crate::view::definition::Source;
+
+fn source(name: &str) -> Arc<Source> {
+    Arc::new(Source {
+        name: name.to_owned(),
+        id: None,
+        time: vec!["time".to_owned()],
+        fields: Vec::new(),
+        duplicates: None,
+        segments: SegmentRule::default(),
+        partitions: 1,
+    })
+}
+
+/// Archives `[A, to)` as files of at most `rows` records.
+async fn archive(hot: &dyn EventLog, table: &ArchiveTable, partition: &Partition, to: Offset, rows: usize) {
+    let source = source(&partition.source);
+    let position = table.latest().await.unwrap().position(partition.number);
+    let mut from = position.unwrap_or(hot.bounds(partition).await.unwrap().0);
+    while from < to {
+        let left = usize::try_from(to.0 - from.0).unwrap();
+        let mut chunk = hot.read(partition, from, rows.min(left), usize::MAX).await.unwrap();
+        chunk = chunk.slice(from, chunk.iter().filter(|record| record.offset < to).count(), usize::MAX);
+        if chunk.is_empty() {
+            return;
+        }
+        let end = chunk.next.min(to);
+        let batch = Decoder::new(source.clone()).decode(&chunk);
+        let parts = [(batch, chunk)];
+        let content = archive_file::write(&source, partition.number, &parts, from..end).unwrap();
+        let file =
+            NewFile { partition: partition.number, from, to: end, boundaries: vec![from], anchor: None, content };
+        table.commit_file(file).await.unwrap();
+        from = end;
+    }
+}
+
+/// A log that archives what it is told to forget, and then really forgets it.
+#[derive(Debug)]
+struct Forgetful {
+    hot: Arc<dyn EventLog>,
+    tables: BTreeMap<String, Arc<ArchiveTable>>,
+    tiered: TieredLog,
+    trimming: Mutex<()>,
+}
+
+async fn forgetful() -> Forgetful {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let hot: Arc<dyn EventLog> = Arc::new(MemoryLog::new(clock.clone()));
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let mut tables = BTreeMap::new();
+    for name in ["clicks", "views"] {
+        let table = ArchiveTable::open(store.clone(), &source(name), "first", clock.clone()).await.unwrap();
+        tables.insert(name.to_owned(), Arc::new(table));
+    }
+    let tiered = TieredLog::new(hot.clone(), tables.clone());
+    Forgetful { hot, tables, tiered, trimming: Mutex::default() }
+}
+
+#[async_trait]
+impl EventLog for Forgetful {
+    async fn open(&self, topic: &str, partitions: u32) -> Result<Topic> {
+        self.tiered.open(topic, partitions).await
+    }
+    async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<(u32, Offset)>> {
+        self.tiered.append(topic, records).await
+    }
+    async fn read(&self, partition: &Partition, from: Offset, max_records: usize, max_bytes: usize) -> Result<Chunk> {
+        self.tiered.read(partition, from, max_records, max_bytes).await
+    }
+    async fn bounds(&self, partition: &Partition) -> Result<(Offset, Offset)> {
+        self.tiered.bounds(partition).await
+    }
+    async fn wait(&self, partition: &Partition, position: Offset) -> Result<()> {
+        self.tiered.wait(partition, position).await
+    }
+    async fn trim(&self, partition: &Partition, before: Offset) -> Result<()> {
+        let _one_at_a_time = self.trimming.lock().await;
+        let before = before.min(self.hot.bounds(partition).await?.1);
+        archive(&*self.hot, &self.tables[&partition.source], partition, before, 7).await;
+        self.tiered.trim(partition, before).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keeps_the_contract() {
+    contract::run(async || Arc::new(forgetful().await) as Arc<dyn EventLog>).await;
+}
+
+#[tokio::test]
+async fn what_was_trimmed_is_read_as_it_was_over_gaps_and_file_ends() {
+    let clock = Arc::new(ManualClock::at(Timestamp(1_000)));
+    let memory = Arc::new(MemoryLog::new(clock.clone() as Arc<dyn Clock>));
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let table = ArchiveTable::open(store, &source("clicks"), "first", clock.clone()).await.unwrap();
+    let table = Arc::new(table);
+    let tiered = TieredLog::new(memory.clone(), [("clicks".to_owned(), table.clone())].into());
+    let partition = Partition::new("clicks", 0);
+    tiered.open("clicks", 1).await.unwrap();
+    for round in 0..40 {
+        tiered.append("clicks", contract::records(0, "a", 3)).await.unwrap();
+        clock.advance(17);
+        memory.skip(&partition, round % 4).unwrap();
+    }
+    tiered.append("clicks", contract::records(0, "a", 1)).await.unwrap();
+    let all = contract::everything(&*memory, &partition).await;
+    archive(&*memory, &table, &partition, Offset(90), 10).await;
+    let archived = table.latest().await.unwrap().position(0).unwrap();
+    assert!(archived.0 > 80, "{archived}");
+    for hot_start in [1, 33, archived.0] {
+        memory.trim(&partition, Offset(hot_start)).await.unwrap();
+        assert_eq!(tiered.bounds(&partition).await.unwrap().0, Offset(0));
+        assert_eq!(contract::everything(&tiered, &partition).await, all, "hot from {hot_start}");
+        for from in 0..=all.last().unwrap().0 {
+            let chunk = tiered.read(&partition, Offset(from), 5, usize::MAX).await.unwrap();
+            let expected: Vec<_> = all.iter().filter(|(offset, ..)| *offset >= from).take(5).cloned().collect();
+            let found: Vec<_> = chunk.iter().map(|r| (r.offset.0, r.timestamp.0, r.value.to_vec())).collect();
+            assert!(!found.is_empty() && expected.starts_with(&found), "from {from}: {found:?}");
+        }
+    }
+    let beyond = Offset(archived.0 + 5);
+    memory.trim(&partition, beyond).await.unwrap();
+    let start = tiered.bounds(&partition).await.unwrap().0;
+    assert_eq!(start, beyond, "an archive that leaves a gap below the hot log does not count");
+    let gap = tiered.read(&partition, archived, 5, usize::MAX).await.unwrap_err();
+    assert_eq!(gap.kind(), Kind::NotFound);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_named_and_never_read() {
+    let log = forgetful().await;
+    let partition = Partition::new("clicks", 0);
+    log.open("clicks", 1).await.unwrap();
+    log.append("clicks", contract::records(0, "a", 20)).await.unwrap();
+    log.trim(&partition, Offset(15)).await.unwrap();
+    let table = &log.tables["clicks"];
+    let file = table.latest().await.unwrap().files_of(0)[1].clone();
+    let bytes = table.store().get(&file.path).await.unwrap().bytes().await.unwrap();
+    let mut damaged = bytes.to_vec();
+    damaged[bytes.len() / 2] ^= 4;
+    table.store().put(&file.path, damaged.into()).await.unwrap();
+    let error = log.read(&partition, file.from, 5, usize::MAX).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Corrupt);
+    assert!(error.message().contains(file.path.as_ref()), "{error}");
+    let before = log.read(&partition, Offset(0), 5, usize::MAX).await.unwrap();
+    assert_eq!(before.len(), 5, "other files are read");
+}

@@ -1,0 +1,260 @@
+//! A process of Seam: one role or all of them, started in the order of the data flow and stopped in the same order.
+//!
+//! Each role is one function that adds to a [`Process`]: work on threads, routes, and what `/readyz` and `/metrics` ask. `seam up`
+//! calls all of them, `seam speed` and the like one each; there is no other difference.
+pub mod archive;
+pub mod batch;
+pub mod crew;
+pub mod health;
+pub mod ingest;
+pub mod serve;
+pub mod speed;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use seam_shared::config::{Config, LogStorage, SpeedStorage};
+use seam_shared::{Error, Kind, Result};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::shutdown;
+use crate::wire::Ports;
+use health::{Health, Part};
+
+/// How long requests under way may take after the signal.
+const DRAIN: Duration = Duration::from_secs(4);
+/// How long the layers may take to commit what they hold.
+const FINISH: Duration = Duration::from_secs(4);
+/// The pauses between attempts to reach a store at the start.
+const RETRY: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(5);
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Takes events over HTTP.
+    Ingest,
+    /// Folds the log.
+    Speed,
+    /// Copies the log into the lake.
+    Archive,
+    /// Recomputes by the schedule.
+    Batch,
+    /// Answers.
+    Serve,
+}
+
+impl Role {
+    /// In the order of the data flow, as far as starting goes: whoever takes or answers comes last.
+    pub const ALL: [Role; 5] = [Role::Archive, Role::Speed, Role::Batch, Role::Ingest, Role::Serve];
+
+    /// As the command line calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Ingest => "ingest",
+            Role::Speed => "speed",
+            Role::Archive => "archive",
+            Role::Batch => "batch",
+            Role::Serve => "serve",
+        }
+    }
+
+    /// Whether it answers more than probes.
+    fn has_api(self) -> bool {
+        matches!(self, Role::Ingest | Role::Serve)
+    }
+
+    /// Adds it to a process. What fails does so before anything was added, so that it can be tried again.
+    async fn start(self, process: &mut Process) -> Result<()> {
+        match self {
+            Role::Ingest => ingest::start(process).await,
+            Role::Speed => speed::start(process).await,
+            Role::Archive => archive::start(process).await,
+            Role::Batch => batch::start(process).await,
+            Role::Serve => serve::start(process).await,
+        }
+    }
+}
+
+/// `seam speed` and the like: one role until a signal.
+pub fn run(config: Config, role: Role, listen: Option<SocketAddr>, insecure: bool) -> Result<()> {
+    refuse_embedded(&config, role)?;
+    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+    let standard = if role.has_api() { config.server.listen } else { any_port };
+    let listen = listen.unwrap_or(standard);
+    if role.has_api() {
+        refuse_open_door(listen, insecure)?;
+    }
+    let config = Config { server: seam_shared::config::ServerSettings { listen, ..config.server.clone() }, ..config };
+    until_signal(config, &[role], &format!("seam {}", role.name()))
+}
+
+/// Without keys, who may listen beyond this machine?
+pub fn refuse_open_door(listen: SocketAddr, insecure: bool) -> Result<()> {
+    if listen.ip().is_loopback() || insecure {
+        return Ok(());
+    }
+    let why = "anybody who reaches it could read and write; there are no keys yet";
+    Err(Error::invalid(format!("refusing to listen on {listen}: {why}; add --insecure to do it anyway")))
+}
+
+/// A role of its own needs stores that processes can share.
+fn refuse_embedded(config: &Config, role: Role) -> Result<()> {
+    let name = role.name();
+    let how = "or run every layer in one process with `seam up`";
+    if matches!(config.storage.log, LogStorage::Embedded) {
+        return Err(Error::invalid(format!(
+            "`seam {name}` is a process of its own, but `storage.log` is embedded, and one process alone can hold that: \
+             set storage.log to the address of Kafka (host:9092), {how}"
+        )));
+    }
+    let keeps_state = matches!(role, Role::Speed | Role::Serve);
+    if keeps_state && matches!(config.storage.speed, SpeedStorage::Embedded | SpeedStorage::Memory) {
+        return Err(Error::invalid(format!(
+            "`seam {name}` is a process of its own, but `storage.speed` is kept within one process: \
+             set storage.speed to the address of Redis (redis://host:6379), {how}"
+        )));
+    }
+    Ok(())
+}
+
+/// Runs `roles` in this process until a signal, then ends them in order.
+pub fn until_signal(config: Config, roles: &[Role], name: &str) -> Result<()> {
+    runtime()?.block_on(async {
+        let signal = shutdown::on_signal().map_err(|e| Error::internal("signals cannot be caught").because(e))?;
+        let process = tokio::select! {
+            started = Process::start(config, roles) => started?,
+            () = signal.cancelled() => return Ok(()),
+        };
+        println!("{name} is up: http://{}", process.address);
+        signal.cancelled().await;
+        process.stop().await
+    })
+}
+
+/// The runtime of a process.
+pub fn runtime() -> Result<tokio::runtime::Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|e| Error::internal("threads cannot be started").because(e))
+}
+
+/// A running process.
+pub struct Process {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// What its roles read and write.
+    pub ports: Arc<Ports>,
+    health: Arc<Health>,
+    routes: Router,
+    take: CancellationToken,
+    layers: CancellationToken,
+    server: JoinHandle<()>,
+    threads: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Process {
+    /// Opens the stores and starts `roles`. Probes are answered from the first moment on; stores that several processes share are
+    /// waited for, as long as it takes.
+    pub async fn start(config: Config, roles: &[Role]) -> Result<Process> {
+        let listener = TcpListener::bind(config.server.listen).await;
+        let listener = listener
+            .map_err(|e| Error::unavailable(format!("cannot listen on {}", config.server.listen)).because(e))?;
+        let address = listener.local_addr().map_err(|e| Error::internal("a listener has an address").because(e))?;
+        let shared = !matches!(config.storage.log, LogStorage::Embedded);
+        let health = Arc::new(Health::new());
+        let take = CancellationToken::new();
+        let server = tokio::spawn(health::serve(listener, health.clone(), take.clone()));
+        let ports = Arc::new(opened(config, shared, &health).await?);
+        health.prints(ports.telemetry.clone());
+        let (layers, routes, threads) = (CancellationToken::new(), Router::new(), Vec::new());
+        let mut process = Process { address, ports, health, routes, take, layers, server, threads };
+        for role in roles {
+            process.add(*role, shared).await?;
+        }
+        process.health.open(seam_serving::http::finish(std::mem::take(&mut process.routes)));
+        tracing::info!(%address, "every role is up");
+        Ok(process)
+    }
+
+    async fn add(&mut self, role: Role, shared: bool) -> Result<()> {
+        let mut pause = *RETRY.start();
+        loop {
+            match role.start(self).await {
+                Err(error) if shared && error.kind() == Kind::Unavailable => {
+                    again(&self.health, role.name(), &error, &mut pause).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Adds a layer on a thread of its own: its work is long stretches of computing, which would hold up requests.
+    pub fn work(&mut self, name: &str, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
+        self.threads.push(thread(name.to_owned(), work)?);
+        Ok(())
+    }
+
+    /// Adds routes.
+    pub fn route(&mut self, routes: Router) {
+        self.routes = std::mem::take(&mut self.routes).merge(routes);
+    }
+
+    /// Adds what readiness and metrics ask.
+    pub fn watch(&self, part: Arc<dyn Part>) {
+        self.health.watch(part);
+    }
+
+    /// Cancelled when the layers are to commit what they hold and end.
+    pub fn layers(&self) -> CancellationToken {
+        self.layers.clone()
+    }
+
+    /// Takes no more requests, lets those under way end, then the layers commit what they hold.
+    pub async fn stop(self) -> Result<()> {
+        self.health.end();
+        self.take.cancel();
+        if tokio::time::timeout(DRAIN, self.server).await.is_err() {
+            tracing::warn!("requests were still under way and are cut off");
+        }
+        self.layers.cancel();
+        let finished =
+            tokio::task::spawn_blocking(move || self.threads.into_iter().filter_map(|t| t.join().err()).count());
+        match tokio::time::timeout(FINISH, finished).await {
+            Ok(Ok(0)) => Ok(()),
+            Ok(_) => Err(Error::internal("a layer ended with a panic; its message is in the log")),
+            Err(_) => {
+                tracing::warn!("a layer was still at work and is cut off; the next start goes on from its last commit");
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn opened(config: Config, shared: bool, health: &Health) -> Result<Ports> {
+    let mut pause = *RETRY.start();
+    loop {
+        match Ports::open(config.clone()) {
+            Err(error) if shared && error.kind() == Kind::Unavailable => {
+                again(health, "stores", &error, &mut pause).await;
+            }
+            done => return done,
+        }
+    }
+}
+
+async fn again(health: &Health, what: &str, error: &Error, pause: &mut Duration) {
+    tracing::warn!(%error, "{what} cannot start yet");
+    health.starting(what, error);
+    tokio::time::sleep(*pause).await;
+    *pause = (*pause * 2).min(*RETRY.end());
+}
+
+/// Starts a thread of this name that drives `work` on the process's runtime.
+pub fn thread(name: String, work: impl Future<Output = ()> + Send + 'static) -> Result<std::thread::JoinHandle<()>> {
+    let runtime = tokio::runtime::Handle::current();
+    let spawned = std::thread::Builder::new().name(name).spawn(move || runtime.block_on(work));
+    spawned.map_err(|e| Error::internal("a thread cannot be started").because(e))
+}

@@ -1,0 +1,84 @@
+//! The archive role: an archiver for each partition that this process has.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use seam_batch::archive::{self, Archiver};
+use seam_batch::job::Archive;
+use seam_shared::telemetry::Telemetry;
+use seam_shared::time::Span;
+use seam_shared::{Error, Result};
+
+use super::Process;
+use super::crew::{self, Board, Hire};
+use super::health::Part;
+use crate::wire::Ports;
+
+/// Adds the archivers to a process.
+pub async fn start(process: &mut Process) -> Result<()> {
+    let ports = process.ports.clone();
+    let archives = ports.archives().await?.clone();
+    let membership = ports.join("archive").await?;
+    let board = Board::new("archive", &ports.telemetry);
+    let watch = Arc::new(Watch { ports, archives, board: board.clone() });
+    let hire: Hire = {
+        let watch = watch.clone();
+        Box::new(move |partition, cancel| {
+            let ports = &watch.ports;
+            let source = ports.config.source(&partition.source).cloned();
+            let (Some(source), Some(archive)) = (source, watch.archives.get(&partition.source)) else {
+                let unknown = Error::internal(format!("{partition} is of no source"));
+                return Box::pin(async { Err(unknown) });
+            };
+            let (log, clock, table) = (ports.log.clone(), ports.clock.clone(), archive.table.clone());
+            let mut archiver = Archiver::new(log, table, source, partition.number, clock, settings(ports));
+            Box::pin(async move { archiver.run(cancel).await })
+        })
+    };
+    process.work("archive", crew::run(membership, board, hire, process.layers()))?;
+    process.watch(watch);
+    Ok(())
+}
+
+/// Closed segments wait for a file at most half as long as batch runs are apart: a run that finds nothing new is a waste.
+pub fn settings(ports: &Ports) -> archive::Settings {
+    let standard = archive::Settings::default();
+    let now = ports.clock.now();
+    let next = |from| ports.config.batch.schedule.as_ref().and_then(|schedule| schedule.next_after(from));
+    let apart = next(now).and_then(|first| Some(next(first)?.0 - first.0)).unwrap_or(i64::MAX);
+    let delay_max = Span((apart / 2).clamp(Span::SECOND.0, standard.delay_max.0));
+    archive::Settings { delay_max, ..standard }
+}
+
+/// How far the archives have come.
+struct Watch {
+    ports: Arc<Ports>,
+    archives: BTreeMap<String, Archive>,
+    board: Arc<Board>,
+}
+
+#[async_trait]
+impl Part for Watch {
+    async fn checks(&self) -> Vec<(String, Result<()>)> {
+        let mut checks = self.board.checks();
+        for (source, archive) in &self.archives {
+            checks.push((format!("archive of {source} in the lake"), archive.table.latest().await.map(|_| ())));
+        }
+        checks
+    }
+
+    /// How far each partition at work here is behind the log's end, and ahead of what the log forgets.
+    async fn measure(&self) {
+        let telemetry = &self.ports.telemetry;
+        let gauge = |records: u64| i64::try_from(records).unwrap_or(i64::MAX);
+        for partition in self.board.partitions() {
+            let Some(archive) = self.archives.get(&partition.source) else { continue };
+            let Ok(archive) = archive.table.latest().await else { continue };
+            let Ok((start, end)) = self.ports.log.bounds(&partition).await else { continue };
+            let archived = archive.position(partition.number).unwrap_or(start);
+            let labels = Telemetry::partition_labels(&partition);
+            telemetry.archive_lag_records.get_or_create(&labels).set(gauge(end.0.saturating_sub(archived.0)));
+            telemetry.retention_headroom_records.get_or_create(&labels).set(gauge(archived.0.saturating_sub(start.0)));
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A crew: one worker a partition, for the partitions that the group gives to this process; hired and let go as that changes.
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use seam_shared::log::Partition;
+use seam_shared::log::group::Membership;
+use seam_shared::telemetry::{PostLabels, Telemetry};
+use seam_shared::{Error, Result};
+use tokio_util::sync::CancellationToken;
+
+/// How long a partition that stopped with an error is left alone: what stopped it does not pass by itself.
+const LEFT_ALONE: Duration = Duration::from_secs(60);
+
+/// The work on one partition until it is cancelled; an error stops that partition and no other.
+pub type Work = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+/// Makes the work on a partition.
+pub type Hire = Box<dyn Fn(&Partition, CancellationToken) -> Work + Send + Sync>;
+
+/// The partitions that this process works on in one role, and what became of them.
+#[derive(Debug)]
+pub struct Board {
+    role: &'static str,
+    telemetry: Arc<Telemetry>,
+    /// Why each of them stopped, if it did.
+    posts: Mutex<BTreeMap<Partition, Option<String>>>,
+}
+
+impl Board {
+    /// Nobody at work yet.
+    pub fn new(role: &'static str, telemetry: &Arc<Telemetry>) -> Arc<Board> {
+        Arc::new(Board { role, telemetry: telemetry.clone(), posts: Mutex::default() })
+    }
+    /// The partitions at work.
+    pub fn partitions(&self) -> Vec<Partition> {
+        self.posts.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+    }
+    /// Each partition that stopped as a failed check; one that is fine if there is none.
+    pub fn checks(&self) -> Vec<(String, Result<()>)> {
+        let posts = self.posts.lock().unwrap_or_else(PoisonError::into_inner);
+        let stopped = posts.iter().filter_map(|(partition, why)| Some((partition, why.as_ref()?)));
+        let check = |(partition, why)| {
+            (format!("{} {partition}", self.role), Err(Error::corrupt(format!("has stopped: {why}"))))
+        };
+        let mut checks: Vec<(String, Result<()>)> = stopped.map(check).collect();
+        if checks.is_empty() {
+            checks.push((format!("{}: {} partitions", self.role, posts.len()), Ok(())));
+        }
+        checks
+    }
+
+    fn labels(&self, partition: &Partition) -> PostLabels {
+        let Partition { source, number } = partition.clone();
+        PostLabels { role: self.role.to_owned(), source, partition: number }
+    }
+    fn set(&self, partition: &Partition, stopped: Option<String>) {
+        self.telemetry.partition_stopped.get_or_create(&self.labels(partition)).set(i64::from(stopped.is_some()));
+        self.posts.lock().unwrap_or_else(PoisonError::into_inner).insert(partition.clone(), stopped);
+    }
+    fn remove(&self, partition: &Partition) {
+        self.telemetry.partition_stopped.remove(&self.labels(partition));
+        self.posts.lock().unwrap_or_else(PoisonError::into_inner).remove(partition);
+    }
+}
+
+/// A worker on a thread of its own: its work is long stretches of computing, which would hold up requests.
+struct Worker {
+    cancel: CancellationToken,
+    thread: std::thread::JoinHandle<()>,
+}
+
+/// Keeps one worker a partition at work, until cancelled; then lets all of them finish their step, and leaves the group.
+pub async fn run(mut membership: Membership, board: Arc<Board>, hire: Hire, cancel: CancellationToken) {
+    let hire = Arc::new(hire);
+    let mut at_work: BTreeMap<Partition, Worker> = BTreeMap::new();
+    while !cancel.is_cancelled() {
+        let wanted = membership.partitions();
+        let (stay, leave) = at_work.into_iter().partition(|(partition, _)| wanted.contains(partition));
+        at_work = stay;
+        let_go(&board, leave).await;
+        for partition in wanted.iter() {
+            if !at_work.contains_key(partition) {
+                match start(&board, &hire, partition, &cancel) {
+                    Ok(worker) => drop(at_work.insert(partition.clone(), worker)),
+                    Err(error) => board.set(partition, Some(error.to_string())),
+                }
+            }
+        }
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = membership.changed() => {}
+        }
+    }
+    let_go(&board, at_work).await;
+    membership.leave().await;
+}
+
+/// Cancels all of them first, so that they finish side by side.
+async fn let_go(board: &Arc<Board>, leaving: BTreeMap<Partition, Worker>) {
+    leaving.values().for_each(|worker| worker.cancel.cancel());
+    for (partition, worker) in leaving {
+        // How the thread ended is on the board already.
+        let _ = tokio::task::spawn_blocking(move || worker.thread.join()).await;
+        board.remove(&partition);
+        tracing::info!(%partition, "{} lets go of a partition", board.role);
+    }
+}
+
+fn start(board: &Arc<Board>, hire: &Arc<Hire>, partition: &Partition, cancel: &CancellationToken) -> Result<Worker> {
+    let cancel = cancel.child_token();
+    let (token, runtime) = (cancel.clone(), tokio::runtime::Handle::current());
+    let (posted, hire, post) = (board.clone(), hire.clone(), partition.clone());
+    board.set(partition, None);
+    let work = move || {
+        while !token.is_cancelled() {
+            let attempt = AssertUnwindSafe(|| runtime.block_on(hire(&post, token.clone())));
+            let why = match std::panic::catch_unwind(attempt) {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "a panic; its message is in the log".to_owned(),
+            };
+            tracing::error!(partition = %post, why, "{} has stopped in this partition", posted.role);
+            posted.set(&post, Some(why));
+            runtime.block_on(async {
+                tokio::select! { () = token.cancelled() => {}, () = tokio::time::sleep(LEFT_ALONE) => {} }
+            });
+        }
+    };
+    tracing::info!(%partition, "{} takes a partition", board.role);
+    let thread = std::thread::Builder::new().name(format!("{} {partition}", board.role)).spawn(work);
+    let thread = thread.map_err(|e| Error::internal("a thread cannot be started").because(e))?;
+    Ok(Worker { cancel, thread })
+}

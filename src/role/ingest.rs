@@ -1,0 +1,51 @@
+//! The ingest role: the collector over HTTP, and the stream that tells of it.
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use seam_ingest::door::Door;
+use seam_ingest::{Rules, own_stream};
+use seam_shared::Result;
+use seam_shared::config::OWN_STREAM;
+use seam_shared::log::Partition;
+use seam_shared::view::definition::Source;
+
+use super::Process;
+use super::health::Part;
+use crate::wire::Ports;
+
+/// Adds the collector to a process.
+pub async fn start(process: &mut Process) -> Result<()> {
+    let ports = process.ports.clone();
+    let taken = |source: &&Arc<Source>| !ports.with_own || source.name != OWN_STREAM;
+    let sources: Vec<Arc<Source>> = ports.config.sources.iter().filter(taken).cloned().collect();
+    if let Some(own) = ports.config.source(OWN_STREAM).filter(|_| ports.with_own) {
+        ports.topic(own).await?;
+    }
+    let door = Door::open(ports.log.clone(), ports.clock.clone(), &sources).await?;
+    let door = Arc::new(door.metered(&ports.telemetry));
+    if ports.with_own {
+        let (door, cancel) = (door.clone(), process.layers());
+        process.work("own stream", async move { own_stream::run(&door, cancel).await })?;
+    }
+    process.route(seam_ingest::routes(door, Rules::of(&ports.config)));
+    process.watch(Arc::new(Watch { ports, sources }));
+    Ok(())
+}
+
+/// Whether the log takes events.
+struct Watch {
+    ports: Arc<Ports>,
+    sources: Vec<Arc<Source>>,
+}
+
+#[async_trait]
+impl Part for Watch {
+    async fn checks(&self) -> Vec<(String, Result<()>)> {
+        let mut checks = Vec::with_capacity(self.sources.len());
+        for source in &self.sources {
+            let reached = self.ports.log.bounds(&Partition::new(source.name.as_str(), 0)).await.map(|_| ());
+            checks.push((format!("ingest: log of {}", source.name), reached));
+        }
+        checks
+    }
+}

@@ -1,0 +1,37 @@
+//! The serve role: answers. It holds nothing, so any number of them may stand behind a balancer.
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use seam_serving::{Serving, Settings, Stores};
+use seam_shared::Result;
+
+use super::Process;
+use super::health::Part;
+
+/// Adds the serving layer to a process. Stores that are away do not keep it from starting: it says what is missing.
+pub async fn start(process: &mut Process) -> Result<()> {
+    let ports = process.ports.clone();
+    let stores = Stores { log: Some(ports.log.clone()), state: ports.state.clone(), lake: ports.lake.clone() };
+    let (config, clock) = (ports.config.clone(), ports.clock.clone());
+    let serving = Arc::new(Serving::new(config, stores, clock, ports.telemetry.clone(), Settings::default()));
+    if let Err(error) = serving.refresh().await {
+        tracing::warn!(%error, "serving starts with what it can reach");
+    }
+    let (refreshed, cancel) = (serving.clone(), process.layers());
+    process.work("serving", async move { refreshed.run(cancel).await })?;
+    process.route(seam_serving::http::routes(serving.clone()));
+    process.watch(Arc::new(Watch(serving)));
+    Ok(())
+}
+
+struct Watch(Arc<Serving>);
+
+#[async_trait]
+impl Part for Watch {
+    async fn checks(&self) -> Vec<(String, Result<()>)> {
+        self.0.checks().await
+    }
+    async fn measure(&self) {
+        self.0.measure_lag().await;
+    }
+}

@@ -1,0 +1,167 @@
+//! The speed role: a worker for each partition that this process has, and the trimmers.
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use seam_shared::config::LogStorage;
+use seam_shared::log::{Offset, Partition};
+use seam_shared::telemetry::Telemetry;
+use seam_shared::time::Span;
+use seam_shared::{Error, Result};
+use seam_speed::trim::{TrimRule, Trimmer};
+use seam_speed::worker::{Limits, Track, Worker};
+use tokio_util::sync::CancellationToken;
+
+use super::Process;
+use super::crew::{self, Board, Hire};
+use super::health::Part;
+use crate::wire::Ports;
+
+/// How long readers of a generation may still need the segments that the next one covers.
+const TRIM_GRACE: Span = Span(10_000_000);
+
+/// Adds the speed layer to a process.
+pub async fn start(process: &mut Process) -> Result<()> {
+    let ports = process.ports.clone();
+    let places = ports.places(ports.archives().await?);
+    let membership = ports.join("speed").await?;
+    let board = Board::new("speed", &ports.telemetry);
+    let watch = Arc::new(Watch { ports: ports.clone(), board: board.clone(), tracks: Mutex::default() });
+    let hire: Hire = {
+        let (watch, places) = (watch.clone(), places.clone());
+        Box::new(move |partition, cancel| {
+            let ports = &watch.ports;
+            let Some(source) = ports.config.source(&partition.source).cloned() else {
+                let unknown = Error::internal(format!("{partition} is of no source"));
+                return Box::pin(async { Err(unknown) });
+            };
+            let views = ports.config.views_of(&source.name);
+            let worker = Worker::new(places.clone(), source, views, partition.number, Limits::default())
+                .metered(ports.telemetry.clone(), ports.clock.clone())
+                .tracked(watch.track(partition));
+            Box::pin(worker.run(cancel))
+        })
+    };
+    process.work("speed", crew::run(membership, board, hire, process.layers()))?;
+    for source in &ports.config.sources {
+        let rule = TrimRule { grace: TRIM_GRACE, log: false };
+        let views = ports.config.views_of(&source.name);
+        let mut trimmer = Trimmer::new(places.clone(), ports.clock.clone(), source.clone(), views, rule);
+        // How long Kafka keeps records is a setting of its topic.
+        if matches!(ports.config.storage.log, LogStorage::Embedded) {
+            trimmer = trimmer.forgetting(ports.log.clone(), ports.config.storage.retain_log);
+        }
+        process.work(&format!("trim {}", source.name), trim(trimmer, process.layers()))?;
+    }
+    process.watch(watch);
+    Ok(())
+}
+
+/// How far the workers have come.
+struct Watch {
+    ports: Arc<Ports>,
+    board: Arc<Board>,
+    tracks: Mutex<BTreeMap<Partition, Tracked>>,
+}
+
+#[derive(Clone)]
+struct Tracked {
+    track: Arc<Track>,
+    /// Where the worker must come to before this process is ready.
+    goal: Goal,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Goal {
+    /// Where the log ends when somebody asks.
+    NotAsked,
+    /// Where it ended then.
+    End(Offset),
+    /// It was there.
+    Reached,
+}
+
+impl Watch {
+    /// What a new worker of a partition reports to.
+    fn track(&self, partition: &Partition) -> Arc<Track> {
+        let track = Arc::new(Track::default());
+        self.lock().insert(partition.clone(), Tracked { track: track.clone(), goal: Goal::NotAsked });
+        track
+    }
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Partition, Tracked>> {
+        self.tracks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn set(&self, partition: &Partition, goal: Goal) {
+        if let Some(tracked) = self.lock().get_mut(partition) {
+            tracked.goal = goal;
+        }
+    }
+    /// The partitions at work here.
+    fn tracked(&self) -> Vec<(Partition, Tracked)> {
+        let at_work = self.board.partitions();
+        let tracks = self.lock();
+        at_work.into_iter().filter_map(|partition| Some((partition.clone(), tracks.get(&partition)?.clone()))).collect()
+    }
+    /// Whether a worker has come to where the log ended when it was asked first.
+    async fn caught_up(&self, partition: &Partition, tracked: &Tracked) -> Result<()> {
+        let end = match tracked.goal {
+            Goal::Reached => return Ok(()),
+            Goal::End(end) => end,
+            Goal::NotAsked => {
+                let end = self.ports.log.bounds(partition).await?.1;
+                self.set(partition, Goal::End(end));
+                end
+            }
+        };
+        let committed = tracked.track.committed();
+        if tracked.track.waits() || committed.is_some_and(|committed| committed >= end) {
+            self.set(partition, Goal::Reached);
+            return Ok(());
+        }
+        let reached = committed.map_or_else(|| "nothing".to_owned(), |offset| offset.to_string());
+        Err(Error::unavailable(format!("has come to {reached}, the log was at {end}")))
+    }
+}
+
+#[async_trait]
+impl Part for Watch {
+    async fn checks(&self) -> Vec<(String, Result<()>)> {
+        let mut checks = self.board.checks();
+        for (partition, tracked) in self.tracked() {
+            checks.push((format!("speed {partition} has caught up"), self.caught_up(&partition, &tracked).await));
+        }
+        checks
+    }
+
+    /// The lag of each partition at work here; those of other processes are theirs to tell.
+    async fn measure(&self) {
+        let at_work = self.tracked();
+        let lags = &self.ports.telemetry.consumer_lag_records;
+        self.lock().retain(|partition, _| {
+            let stays = at_work.iter().any(|(here, _)| here == partition);
+            if !stays {
+                lags.remove(&Telemetry::partition_labels(partition));
+            }
+            stays
+        });
+        for (partition, tracked) in at_work {
+            let Some(committed) = tracked.track.committed() else { continue };
+            let Ok((_, end)) = self.ports.log.bounds(&partition).await else { continue };
+            let lag = i64::try_from(end.0.saturating_sub(committed.0)).unwrap_or(i64::MAX);
+            lags.get_or_create(&Telemetry::partition_labels(&partition)).set(lag);
+        }
+    }
+}
+
+async fn trim(mut trimmer: Trimmer, cancel: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+        if let Err(error) = trimmer.step().await {
+            tracing::warn!(%error, "trimming has to wait");
+        }
+    }
+}
