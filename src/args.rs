@@ -53,6 +53,8 @@ pub enum Command {
     /// Look at refused events.
     #[command(subcommand)]
     Dlq(Dlq),
+    /// Try out log, state store, lake, disks and clocks; say what endangers events or numbers (exit code 1 if something does).
+    Doctor(Doctor),
 }
 
 /// A process that runs until a signal.
@@ -277,4 +279,14 @@ pub struct DlqShow {
     /// The running Seam to ask.
     #[arg(long, env = "SEAM_URL")]
     pub url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Only ask the running Seam at this address whether it is ready (exit code 0 or 69): for health checks.
+    #[arg(long, value_name = "URL", conflicts_with = "json")]
+    pub ready: Option<String>,
 }

@@ -5,6 +5,7 @@ mod batch;
 mod client;
 mod demo;
 mod dlq;
+mod doctor;
 mod ingest;
 mod log_output;
 mod rebuild;
@@ -116,6 +117,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Serve(command) => process(file, Role::Serve, command)?,
         Command::Query(command) => println!("{}", client::query(&client(file, command.url.as_deref()), command)?),
         Command::Explain(command) => println!("{}", client::explain(&client(file, command.url.as_deref()), command)?),
+        Command::Doctor(command) => return doctor(file, command),
         Command::Dlq(args::Dlq::List(command)) => dlq::list(load(file)?, command)?,
         Command::Dlq(args::Dlq::Show(command)) => dlq::show(load(file)?, command)?,
     }
@@ -129,6 +131,13 @@ fn process(file: &std::path::Path, role: Role, command: &args::Process) -> Resul
 
 fn listen(command: &args::Process) -> Result<Option<std::net::SocketAddr>> {
     command.listen.as_deref().map(address).transpose()
+}
+
+fn doctor(file: &std::path::Path, command: &args::Doctor) -> Result<u8, Failure> {
+    match &command.ready {
+        Some(url) => Ok(doctor::ready(url)),
+        None => Ok(doctor::run(load(file)?, command)?),
+    }
 }
 
 fn address(text: &str) -> Result<std::net::SocketAddr> {

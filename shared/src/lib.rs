@@ -20,6 +20,7 @@ pub mod state;
 pub mod view;
 
 // what everything needs
+pub mod advice;
 pub mod clock;
 pub mod config;
 pub mod error;

@@ -75,6 +75,7 @@ struct BuildLabels {
 }
 
 type SecondsGauge = Gauge<f64, std::sync::atomic::AtomicU64>;
+type SecondsCounter = Counter<f64, std::sync::atomic::AtomicU64>;
 
 /// Every metric of the platform. Bump the public fields; [`Telemetry::encode`] prints them.
 #[derive(Debug)]
@@ -83,6 +84,14 @@ pub struct Telemetry {
     pub events_processed: Family<EventLabels, Counter>,
     /// `data_pipeline_processing_seconds`: from an event's arrival in the log to its commit by the speed layer.
     pub processing_seconds: Histogram,
+    /// `data_pipeline_folded_records_total{source}`: records folded, whatever they were, replayed ones too.
+    pub folded_records: Family<SourceLabels, Counter>,
+    /// `data_pipeline_fold_seconds_total{source}`: what reading, folding and committing them took.
+    pub fold_seconds: Family<SourceLabels, SecondsCounter>,
+    /// `data_pipeline_rebuild_records{source,partition}`: what must be folded again if the state is lost now: log end minus B.
+    pub rebuild_records: Family<PartitionLabels, Gauge>,
+    /// `data_pipeline_state_rebuilds_total{source}`: how often state was found lost, and folded again.
+    pub state_rebuilds: Family<SourceLabels, Counter>,
     /// `data_pipeline_errors_total{type,error}`
     pub errors: Family<ErrorLabels, Counter>,
     /// `data_pipeline_consumer_lag_records{source,partition}`: log end minus speed position.
@@ -127,6 +136,10 @@ impl Telemetry {
         let mut telemetry = Self {
             events_processed: Family::default(),
             processing_seconds: Histogram::new(exponential_buckets(0.000_1, 4.0, 11)),
+            folded_records: Family::default(),
+            fold_seconds: Family::default(),
+            rebuild_records: Family::default(),
+            state_rebuilds: Family::default(),
             errors: Family::default(),
             consumer_lag_records: Family::default(),
             archive_lag_records: Family::default(),
@@ -153,6 +166,10 @@ impl Telemetry {
         let registry = &mut self.registry;
         registry.register("events_processed", "Events folded, by their type", self.events_processed.clone());
         registry.register("processing_seconds", "From arrival in the log to commit", self.processing_seconds.clone());
+        registry.register("folded_records", "Records folded, whatever they were", self.folded_records.clone());
+        registry.register("fold_seconds", "Time to read, fold and commit them", self.fold_seconds.clone());
+        registry.register("rebuild_records", "Log end minus the newest batch cut", self.rebuild_records.clone());
+        registry.register("state_rebuilds", "State found lost, and folded again", self.state_rebuilds.clone());
         registry.register("errors", "Failures by step and kind", self.errors.clone());
         registry.register("consumer_lag_records", "Log end minus speed position", self.consumer_lag_records.clone());
         registry.register("archive_lag_records", "Log end minus archived position", self.archive_lag_records.clone());

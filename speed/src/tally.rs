@@ -138,6 +138,25 @@ impl Meter {
         }
     }
 
+    /// The moment, for [`Meter::worked`].
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// So many records of the log, whatever they were, took from `begun` until now.
+    pub fn worked(&self, records: usize, begun: Option<Timestamp>) {
+        let labels = SourceLabels { source: self.source.clone() };
+        let micros = begun.map_or(0, |begun| self.clock.now().0.saturating_sub(begun.0).max(0));
+        self.telemetry.folded_records.get_or_create(&labels).inc_by(records as u64);
+        self.telemetry.fold_seconds.get_or_create(&labels).inc_by(micros as f64 / 1e6);
+    }
+
+    /// State was lost.
+    pub fn lost(&self) {
+        let labels = SourceLabels { source: self.source.clone() };
+        self.telemetry.state_rebuilds.get_or_create(&labels).inc();
+    }
+
     /// A step failed, or records did.
     pub fn failed(&self, error: &str, times: u64) {
         let labels = ErrorLabels { r#type: "speed".to_owned(), error: error.to_owned() };

@@ -136,6 +136,7 @@ impl Worker {
             return self.idle(memory).await;
         }
         let Limits { records, bytes } = self.limits;
+        let begun = self.meter.as_ref().map(Meter::now);
         let position = memory.segments.position();
         let chunk = match self.places.log.read(&self.partition, position, records, bytes).await {
             Ok(chunk) => chunk,
@@ -150,11 +151,16 @@ impl Worker {
         if committing {
             match self.places.state.commit(&self.partition, commits).await? {
                 Committed::Applied => {}
-                Committed::Moved | Committed::Missing => return Ok((Step::Recovered, None)),
+                Committed::Moved => return Ok((Step::Recovered, None)),
+                Committed::Missing => {
+                    self.lost();
+                    return Ok((Step::Recovered, None));
+                }
             }
         }
         if let Some(meter) = self.meter.as_mut().filter(|_| !chunk.is_empty()) {
             meter.folded(memory.segments.tally(), committing.then(|| chunk.get(0).timestamp));
+            meter.worked(chunk.len(), begun);
         }
         if chunk.is_empty() && self.quiet && !self.is_stored(&memory).await? {
             return Ok((Step::Recovered, None));
@@ -171,6 +177,9 @@ impl Worker {
     async fn is_stored(&self, memory: &Recovered) -> Result<bool> {
         let (views, positions): (Vec<ViewId>, Vec<Offset>) = memory.segments.committed().unzip();
         let held = self.places.state.snapshot(&self.partition, &views).await?;
+        if held.iter().any(Option::is_none) {
+            self.lost();
+        }
         Ok(held.iter().map(|held| held.as_ref().map(|held| held.progress.position)).eq(positions.into_iter().map(Some)))
     }
 
@@ -237,6 +246,14 @@ impl Worker {
         };
         if let Some(meter) = &self.meter {
             meter.failed(name, 1);
+        }
+    }
+
+    /// The store holds nothing where it held something: it will be made again.
+    fn lost(&self) {
+        tracing::warn!(partition = %self.partition, "the state of the speed layer was lost; it is folded again");
+        if let Some(meter) = &self.meter {
+            meter.lost();
         }
     }
 

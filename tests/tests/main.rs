@@ -6,6 +6,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod flips;
 mod layers;
+mod operations;
 mod restarts;
 mod simulation;
+mod tidy;
 mod vectors;

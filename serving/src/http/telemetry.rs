@@ -4,7 +4,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use seam_shared::log::Partition;
+use seam_shared::log::{Offset, Partition};
 use seam_shared::telemetry::Telemetry;
 
 use crate::Serving;
@@ -28,16 +28,25 @@ pub fn respond(telemetry: &Telemetry, headers: &HeaderMap) -> Response {
 }
 
 impl Serving {
-    /// Sets the lag of each partition: that of the view furthest behind. A view that cannot be pinned leaves it as it was.
+    /// Sets for each partition the lag, which is that of the view furthest behind, and what no generation covers. A view that cannot
+    /// be pinned leaves them as they were.
     pub async fn measure_lag(&self) {
         for source in &self.config().sources {
             let views = self.config().views_of(&source.name);
             let Ok(pin) = self.pin(&views, Layer::Merged, false).await else { continue };
             let Some((_, coverage)) = crate::stamp::common_coverage(&pin.views).pop() else { continue };
-            for (number, lag) in self.lag(&source.name, &coverage) {
-                let labels = Telemetry::partition_labels(&Partition::new(source.name.as_str(), number));
-                let lag = i64::try_from(lag).unwrap_or(i64::MAX);
-                self.telemetry().consumer_lag_records.get_or_create(&labels).set(lag);
+            let mut cut = coverage.clone();
+            for (&number, position) in &mut cut.0 {
+                let cuts =
+                    pin.views.iter().map(|view| view.generation.as_ref().map_or(Offset(0), |g| g.cut.get(number)));
+                *position = cuts.min().unwrap_or_default();
+            }
+            let telemetry = self.telemetry();
+            for (from, gauge) in [(coverage, &telemetry.consumer_lag_records), (cut, &telemetry.rebuild_records)] {
+                for (number, records) in self.lag(&source.name, &from) {
+                    let labels = Telemetry::partition_labels(&Partition::new(source.name.as_str(), number));
+                    gauge.get_or_create(&labels).set(i64::try_from(records).unwrap_or(i64::MAX));
+                }
             }
         }
     }

@@ -5,6 +5,8 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 
+use crate::time::Timestamp;
+
 /// One thing that was tried.
 #[derive(Debug, Clone)]
 pub struct Tried {
@@ -18,8 +20,17 @@ pub struct Tried {
     pub result: Result<(), String>,
 }
 
-/// Writes, reads, lists and deletes an object called `leases/probe-<nonce>`.
-pub async fn probe(store: &dyn ObjectStore, nonce: &str) -> Vec<Tried> {
+/// What was found out about a store.
+#[derive(Debug, Clone)]
+pub struct Probe {
+    /// What was tried, in order.
+    pub tried: Vec<Tried>,
+    /// How far the store's clock is ahead of ours, in seconds; known to about a second. `None` if nothing could be written.
+    pub ahead: Option<f64>,
+}
+
+/// Writes, reads, lists and deletes an object called `leases/probe-<nonce>`; `now` is our clock.
+pub async fn probe(store: &dyn ObjectStore, nonce: &str, now: Timestamp) -> Probe {
     let path = Path::from("leases").join(format!("probe-{nonce}"));
     let mut all = Vec::new();
     let mut tried = |what, needed, begun: Instant, result| {
@@ -32,12 +43,14 @@ pub async fn probe(store: &dyn ObjectStore, nonce: &str) -> Vec<Tried> {
     let absent = written.is_err();
     tried("write", true, begun, written.map(|_| ()).map_err(|error| advice(&error, "write objects (PutObject)")));
     if absent {
-        return all; // the rest would say the same
+        return Probe { tried: all, ahead: None }; // the rest would say the same
     }
 
+    let mut ahead = None;
     let begun = Instant::now();
     let found = match store.get(&path).await {
         Ok(found) => {
+            ahead = Some((found.meta.last_modified.timestamp_micros() - now.0) as f64 / 1e6);
             let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
             found.bytes().await.map(|bytes| (bytes, version))
         }
@@ -108,7 +121,7 @@ pub async fn probe(store: &dyn ObjectStore, nonce: &str) -> Vec<Tried> {
             advice(&error, "delete objects (DeleteObject); only the removal of old files and leases needs it")
         }),
     );
-    all
+    Probe { tried: all, ahead }
 }
 
 fn advice(error: &Error, permission: &str) -> String {
@@ -134,7 +147,9 @@ mod tests {
     #[tokio::test]
     async fn a_good_store_passes_and_nothing_is_left() {
         let store = InMemory::new();
-        let tried = probe(&store, "a").await;
+        let clock = crate::clock::SystemClock;
+        let Probe { tried, ahead } = probe(&store, "a", crate::clock::Clock::now(&clock)).await;
+        assert!(ahead.is_some_and(|seconds| seconds.abs() < 60.0), "{ahead:?}");
         let whats: Vec<_> = tried.iter().map(|t| t.what).collect();
         assert_eq!(whats, ["write", "read", "create-only", "compare-and-swap", "list", "delete"]);
         assert!(tried.iter().all(|t| t.result.is_ok()), "{tried:?}");
@@ -144,7 +159,7 @@ mod tests {
     #[tokio::test]
     async fn a_store_that_is_away_says_so() {
         let store = FaultyStore::new(Arc::new(InMemory::new()), 1, 256);
-        let tried = probe(&store, "a").await;
+        let Probe { tried, .. } = probe(&store, "a", Timestamp(0)).await;
         assert!(tried.iter().any(|t| t.needed && t.result.is_err()), "{tried:?}");
     }
 
@@ -152,7 +167,8 @@ mod tests {
     async fn local_files_lack_compare_and_swap_only() {
         let folder = tempfile::tempdir().unwrap();
         let store = crate::lake::store::open("lake", folder.path()).unwrap();
-        let failed: Vec<_> = probe(&*store, "a").await.into_iter().filter(|t| t.result.is_err()).collect();
+        let failed: Vec<_> =
+            probe(&*store, "a", Timestamp(0)).await.tried.into_iter().filter(|t| t.result.is_err()).collect();
         assert!(failed.len() == 1 && failed[0].what == "compare-and-swap" && !failed[0].needed, "{failed:?}");
     }
 }

@@ -1,46 +1,15 @@
 //! What a server's settings mean for the state that it holds, in words for people.
 use std::collections::BTreeMap;
-use std::fmt;
 
 use redis::Value as Reply;
 
+pub use crate::advice::{Advice, Severity};
 use crate::state::redis::link::Link;
 
 /// How much of the memory limit may be taken before that is worth a word, in percent.
 const MEMORY_PERCENT: u64 = 70;
 /// The first version with what the scripts need.
 const VERSION_MIN: (u32, u32) = (7, 0);
-
-/// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Good to know.
-    Note,
-    /// It works, but somebody should change it.
-    Warn,
-    /// State would be lost or nothing would work: do not start.
-    Refuse,
-}
-
-/// One finding about a server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Advice {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What was found, why it matters, what to do.
-    pub message: String,
-}
-
-impl fmt::Display for Advice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let severity = match self.severity {
-            Severity::Note => "note",
-            Severity::Warn => "warning",
-            Severity::Refuse => "error",
-        };
-        write!(f, "{severity}: {}", self.message)
-    }
-}
 
 fn advice(severity: Severity, message: impl Into<String>) -> Advice {
     Advice { severity, message: message.into() }
