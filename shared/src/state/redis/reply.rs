@@ -219,10 +219,12 @@ fn string(reply: Reply) -> Result<String> {
 }
 
 fn couples(items: &[Reply]) -> Result<Vec<(&[u8], &[u8])>> {
-    let bytes = |reply| match reply {
-        &Reply::BulkString(ref bytes) => Ok(&bytes[..]),
-        _ => Err(strange()),
-    };
+    fn bytes(reply: &Reply) -> Result<&[u8]> {
+        match reply {
+            Reply::BulkString(bytes) => Ok(bytes),
+            _ => Err(strange()),
+        }
+    }
     items.chunks_exact(2).map(|pair| Ok((bytes(&pair[0])?, bytes(&pair[1])?))).collect()
 }
 

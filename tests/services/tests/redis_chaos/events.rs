@@ -1,0 +1,154 @@
+//! The events of the chaos, their definitions, and the plain fold of them at any offset.
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use seam_shared::error::Result;
+use seam_shared::log::{Offset, OffsetVector};
+use seam_shared::segment::{OpenSegment, SegmentRule};
+use seam_shared::state::ViewId;
+use seam_shared::time::{Span, Timestamp};
+use seam_shared::view::aggregate::State;
+use seam_shared::view::definition::{
+    DimensionDefinition, Field, Figure, Measure, Source, StateDefinition, StateKind, View,
+};
+use seam_shared::view::rows::Rows;
+use seam_shared::view::value::{FieldType, Value};
+use seam_speed::cuts::Cuts;
+
+/// SplitMix64.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.bits() % limit
+    }
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// Generations that exist by their cut alone: what lies below is the oracle's fold.
+#[derive(Debug, Default)]
+pub struct CutsByHand(pub Mutex<BTreeMap<ViewId, OffsetVector>>);
+
+#[async_trait]
+impl Cuts for CutsByHand {
+    async fn cut(&self, view: &View) -> Result<Option<OffsetVector>> {
+        Ok(self.0.lock().unwrap().get(&view.id).cloned())
+    }
+}
+
+pub fn source(partitions: u32) -> Arc<Source> {
+    let field = |name: &str, field_type| Field { name: name.to_owned(), path: vec![name.to_owned()], field_type };
+    Arc::new(Source {
+        name: "clicks".to_owned(),
+        id: None,
+        time: vec!["at".to_owned()],
+        fields: vec![field("page", FieldType::String), field("size", FieldType::Int), field("delay", FieldType::Float)],
+        duplicates: None,
+        segments: SegmentRule { max_events: 60, interval: Span(Span::SECOND.0 * 10) },
+        partitions,
+    })
+}
+
+/// One view by page and size in panes of a second, one of everything in panes of a minute.
+pub fn views(source: &Arc<Source>) -> Vec<Arc<View>> {
+    let view = |name: &str, dimensions: &[usize], pane| {
+        let dimension = |&field: &usize| DimensionDefinition {
+            name: source.fields[field].name.clone(),
+            field,
+            field_type: source.fields[field].field_type,
+        };
+        Arc::new(View {
+            name: name.to_owned(),
+            id: format!("{name}@test").into(),
+            source: source.clone(),
+            filter: None,
+            dimensions: dimensions.iter().map(dimension).collect(),
+            pane,
+            windows: vec![Span::MINUTE],
+            states: vec![
+                StateDefinition { kind: StateKind::Count, field: None },
+                StateDefinition { kind: StateKind::Fixed { scale: 0 }, field: Some(1) },
+                StateDefinition { kind: StateKind::Float, field: Some(2) },
+            ],
+            measures: vec![Measure { name: "events".to_owned(), state: 0, figure: Figure::Count }],
+        })
+    };
+    vec![view("by_page", &[0, 1], Span::SECOND), view("total", &[], Span::MINUTE)]
+}
+
+/// Partials by pane and key.
+pub type Groups = BTreeMap<(Timestamp, Vec<Value>), Vec<State>>;
+
+pub fn by_key(rows: &Rows) -> Groups {
+    let mut out = Groups::new();
+    for i in 0..rows.len() {
+        let key = (0..rows.dimensions.len()).map(|d| rows.value(d, i).clone()).collect();
+        let states = rows.states.iter().map(|column| column.get(i)).collect();
+        assert!(out.insert((rows.panes[i], key), states).is_none(), "a (pane, key) lies in one row");
+    }
+    out
+}
+
+struct Event {
+    at: Timestamp,
+    values: [Value; 3],
+}
+
+/// All events of one partition, and where its segments start.
+pub struct Oracle {
+    events: Vec<Event>,
+    starts: Vec<u64>,
+    open: OpenSegment,
+}
+
+impl Default for Oracle {
+    fn default() -> Self {
+        Oracle { events: Vec::new(), starts: vec![0], open: OpenSegment::at(Offset(0)) }
+    }
+}
+
+impl Oracle {
+    /// Makes up the next event, logged at `now`; answers with its JSON.
+    pub fn push(&mut self, dice: &mut Dice, rule: SegmentRule, now: Timestamp) -> String {
+        let late = if dice.one_in(4) { dice.below(40_000) } else { dice.below(900) };
+        let at = now.0 / 1_000 - late as i64;
+        let page = ["/", "/a", "all", "", "null", "a\\\"b"][dice.below(6) as usize];
+        let size = dice.below(5) as i64 - 2;
+        let delay = [0.1, 0.2, 1e300, -1e300, 1e-300, 3.5][dice.below(6) as usize];
+        let text = page.replace("\\\"", "\"");
+        let values = [Value::text(&text), Value::Int(size), Value::Float(delay)];
+        let offset = Offset(self.events.len() as u64);
+        self.events.push(Event { at: Timestamp(at * 1_000), values });
+        self.starts.extend(self.open.admit(rule, offset, now).map(|start| start.0));
+        format!("{{\"at\":{at},\"page\":\"{page}\",\"size\":{size},\"delay\":{delay:e}}}")
+    }
+    pub fn end(&self) -> u64 {
+        self.events.len() as u64
+    }
+    pub fn starts(&self) -> &[u64] {
+        &self.starts
+    }
+    /// The plain fold of the events of a range.
+    pub fn fold(&self, view: &View, from: u64, to: u64) -> Groups {
+        let mut groups = Groups::new();
+        for event in &self.events[from as usize..to as usize] {
+            let key = view.dimensions.iter().map(|d| event.values[d.field].clone()).collect();
+            let states = (groups.entry((view.pane_of(event.at), key)))
+                .or_insert_with(|| view.kinds().into_iter().map(State::empty).collect());
+            for (state, definition) in states.iter_mut().zip(&view.states) {
+                state.lift(&definition.field.map_or(Value::Null, |field| event.values[field].clone()));
+            }
+        }
+        groups
+    }
+}
