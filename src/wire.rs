@@ -7,12 +7,14 @@ use object_store::ObjectStore;
 use seam_batch::job::{Archive, Context};
 use seam_shared::Result;
 use seam_shared::clock::{Clock, SystemClock};
-use seam_shared::config::{Config, LogStorage, OWN_STREAM, RedisSettings, SpeedStorage};
+use seam_shared::config::{Config, KafkaStorage, LogStorage, OWN_STREAM, RedisSettings, SpeedStorage};
 use seam_shared::embedded::Database;
 use seam_shared::lake::archive::ArchiveTable;
 use seam_shared::lake::store;
 use seam_shared::log::embedded::EmbeddedLog;
 use seam_shared::log::group::{Alone, Groups, Membership};
+#[cfg(feature = "kafka")]
+use seam_shared::log::kafka::KafkaLog;
 use seam_shared::log::tiered::TieredLog;
 use seam_shared::log::{EventLog, Topic};
 use seam_shared::state::StateStore;
@@ -53,8 +55,9 @@ impl Ports {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let lake = lake(&config)?;
         let database = Database::open(&config.storage.directory.join("store"))?;
-        let log: Arc<dyn EventLog> = match config.storage.log {
+        let log: Arc<dyn EventLog> = match &config.storage.log {
             LogStorage::Embedded => Arc::new(EmbeddedLog::open(&database, clock.clone())?),
+            LogStorage::Kafka(storage) => kafka(&config, storage)?,
         };
         let state: Arc<dyn StateStore> = match &config.storage.speed {
             SpeedStorage::Embedded => Arc::new(EmbeddedState::open(&database)?),
@@ -147,4 +150,16 @@ fn context(
 /// The lake alone, which any number of processes may use.
 pub fn lake(config: &Config) -> Result<Arc<dyn ObjectStore>> {
     store::open(&config.storage.archive, Path::new("."))
+}
+
+#[cfg(feature = "kafka")]
+fn kafka(config: &Config, storage: &KafkaStorage) -> Result<Arc<KafkaLog>> {
+    let topic = |intake: &seam_shared::config::Intake| Some((intake.source.clone(), intake.topic.clone()?));
+    let topics = config.intake.iter().filter_map(topic).collect();
+    KafkaLog::new(storage, &config.name, topics).map(Arc::new)
+}
+
+#[cfg(not(feature = "kafka"))]
+fn kafka(_: &Config, _: &KafkaStorage) -> Result<Arc<EmbeddedLog>> {
+    Err(seam_shared::Error::invalid("this build has no Kafka: its feature `kafka` is off"))
 }

@@ -14,6 +14,7 @@ use crate::view::expression::Expression;
 mod compile;
 mod environment;
 mod identity;
+mod kafka;
 mod keys;
 mod metrics;
 mod own_stream;
@@ -28,6 +29,7 @@ mod sources;
 mod tree;
 mod views;
 
+pub use kafka::KafkaStorage;
 pub use own_stream::OWN_STREAM;
 pub use redis::RedisSettings;
 pub use report::{Problem, Report};
@@ -88,19 +90,23 @@ pub enum SpeedStorage {
 }
 
 /// The logs to choose from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LogStorage {
     /// In [`Storage::directory`].
     Embedded,
+    /// A Kafka cluster.
+    Kafka(KafkaStorage),
 }
 
-/// How a source takes events over HTTP.
+/// How a source takes events in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intake {
     /// The source's name.
     pub source: String,
     /// The body formats it accepts; all that exist unless the file names some.
     pub formats: Vec<Format>,
+    /// The Kafka topic that other programs write; `None`: one of the source's own name, which only Seam writes.
+    pub topic: Option<String>,
 }
 
 /// A body format of `POST /v1/events/{source}`.

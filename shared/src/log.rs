@@ -3,6 +3,8 @@ pub mod anchor;
 pub mod contract;
 pub mod embedded;
 pub mod group;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod memory;
 pub mod offset;
 pub mod tiered;

@@ -49,8 +49,17 @@ static STORAGE: Shape = Shape::Table(&[
          redis+cluster:// or several hosts for a cluster",
     ),
     key("redis", &REDIS, "more about the Redis that is the state store"),
-    key("log", &Shape::Text, "the log: embedded"),
+    key("log", &Shape::Text, "the log: embedded, or Kafka's brokers like host:9092,host:9092"),
     key("retain_log", &Shape::Duration, "how long the embedded log keeps what is archived and covered; 1d by default"),
+    key("kafka", &KAFKA, "how to reach Kafka"),
+]);
+static KAFKA: Shape = Shape::Table(&[
+    key("replication", &Shape::Integer(1, 32_767), "copies of the topics that Seam creates; the cluster's own default"),
+    key(
+        "properties",
+        &Shape::Named("property", &Shape::Scalar),
+        "properties of librdkafka, like security.protocol, sasl.username and ssl.ca.location",
+    ),
 ]);
 
 static REDIS: Shape = Shape::Table(&[
@@ -69,11 +78,17 @@ static SOURCE: Shape = Shape::Table(&[
     key("dedupe", &Shape::Either(&DEDUPE_WORD, &DEDUPE), "when two events are one; on by default if there is an id"),
     key("segment", &SEGMENT, "where segments end"),
     later("files"),
-    later("kafka"),
+    key("kafka", &TOPIC, "the Kafka topic that other programs write"),
     later("on_error"),
     later("schema"),
 ]);
 
+static TOPIC: Shape = Shape::Table(&[
+    required("topic", &Shape::Text, "the topic's name; its records are the source's events"),
+    key("format", &Shape::OneOf(&TOPIC_FORMATS), "what the records are: json, one event a record"),
+]);
+static TOPIC_FORMATS: [Choice; 4] =
+    [word("json"), refused("avro", NOT_YET), refused("protobuf", NOT_YET), refused("debezium", NOT_YET)];
 static HTTP: Shape =
     Shape::Table(&[key("formats", &Shape::List(&Shape::OneOf(&FORMATS), 1), "the body formats that are accepted")]);
 /// The body formats; [`super::Format`] in words.

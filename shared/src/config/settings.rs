@@ -8,7 +8,7 @@ use super::report::Problems;
 use super::tree::Node;
 use super::{
     BatchSettings, Dashboard, LogStorage, Metric, RedisSettings, Schedule, Secret, ServerSettings, SpeedStorage,
-    Storage, shape,
+    Storage, kafka, shape,
 };
 use crate::time::Span;
 use crate::view::definition::View;
@@ -61,10 +61,30 @@ pub(super) fn storage(root: &Node, problems: &mut Problems) -> Storage {
         let hint = Some("write `speed: redis://host:6379`".to_owned());
         problems.suggest(place.place, "these are settings of a Redis, but the state store is none".to_owned(), hint);
     }
-    known_store(node, "log", &["embedded"], problems);
+    let log = log(node, problems);
     let directory = PathBuf::from(text("directory").unwrap_or(DIRECTORY));
     let retain_log = node.and_then(|n| n.duration("retain_log")).unwrap_or(RETAIN_LOG);
-    Storage { archive, directory, speed, log: LogStorage::Embedded, retain_log }
+    Storage { archive, directory, speed, log, retain_log }
+}
+
+/// The log: embedded, or Kafka's brokers. What else is said of Kafka is for the days when the log is there: brokers often come
+/// from the environment.
+fn log(storage: Option<&Node>, problems: &mut Problems) -> LogStorage {
+    let log = storage.and_then(|n| n.get("log"));
+    let kafka = storage.and_then(|n| n.get("kafka"));
+    let Some((node, text)) = log.and_then(|n| Some((n, n.text()?))).filter(|(_, text)| text.contains(':')) else {
+        kafka::storage(String::new(), kafka, problems);
+        known_store(storage, "log", &["embedded"], problems);
+        return LogStorage::Embedded;
+    };
+    let brokers = kafka::brokers(text).unwrap_or_else(|message| {
+        problems.add(node.place, message);
+        String::new()
+    });
+    if !cfg!(feature = "kafka") {
+        problems.add(node.place, "this build has no Kafka: its feature `kafka` is off");
+    }
+    LogStorage::Kafka(kafka::storage(brokers, kafka, problems))
 }
 
 /// The state store in a Redis: its URL, and what `redis` says beside it.

@@ -11,6 +11,8 @@ use crate::time::Span;
 pub(super) enum Shape {
     /// Any text.
     Text,
+    /// A text, a number or a flag, taken as its text.
+    Scalar,
     /// A whole number in a range.
     Integer(i64, i64),
     /// A length of time above zero, like `5m`.
@@ -147,7 +149,9 @@ fn check_scalar(scalar: &Scalar, shape: &Shape) -> Result<(), Wrong> {
             Some(_) => Ok(()),
             None => Err((unlike(), nearest(text, words(choices)).filter(|s| s.starts_with("did you")))),
         },
-        Shape::Text | Shape::List(..) | Shape::Table(_) | Shape::Named(..) | Shape::Either(..) => Ok(()),
+        Shape::Text | Shape::Scalar | Shape::List(..) | Shape::Table(_) | Shape::Named(..) | Shape::Either(..) => {
+            Ok(())
+        }
     }
 }
 
@@ -160,6 +164,7 @@ pub(super) fn words(choices: &'static [Choice]) -> impl Iterator<Item = &'static
 fn expected(shape: &Shape) -> String {
     match shape {
         Shape::Text => "text".to_owned(),
+        Shape::Scalar => "text, a number, true or false".to_owned(),
         Shape::Integer(low, high) if *high == i64::MAX => format!("a whole number, at least {low}"),
         Shape::Integer(low, high) if low == high => format!("{low}"),
         Shape::Integer(low, high) => format!("a whole number from {low} to {high}"),

@@ -141,10 +141,22 @@ pub(super) fn compile(root: &Node, fields: &[Vec<Field>], problems: &mut Problem
     }
     let compiled = node.entries().iter().zip(fields).map(|((key, source), fields)| {
         let formats = source.get("http").and_then(|http| http.get("formats")).map(formats);
-        let intake = Intake { source: key.name.clone(), formats: formats.unwrap_or_else(|| Format::ALL.to_vec()) };
+        let formats = formats.unwrap_or_else(|| Format::ALL.to_vec());
+        let intake = Intake { source: key.name.clone(), formats, topic: topic(source, problems) };
         (Arc::new(source_of(&key.name, source, fields.clone(), problems)), intake)
     });
     compiled.unzip()
+}
+
+/// The Kafka topic that a source reads, when the log is Kafka.
+fn topic(source: &Node, problems: &mut Problems) -> Option<String> {
+    let node = source.get("kafka")?.get("topic")?;
+    let topic = node.text()?;
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if topic.len() > 249 || !topic.chars().all(legal) || matches!(topic, "." | "..") {
+        problems.add(node.place, format!("`{topic}` is no topic name: letters, digits, `.`, `_` and `-`, at most 249"));
+    }
+    Some(topic.to_owned())
 }
 
 fn formats(node: &Node) -> Vec<Format> {
