@@ -74,7 +74,10 @@ fn log(storage: Option<&Node>, problems: &mut Problems) -> LogStorage {
     let kafka = storage.and_then(|n| n.get("kafka"));
     let Some((node, text)) = log.and_then(|n| Some((n, n.text()?))).filter(|(_, text)| text.contains(':')) else {
         kafka::storage(String::new(), kafka, problems);
-        known_store(storage, "log", &["embedded"], problems);
+        if let Some(node) = log.filter(|node| node.text().is_some_and(|text| text != "embedded")) {
+            let message = format!("`log` cannot be kept in `{}`", node.text().unwrap_or_default());
+            problems.suggest(node.place, message, Some("write embedded, or Kafka's brokers like host:9092".to_owned()));
+        }
         return LogStorage::Embedded;
     };
     let brokers = kafka::brokers(text).unwrap_or_else(|message| {
