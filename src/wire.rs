@@ -1,4 +1,5 @@
 //! The one file that chooses adapters: a checked configuration becomes ports that the layers take.
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,8 +14,6 @@ use seam_shared::lake::archive::ArchiveTable;
 use seam_shared::lake::store;
 use seam_shared::log::embedded::EmbeddedLog;
 use seam_shared::log::group::{Alone, Groups, Membership};
-#[cfg(feature = "kafka")]
-use seam_shared::log::kafka::KafkaLog;
 use seam_shared::log::tiered::TieredLog;
 use seam_shared::log::{EventLog, Topic};
 use seam_shared::state::StateStore;
@@ -47,24 +46,26 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Opens log, state and lake; Seam's own stream is added to the configuration. One process at a time may hold the embedded
-    /// log and state.
+    /// Opens log, state and lake; Seam's own stream is added to the configuration. One process at a time may hold an
+    /// embedded log or state.
     pub fn open(config: Config) -> Result<Ports> {
         let with_own = config.source(OWN_STREAM).is_none() && config.view(OWN_STREAM).is_none();
         let config = config.with_own_stream();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let lake = lake(&config)?;
-        let database = Database::open(&config.storage.directory.join("store"))?;
-        let log: Arc<dyn EventLog> = match &config.storage.log {
-            LogStorage::Embedded => Arc::new(EmbeddedLog::open(&database, clock.clone())?),
+        let database = OnceCell::new();
+        let (log, groups): (Arc<dyn EventLog>, Arc<dyn Groups>) = match &config.storage.log {
+            LogStorage::Embedded => {
+                let log = Arc::new(EmbeddedLog::open(embedded(&database, &config)?, clock.clone())?);
+                (log.clone(), Arc::new(Alone::new(log)))
+            }
             LogStorage::Kafka(storage) => kafka(&config, storage)?,
         };
         let state: Arc<dyn StateStore> = match &config.storage.speed {
-            SpeedStorage::Embedded => Arc::new(EmbeddedState::open(&database)?),
+            SpeedStorage::Embedded => Arc::new(EmbeddedState::open(embedded(&database, &config)?)?),
             SpeedStorage::Memory => Arc::new(MemoryState::default()),
             SpeedStorage::Redis(settings) => redis(settings)?,
         };
-        let groups: Arc<dyn Groups> = Arc::new(Alone::new(log.clone()));
         let telemetry = Arc::new(Telemetry::new());
         let archives = tokio::sync::OnceCell::new();
         Ok(Ports { config: Arc::new(config), log, groups, state, lake, clock, telemetry, with_own, archives })
@@ -152,14 +153,32 @@ pub fn lake(config: &Config) -> Result<Arc<dyn ObjectStore>> {
     store::open(&config.storage.archive, Path::new("."))
 }
 
+/// The store of what is embedded, opened when the first thing needs it: one process at a time may hold it.
+fn embedded<'d>(database: &'d OnceCell<Database>, config: &Config) -> Result<&'d Database> {
+    if let Some(database) = database.get() {
+        return Ok(database);
+    }
+    let opened = Database::open(&config.storage.directory.join("store"))?;
+    Ok(database.get_or_init(|| opened))
+}
+
+type Kafka = (Arc<dyn EventLog>, Arc<dyn Groups>);
+
 #[cfg(feature = "kafka")]
-fn kafka(config: &Config, storage: &KafkaStorage) -> Result<Arc<KafkaLog>> {
+fn kafka(config: &Config, storage: &KafkaStorage) -> Result<Kafka> {
+    let log = Arc::new(kafka_log(config, storage)?);
+    Ok((log.clone(), log))
+}
+
+/// The log in Kafka; nothing is connected yet.
+#[cfg(feature = "kafka")]
+pub fn kafka_log(config: &Config, storage: &KafkaStorage) -> Result<seam_shared::log::kafka::KafkaLog> {
     let topic = |intake: &seam_shared::config::Intake| Some((intake.source.clone(), intake.topic.clone()?));
     let topics = config.intake.iter().filter_map(topic).collect();
-    KafkaLog::new(storage, &config.name, topics).map(Arc::new)
+    seam_shared::log::kafka::KafkaLog::new(storage, &config.name, topics)
 }
 
 #[cfg(not(feature = "kafka"))]
-fn kafka(_: &Config, _: &KafkaStorage) -> Result<Arc<EmbeddedLog>> {
+fn kafka(_: &Config, _: &KafkaStorage) -> Result<Kafka> {
     Err(seam_shared::Error::invalid("this build has no Kafka: its feature `kafka` is off"))
 }

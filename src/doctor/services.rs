@@ -1,6 +1,6 @@
 //! Log and state store, where they are services: the broker and its topics, and Redis.
 use seam_shared::advice::Advice;
-use seam_shared::config::{Config, LogStorage, RedisSettings, SpeedStorage};
+use seam_shared::config::{Config, KafkaStorage, LogStorage, RedisSettings, SpeedStorage};
 
 /// What is to be said about the log.
 pub async fn log(config: &Config) -> Vec<Advice> {
@@ -10,6 +10,7 @@ pub async fn log(config: &Config) -> Vec<Advice> {
                 "embedded: on one machine only; its disk is the one thing that keeps events until they are archived",
             )]
         }
+        LogStorage::Kafka(storage) => kafka(config, storage).await,
     }
 }
 
@@ -34,4 +35,19 @@ async fn redis(settings: &RedisSettings) -> Vec<Advice> {
 #[cfg(not(feature = "redis"))]
 async fn redis(_settings: &RedisSettings) -> Vec<Advice> {
     vec![Advice::refuse("this build has no Redis: its feature `redis` is off")]
+}
+
+#[cfg(feature = "kafka")]
+async fn kafka(config: &Config, storage: &KafkaStorage) -> Vec<Advice> {
+    let log = match crate::wire::kafka_log(config, storage) {
+        Ok(log) => log,
+        Err(error) => return vec![Advice::refuse(error.to_string())],
+    };
+    let sources: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
+    log.check(&sources).await
+}
+
+#[cfg(not(feature = "kafka"))]
+async fn kafka(_config: &Config, _storage: &KafkaStorage) -> Vec<Advice> {
+    vec![Advice::refuse("this build has no Kafka: its feature `kafka` is off")]
 }

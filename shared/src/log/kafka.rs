@@ -10,6 +10,7 @@
 //! - A topic's incarnation is Kafka's topic id. It is remembered at `open` and asked for again every second while a topic is read.
 //! - [`EventLog::trim`] does nothing: how long a topic keeps records is for its `retention.ms` to say.
 //! - A record without a value is an event without bytes, which no source takes: it is counted as invalid. Keys are not read.
+mod advice;
 mod appender;
 mod client;
 mod group;

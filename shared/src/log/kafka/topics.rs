@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
@@ -59,7 +59,7 @@ impl Topics {
     pub(super) async fn open(&self, source: &str, partitions: u32) -> Result<Topic> {
         let name = self.name(source);
         let found = match self.describe(name).await {
-            Err(error) if error.kind() == Kind::NotFound && self.names.contains_key(source) => {
+            Err(error) if error.kind() == Kind::NotFound && self.is_foreign(source) => {
                 let message = format!("topic {name}, which source {source} reads, does not exist: create it first");
                 return Err(Error::not_found(message));
             }
@@ -150,7 +150,13 @@ impl Topics {
         ))
     }
 
-    async fn describe(&self, name: &str) -> Result<Description> {
+    /// Whether other programs write a source's topic.
+    pub(super) fn is_foreign(&self, source: &str) -> bool {
+        self.names.contains_key(source)
+    }
+
+    /// What the cluster says about a topic.
+    pub(super) async fn describe(&self, name: &str) -> Result<Description> {
         let (admin, topic) = (Arc::clone(&self.admin), name.to_owned());
         let found = blocking(move || native::describe(admin.inner(), &topic, PATIENCE)).await?;
         found.map_err(|code| match code {
@@ -190,16 +196,17 @@ impl Topics {
         }
     }
 
+    /// A topic's settings.
+    pub(super) async fn settings(&self, name: &str) -> std::result::Result<ConfigResource, KafkaError> {
+        let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+        let found = self.admin.describe_configs([&ResourceSpecifier::Topic(name)], &options).await?;
+        found.into_iter().next().ok_or(KafkaError::NoMessageReceived)?.map_err(KafkaError::AdminOp)
+    }
+
     /// Compaction drops records: the same offsets would give other contents to whoever reads later.
     async fn refuse_compacted(&self, name: &str) -> Result<()> {
-        let options = AdminOptions::new().request_timeout(Some(PATIENCE));
-        let asked = self.admin.describe_configs([&ResourceSpecifier::Topic(name)], &options).await;
-        let found = asked.and_then(|found| match found.into_iter().next() {
-            Some(found) => found.map_err(KafkaError::AdminOp),
-            None => Err(KafkaError::NoMessageReceived),
-        });
-        let policy = match &found {
-            Ok(config) => config.get("cleanup.policy").and_then(|entry| entry.value.clone()).unwrap_or_default(),
+        let policy = match self.settings(name).await {
+            Ok(settings) => settings.get("cleanup.policy").and_then(|entry| entry.value.clone()).unwrap_or_default(),
             Err(error) => {
                 tracing::warn!(topic = name, %error, "whether the topic is compacted is not known; a compacted one gives wrong answers");
                 return Ok(());

@@ -1,0 +1,69 @@
+//! What is to be said about a cluster and the topics of the sources, for `seam doctor`: settings that endanger records.
+use rdkafka::admin::ConfigResource;
+
+use super::KafkaLog;
+use crate::advice::Advice;
+use crate::error::Kind;
+
+impl KafkaLog {
+    /// Looks at the topics of `sources` without making or changing anything.
+    pub async fn check(&self, sources: &[&str]) -> Vec<Advice> {
+        let mut found = Vec::new();
+        for source in sources {
+            let name = self.topics.name(source);
+            match self.topics.describe(name).await {
+                Ok(topic) => {
+                    found.push(Advice::note(format!("topic {name} has {} partitions", topic.partitions)));
+                    match self.topics.settings(name).await {
+                        Ok(settings) => found.extend(judge(name, &settings)),
+                        Err(error) => {
+                            found.push(Advice::warn(format!("topic {name} does not show its settings: {error}")))
+                        }
+                    }
+                }
+                Err(error) if error.kind() == Kind::NotFound && self.topics.is_foreign(source) => {
+                    let message = format!("topic {name}, which source {source} reads, does not exist: create it first");
+                    found.push(Advice::refuse(message));
+                }
+                Err(error) if error.kind() == Kind::NotFound => {
+                    found.push(Advice::note(format!(
+                        "topic {name} does not exist yet; the first role that starts makes it"
+                    )));
+                }
+                Err(error) => {
+                    found.push(Advice::refuse(format!("Kafka at {} cannot be used: {error}", self.brokers)));
+                    return found;
+                }
+            }
+        }
+        found
+    }
+}
+
+/// What is to be said about a topic's settings.
+fn judge(name: &str, settings: &ConfigResource) -> Vec<Advice> {
+    let value = |key: &str| settings.get(key).and_then(|entry| entry.value.as_deref()).unwrap_or_default();
+    let mut found = Vec::new();
+    if value("cleanup.policy").contains("compact") {
+        found.push(Advice::refuse(format!(
+            "topic {name} is compacted: Kafka drops records of it; set cleanup.policy=delete"
+        )));
+    }
+    if value("unclean.leader.election.enable") == "true" {
+        let message = "may lose acknowledged records with a broker; set unclean.leader.election.enable=false";
+        found.push(Advice::warn(format!("topic {name} {message}")));
+    }
+    if value("min.insync.replicas") == "1" {
+        let message = "acknowledges what one broker has, and loses it with that broker; set min.insync.replicas=2 and three copies";
+        found.push(Advice::warn(format!("topic {name} {message}")));
+    }
+    const DAY: i64 = 86_400_000;
+    match value("retention.ms").parse::<i64>() {
+        Ok(kept @ 0..DAY) => found.push(Advice::warn(format!(
+            "topic {name} keeps records for {} minutes: an archiver that stands still for longer loses some; set retention.ms",
+            kept / 60_000
+        ))),
+        Ok(_) | Err(_) => {}
+    }
+    found
+}
