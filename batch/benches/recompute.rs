@@ -1,11 +1,11 @@
 //! A full recompute of three views beside engines that do less or the same: what an exact, verified, published view costs.
 //!
-//! `cargo bench --bench recompute` archives seeded shop events once (`SEAM_BENCH_EVENTS`, 10,000,000 by default), then times, each in
-//! a process of its own and the best of three rounds: Polars merely scanning a view's columns; the recompute with all that it does
+//! `cargo bench --bench recompute` archives seeded shop events once (`SEAM_BENCH_EVENTS`, 10,000,000 by default; a run that is
+//! interrupted is gone on with), then times, each in a process of its own and the best of `SEAM_BENCH_ROUNDS` (3) rounds: Polars merely scanning a view's columns; the recompute with all that it does
 //! (verify, fold, sort, write, publish); DuckDB, if Python has it, grouping the same files into a Parquet file.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -30,7 +30,6 @@ use seam_shared::view::value::FieldType;
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc; // as in the program
 
-const ROUNDS: usize = 3;
 const FILE_EVENTS: u64 = 262_144;
 const DIMENSIONS: [&str; 3] = ["type", "region", "product"];
 
@@ -103,11 +102,16 @@ fn view(source: &Arc<Source>, case: &Case) -> Arc<View> {
     })
 }
 
-/// Archives the events of a day in the files of an archiver.
+/// Archives the events of a day in the files of an archiver. Goes on where an interrupted run has stopped.
 async fn generate(table: &ArchiveTable, source: &Arc<Source>, events: u64) -> Result<u64> {
+    let archived = table.latest().await?.position(0).map_or(0, |position| position.0);
     let mut generator = Generator::new(7, events);
+    (&mut generator).take(archived as usize).for_each(drop);
     let mut line = Vec::new();
-    for from in (0..events).step_by(FILE_EVENTS as usize) {
+    for from in (archived..events).step_by(FILE_EVENTS as usize) {
+        if from % (FILE_EVENTS * 16) == 0 {
+            eprintln!("  {from} of {events} events are archived");
+        }
         let to = (from + FILE_EVENTS).min(events);
         let mut chunk = Chunk::at(Offset(from));
         for (i, event) in (from..to).zip(&mut generator) {
@@ -222,7 +226,11 @@ async fn stage(name: &str, folder: &Path, events: u64) -> Result<()> {
 
 /// What a process says of itself in its last line.
 fn took(command: &mut Command) -> Option<Took> {
-    let output = command.output().ok().filter(|output| output.status.success())?;
+    let output = command.stderr(Stdio::inherit()).output().ok()?;
+    if !output.status.success() {
+        eprintln!("  {:?} ended with {}", command.get_args().take(2).collect::<Vec<_>>(), output.status);
+        return None;
+    }
     let text = String::from_utf8(output.stdout).ok()?;
     let mut numbers = text.lines().last()?.split(' ').map_while(|number| number.parse::<f64>().ok());
     let (rows, wall) = (numbers.next()? as u64, numbers.next()?);
@@ -246,6 +254,10 @@ fn line(name: &str, took: Option<Took>) {
     }
 }
 
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
+}
+
 fn compare(folder: &Path, events: u64) {
     let child = |name: &str| {
         let this = std::env::current_exe().expect("a bench has a path");
@@ -254,16 +266,16 @@ fn compare(folder: &Path, events: u64) {
     };
     let complete = folder.join("complete");
     if !complete.exists() {
-        let _ = std::fs::remove_dir_all(folder); // what an interrupted run left
         line("generate", Some(child("generate")));
         std::fs::write(&complete, "").expect("the cache folder can be written");
     }
     let bytes: u64 = archive_files(folder).iter().filter_map(|path| path.metadata().ok()).map(|m| m.len()).sum();
-    println!("{events} events in {} files, {} MB; best of {ROUNDS}", archive_files(folder).len(), bytes >> 20);
+    let rounds = setting("SEAM_BENCH_ROUNDS", 3);
+    println!("{events} events in {} files, {} MB; best of {rounds}", archive_files(folder).len(), bytes >> 20);
     child("verify"); // from now on the files are in the page cache
     line("verify", Some(child("verify")));
     for (i, case) in CASES.iter().enumerate() {
-        let rounds: Vec<[Option<Took>; 3]> = (0..ROUNDS)
+        let rounds: Vec<[Option<Took>; 3]> = (0..rounds)
             .map(|_| {
                 let _ = std::fs::remove_dir_all(folder.join("views"));
                 [Some(child(&format!("scan {i}"))), Some(child(&format!("recompute {i}"))), duckdb(folder, case)]
@@ -296,8 +308,7 @@ async fn main() -> Result<()> {
     {
         return stage(name, Path::new(folder), events.parse().expect("a number of events")).await;
     }
-    let events =
-        std::env::var("SEAM_BENCH_EVENTS").map_or(10_000_000, |text| text.parse().expect("a number of events"));
-    compare(&Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("recompute-{events}")), events);
+    let events = setting("SEAM_BENCH_EVENTS", 10_000_000);
+    compare(&Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("recompute-sealed-{events}")), events);
     Ok(())
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
-use seam_shared::error::{Error, Result};
+use seam_shared::error::{Error, Kind, Result};
 use seam_shared::lake::archive::ArchiveFile;
-use seam_shared::lake::verified;
+use seam_shared::lake::view_file::Writer;
 use seam_shared::lake::views::{ViewFile, ViewTable};
 use seam_shared::time::{Span, Timestamp};
 
@@ -105,16 +105,26 @@ async fn run(
     let mut stored = Vec::new();
     let mut open = slices.iter().zip(completed(slices, files)).peekable();
     for (i, file) in files.iter().enumerate() {
-        let bytes = verified::get(store, &file.path, &file.blake3).await?;
-        fold.add(&Input::new(bytes, file.days.values().sum::<u64>() == file.rows, file.times))?;
+        let input = Input::fetch(store, file, table.view(), span).await?;
+        fold.add(&input).map_err(|error| named(error, file))?;
         while let Some((slice, _)) = open.next_if(|(_, last)| *last <= i) {
-            let rows = fold.take(*slice);
-            if !rows.is_empty() {
-                stored.push(table.put(&rows, slice.start, slice.end).await?);
+            let mut writer = Writer::new(table.view());
+            fold.take(*slice, |rows| writer.push(rows))?;
+            if writer.rows() > 0 {
+                let rows = writer.rows();
+                stored.push(table.put_file(writer.finish()?, rows, slice.start, slice.end).await?);
             }
         }
     }
     Ok(stored)
+}
+
+/// An error that names the file.
+fn named(error: Error, file: &ArchiveFile) -> Error {
+    match error.kind() {
+        Kind::Corrupt => Error::corrupt(format!("file {} cannot be read", file.path)).because(error),
+        _ => error,
+    }
 }
 
 /// For each slice the file with which it and all before it are complete.

@@ -3,7 +3,8 @@
 //! - [`store`] opens the object store; local files are written durably. [`upload`] writes one object, [`probe`] tries a store out.
 //! - [`delta`] is the commit log of one table: create-only numbered JSON that every Delta reader understands.
 //! - [`archive`] is the table of all events of a source, [`views`] the table of a view's generations.
-//! - [`archive_file`] and [`view_file`] are their Parquet files; [`verified`] reads a file only if it is what was written.
+//! - [`archive_file`] and [`view_file`] are their Parquet files; [`verified`] reads a file only if it is what was written,
+//!   [`sealed`] only the parts of it that are used.
 //! - [`faulty`] is an object store that fails on purpose, for tests and the simulator.
 
 // where the bytes are
@@ -21,6 +22,7 @@ pub mod views;
 // their files
 pub mod archive_file;
 pub mod parquet_file;
+pub mod sealed;
 pub mod verified;
 pub mod view_file;
 

@@ -194,7 +194,7 @@ async fn a_run_that_fails_anywhere_leaves_a_whole_generation() {
             world.archive(60, round).await;
             versions.insert(Offset(world.all.len() as u64), world.expected());
             for _ in 0..40 {
-                store.set_faults(40);
+                store.set_faults(25);
                 let outcome = run(&world.context, &Options::default()).await;
                 store.set_faults(0);
                 store.release().await;

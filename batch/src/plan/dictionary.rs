@@ -27,6 +27,22 @@ impl Dictionary {
     pub fn values(&self) -> &[Value] {
         &self.values
     }
+    /// The code of a text.
+    pub fn text(&mut self, text: &str) -> u32 {
+        text_code(&mut self.texts, &mut self.values, text)
+    }
+    /// The codes of a column that holds codes, or null.
+    pub fn coded(&mut self, column: &pl::Column) -> Result<Vec<u32>> {
+        let codes = column.as_materialized_series().i32().map_err(failed)?;
+        let mut all = Vec::with_capacity(codes.len());
+        if codes.null_count() == 0 {
+            codes.downcast_iter().for_each(|chunk| all.extend(chunk.values().iter().map(|code| code.cast_unsigned())));
+        } else {
+            let null = self.null();
+            all.extend(codes.iter().map(|code| code.map_or(null, i32::cast_unsigned)));
+        }
+        Ok(all)
+    }
     /// The codes of a column.
     pub fn codes(&mut self, column: &pl::Column, field_type: FieldType) -> Result<Vec<u32>> {
         let series = column.as_materialized_series();

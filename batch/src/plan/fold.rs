@@ -1,54 +1,59 @@
 //! The groups of a stretch of time while its events come in, file by file.
 //!
 //! Pane and dimensions become integers: each dimension's value a code, all but the last code together the number of their
-//! combination, that and the last code a 64-bit key. Each pane has a table of its own, small enough for the processor's caches,
-//! because events come almost in the order of time; and a slice whose events have all come can be taken out.
+//! combination, that and the last code a 64-bit key. Events come almost in the order of time, so that they are dealt out to their
+//! panes in runs; a slice whose events have all come can be taken out.
 use std::sync::Arc;
 
 use polars::prelude as pl;
 use seam_shared::error::{Error, Result};
 use seam_shared::time::{Span, Timestamp};
-use seam_shared::view::aggregate::{FixedStats, FloatStats};
 use seam_shared::view::definition::{StateKind, View};
 use seam_shared::view::rows::{Dimension, Rows, States};
-use seam_shared::view::value::FieldType;
 
 use super::dictionary::Dictionary;
+use super::excerpt::{Excerpt, Input};
 use super::index::Numbered;
-use super::{Input, Slice, dimension_name, failed, scan, state_name};
+use super::order::{Order, pair};
+use super::pane::{Pane, Table, Values, collect};
+use super::{Slice, dimension_name, failed, scan, state_name};
 
-/// Groups of the panes in a stretch of time. Takes memory for the groups that are in it.
+/// Events may wait for their pane's end in so much memory.
+const WAITING_BYTES: usize = 48 << 20;
+/// Rows that are handed out at a time, but for the last; whole panes.
+const PIECE_ROWS: usize = 32_768;
+
+/// Groups of the panes in a stretch of time. Takes memory for the groups that are in it, and a bounded amount for events.
 #[derive(Debug)]
 pub struct Fold {
     view: Arc<View>,
+    kinds: Vec<StateKind>,
     span: Slice,
     dictionaries: Vec<Dictionary>,
     /// From the second dimension on, the combinations of codes up to it, but for those of all dimensions: a pane's keys.
     combinations: Vec<Numbered<8>>,
+    order: Order,
+    table: Table,
     /// The panes that have events, numbered from the span's start: a span may have a million panes more than events.
     numbers: Numbered<8>,
-    /// In the same order.
-    panes: Vec<Pane>,
+    /// In the same order; `None` for those that were taken.
+    panes: Vec<Option<Pane>>,
+    waiting_bytes: usize,
 }
-
-#[derive(Debug, Default)]
-struct Pane {
-    keys: Numbered<2>,
-    states: Vec<States>,
-}
-
-/// Where an event belongs: its pane and the row in it.
-type Place = (u32, u32);
 
 impl Fold {
     /// No groups yet of the panes in `span`.
     pub fn new(view: Arc<View>, span: Slice) -> Fold {
         Fold {
+            kinds: view.kinds(),
             span,
             dictionaries: view.dimensions.iter().map(|_| Dictionary::default()).collect(),
             combinations: (2..view.dimensions.len()).map(|_| Numbered::default()).collect(),
+            order: Order::default(),
+            table: Table::default(),
             numbers: Numbered::default(),
             panes: Vec::new(),
+            waiting_bytes: 0,
             view,
         }
     }
@@ -57,165 +62,164 @@ impl Fold {
     /// # Errors
     /// `Corrupt` if the file is not of the view's source, `Internal` if Polars refuses the plan.
     pub fn add(&mut self, input: &Input) -> Result<()> {
-        let events = scan(&self.view, input, self.span)?.collect().map_err(failed)?;
-        let keys = self.keys(&events)?;
-        let places = self.places(&events, &keys)?;
-        drop(keys);
-        for (i, state) in Arc::clone(&self.view).states.iter().enumerate() {
-            let Some(field) = state.field else {
-                let mut counts =
-                    self.columns(i, |states| if let States::Count(counts) = states { Some(counts) } else { None });
-                places.iter().for_each(|&(pane, row)| counts[pane as usize][row as usize] += 1);
-                continue;
-            };
-            let column = events.column(&state_name(i)).map_err(failed)?.as_materialized_series();
-            self.lift(i, state.kind, self.view.source.fields[field].field_type, column, &places)?;
+        let Some(excerpt) = Excerpt::new(&self.view, input, &mut self.dictionaries)? else { return Ok(()) };
+        let coded = excerpt.coded.clone();
+        let events = scan(&self.view, input, excerpt, self.span)?.collect().map_err(failed)?;
+        let keys = self.keys(&events, &coded)?;
+        let mut values = Vec::with_capacity(self.kinds.len());
+        for (i, state) in self.view.states.iter().enumerate() {
+            values.push(match state.field {
+                None => None,
+                Some(field) => {
+                    let column = events.column(&state_name(i)).map_err(failed)?;
+                    Some(Values::read(column, self.view.source.fields[field].field_type)?)
+                }
+            });
+        }
+        let times = events.column("time").map_err(failed)?.as_materialized_series();
+        let (times, missing) = collect(times.i64().map_err(failed)?);
+        drop(events);
+        if !missing.is_empty() {
+            return Err(strange());
+        }
+        self.deal(&times, &keys, &values)?;
+        self.waiting_bytes = self.panes.iter().flatten().map(Pane::waiting_bytes).sum();
+        if self.waiting_bytes > WAITING_BYTES {
+            self.order.update(
+                &self.dictionaries,
+                &self.combinations,
+                self.panes.iter().flatten().flat_map(Pane::all_keys),
+            );
+            self.panes.iter_mut().flatten().for_each(|pane| pane.fold(&self.order, &mut self.table));
         }
         Ok(())
     }
-    /// Takes out the canonical rows of the panes in `slice`, a part of the span.
-    pub fn take(&mut self, slice: Slice) -> Rows {
+    /// Takes out the panes in `slice`, a part of the span, and hands their rows out in canonical order, piece by piece. Equal groups
+    /// come in equal pieces.
+    ///
+    /// # Errors
+    /// Those of `each`.
+    pub fn take(&mut self, slice: Slice, mut each: impl FnMut(&Rows) -> Result<()>) -> Result<()> {
         let number = |time: Timestamp| ((time.0 - self.span.start.0) / self.view.pane.0) as u64;
         let within = number(slice.start)..number(slice.end);
         let numbers = self.numbers.keys().iter().copied().zip(0..);
         let mut places: Vec<(u64, usize)> = numbers.filter(|(number, _)| within.contains(number)).collect();
         places.sort_unstable();
-        let len = places.iter().map(|(_, place)| self.panes[*place].keys.keys().len()).sum();
-        let mut rows = Rows::empty(self.view.dimensions.len(), &self.view.kinds());
-        let mut keys: Vec<u64> = Vec::with_capacity(len);
-        rows.panes.reserve_exact(len);
-        for (i, place) in places {
-            let pane = std::mem::take(&mut self.panes[place]);
-            keys.extend(pane.keys.keys());
-            let ends = self.span.start.plus(Span((i as i64 + 1) * self.view.pane.0));
-            rows.panes.resize(keys.len(), ends);
-            rows.states.iter_mut().zip(pane.states).for_each(|(all, states)| append(all, states, len));
+        let mut panes: Vec<(u64, Pane)> = Vec::new();
+        for (number, place) in places {
+            panes.extend(self.panes[place].take().map(|pane| (number, pane)));
         }
+        let keys = panes.iter().flat_map(|(_, pane)| pane.all_keys());
+        self.order.update(&self.dictionaries, &self.combinations, keys);
+        let (mut rows, mut all) = (Rows::empty(self.view.dimensions.len(), &self.kinds), Vec::new());
+        for (number, mut pane) in panes {
+            pane.fold(&self.order, &mut self.table);
+            all.append(&mut pane.keys);
+            let ends = self.span.start.plus(Span((number as i64 + 1) * self.view.pane.0));
+            rows.panes.resize(all.len(), ends);
+            rows.states.iter_mut().zip(pane.states).for_each(|(all, mut more)| append(all, &mut more));
+            if all.len() >= PIECE_ROWS {
+                self.name(&mut all, &mut rows);
+                each(&rows)?;
+                clear(&mut rows);
+            }
+        }
+        if !rows.is_empty() {
+            self.name(&mut all, &mut rows);
+            each(&rows)?;
+        }
+        Ok(())
+    }
+
+    /// The key of each event within its pane.
+    fn keys(&mut self, events: &pl::DataFrame, coded: &[bool]) -> Result<Vec<u64>> {
+        let mut keys = vec![0; events.height()];
+        for (i, dimension) in self.view.dimensions.iter().enumerate() {
+            let column = events.column(&dimension_name(i)).map_err(failed)?;
+            let dictionary = &mut self.dictionaries[i];
+            let codes =
+                if coded[i] { dictionary.coded(column)? } else { dictionary.codes(column, dimension.field_type)? };
+            if i >= 2 {
+                let combinations = &mut self.combinations[i - 2];
+                keys.iter_mut().zip(codes).for_each(|(key, code)| *key = pair(combinations.number(*key), code));
+            } else {
+                keys.iter_mut().zip(codes).for_each(|(key, code)| *key = pair(*key as u32, code));
+            }
+        }
+        Ok(keys)
+    }
+    /// Deals the events out to their panes.
+    fn deal(&mut self, times: &[i64], keys: &[u64], values: &[Option<Values>]) -> Result<()> {
+        let (start, length) = (self.span.start.0, self.view.pane.0);
+        let mut from = 0;
+        while let Some(time) = times.get(from) {
+            if *time < start || *time >= self.span.end.0 {
+                return Err(strange());
+            }
+            let first = time - (time - start) % length;
+            let pane = first..first + length;
+            let run = times[from..].iter().position(|time| !pane.contains(time)).unwrap_or(times.len() - from);
+            let number = self.numbers.number(((first - start) / length) as u64) as usize;
+            if number == self.panes.len() {
+                self.panes.push(None);
+            }
+            let pane = self.panes[number].get_or_insert_with(|| Pane::new(&self.kinds));
+            pane.extend(keys, values, &(from..from + run));
+            from += run;
+        }
+        Ok(())
+    }
+    /// Turns keys back into the values that they stand for.
+    fn name(&self, keys: &mut Vec<u64>, rows: &mut Rows) {
         for (d, dimension) in rows.dimensions.iter_mut().enumerate().rev() {
-            *dimension = Dimension {
-                codes: keys.iter().map(|key| *key as u32).collect(),
-                values: self.dictionaries[d].values().to_vec(),
-            };
+            dimension.codes.clear();
+            dimension.codes.extend(keys.iter().map(|key| *key as u32));
             keys.iter_mut().for_each(|key| *key >>= 32);
             if d >= 2 {
                 let combinations = self.combinations[d - 2].keys();
                 keys.iter_mut().for_each(|key| *key = combinations[*key as usize]);
             }
+            spell(dimension, self.dictionaries[d].values());
         }
-        rows.sort();
-        rows
-    }
-
-    /// The key of each event within its pane.
-    fn keys(&mut self, events: &pl::DataFrame) -> Result<Vec<u64>> {
-        let mut keys = vec![0; events.height()];
-        for (i, dimension) in self.view.dimensions.iter().enumerate() {
-            let column = events.column(&dimension_name(i)).map_err(failed)?;
-            let codes = self.dictionaries[i].codes(column, dimension.field_type)?;
-            if i >= 2 {
-                let combinations = &mut self.combinations[i - 2];
-                keys.iter_mut().for_each(|key| *key = combinations.number(*key).into());
-            }
-            keys.iter_mut().zip(codes).for_each(|(key, code)| *key = *key << 32 | u64::from(code));
-        }
-        Ok(keys)
-    }
-    /// The place of each event, new groups with empty states.
-    fn places(&mut self, events: &pl::DataFrame, keys: &[u64]) -> Result<Vec<Place>> {
-        let times = events.column("time").map_err(failed)?.as_materialized_series();
-        let times = times.i64().map_err(failed)?;
-        let strange = || Error::corrupt("an archive file holds other times than its table says");
-        if times.null_count() > 0 {
-            return Err(strange());
-        }
-        let (start, length) = (self.span.start.0, self.view.pane.0);
-        let mut places = Vec::with_capacity(keys.len());
-        let kinds = self.view.kinds();
-        let (mut number, mut pane) = (0, 0..0);
-        let all = times.downcast_iter().flat_map(|chunk| chunk.values().iter());
-        for (time, key) in all.zip(keys) {
-            if !pane.contains(time) {
-                if *time < start || *time >= self.span.end.0 {
-                    return Err(strange());
-                }
-                let first = time - (time - start) % length;
-                pane = first..first + length;
-                number = self.numbers.number(((first - start) / length) as u64) as usize;
-                if number == self.panes.len() {
-                    let states = kinds.iter().map(|kind| States::empty(*kind)).collect();
-                    self.panes.push(Pane { keys: Numbered::default(), states });
-                }
-            }
-            places.push((number as u32, self.panes[number].keys.number(*key)));
-        }
-        for pane in &mut self.panes {
-            let len = pane.keys.keys().len();
-            pane.states.iter_mut().for_each(|states| (states.len()..len).for_each(|_| states.push_empty()));
-        }
-        Ok(places)
-    }
-    fn lift(
-        &mut self,
-        state: usize,
-        kind: StateKind,
-        field_type: FieldType,
-        column: &pl::Series,
-        places: &[Place],
-    ) -> Result<()> {
-        if kind == StateKind::Float {
-            let mut all =
-                self.columns(state, |states| if let States::Float(stats) = states { Some(stats) } else { None });
-            let add = |(pane, row): Place, value| FloatStats::lift(&mut all[pane as usize][row as usize], value);
-            each(column.f64().map_err(failed)?, places, add);
-            return Ok(());
-        }
-        let mut all = self.columns(state, |states| if let States::Fixed(stats) = states { Some(stats) } else { None });
-        let mut add = |(pane, row): Place, value| FixedStats::lift(&mut all[pane as usize][row as usize], value);
-        if field_type == FieldType::Int {
-            each(column.i64().map_err(failed)?, places, |place, value| add(place, value.into()));
-        } else {
-            each(column.decimal().map_err(failed)?.physical(), places, add);
-        }
-        Ok(())
-    }
-    /// One state's columns, of all panes.
-    fn columns<'a, T>(&'a mut self, state: usize, column: fn(&mut States) -> Option<&mut Vec<T>>) -> Vec<&'a mut [T]> {
-        // a pane that was taken has no columns
-        let column = |pane: &'a mut Pane| -> &'a mut [T] {
-            pane.states.get_mut(state).and_then(column).map_or(&mut [], |all| all)
-        };
-        self.panes.iter_mut().map(column).collect()
+        keys.clear();
     }
 }
 
-/// Hands each value that is not null over with its event's place.
-fn each<T: pl::PolarsNumericType>(
-    values: &pl::ChunkedArray<T>,
-    places: &[Place],
-    mut add: impl FnMut(Place, T::Native),
-) {
-    if values.null_count() > 0 {
-        values.iter().zip(places).for_each(|(value, place)| value.into_iter().for_each(|value| add(*place, value)));
+/// Gives the codes their values: all of a small dictionary, else those in use.
+fn spell(dimension: &mut Dimension, values: &[seam_shared::view::value::Value]) {
+    if values.len() <= dimension.codes.len() {
+        dimension.values = values.to_vec();
         return;
     }
-    let mut places = places.iter();
-    for chunk in values.downcast_iter() {
-        chunk.values().iter().zip(places.by_ref()).for_each(|(value, place)| add(*place, *value));
-    }
+    let mut used = dimension.codes.clone();
+    used.sort_unstable();
+    used.dedup();
+    dimension.values = used.iter().map(|&code| values[code as usize].clone()).collect();
+    dimension.codes.iter_mut().for_each(|code| *code = used.partition_point(|used| used < code) as u32);
 }
 
-fn append(all: &mut States, more: States, len: usize) {
+fn append(all: &mut States, more: &mut States) {
     match (all, more) {
-        (States::Count(all), States::Count(more)) => extend(all, more, len),
-        (States::Fixed(all), States::Fixed(more)) => extend(all, more, len),
-        (States::Float(all), States::Float(more)) => extend(all, more, len),
+        (States::Count(all), States::Count(more)) => all.append(more),
+        (States::Fixed(all), States::Fixed(more)) => all.append(more),
+        (States::Float(all), States::Float(more)) => all.append(more),
         (States::Count(_) | States::Fixed(_) | States::Float(_), _) => {
             debug_assert!(false, "state columns of one view have one kind");
         }
     }
 }
 
-fn extend<T>(all: &mut Vec<T>, more: Vec<T>, len: usize) {
-    all.reserve_exact(len - all.len());
-    all.extend(more);
+fn clear(rows: &mut Rows) {
+    rows.panes.clear();
+    for states in &mut rows.states {
+        match states {
+            States::Count(all) => all.clear(),
+            States::Fixed(all) => all.clear(),
+            States::Float(all) => all.clear(),
+        }
+    }
+}
+
+fn strange() -> Error {
+    Error::corrupt("an archive file holds other times than its table says")
 }

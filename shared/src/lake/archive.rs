@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::lake::archive_file::{self, Written};
 use crate::lake::delta::{Add, Commit, Metadata, Snapshot, Table, Transaction, schema};
+use crate::lake::sealed::Footer;
 use crate::lake::verified;
 use crate::log::{Anchor, Offset, OffsetVector};
 use crate::time::Timestamp;
@@ -18,7 +19,7 @@ use crate::view::definition::Source;
 /// One file of the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchiveFile {
-    /// Its path in the store; read it with [`verified::get`].
+    /// Its path in the store; read it with [`verified::get`] or, in parts, as a [`SealedFile`](crate::lake::sealed::SealedFile).
     pub path: Path,
     /// The partition whose records it holds.
     pub partition: u32,
@@ -32,6 +33,8 @@ pub struct ArchiveFile {
     pub blake3: String,
     /// Its size in bytes.
     pub bytes: u64,
+    /// Its footer, for those who read parts of it.
+    pub footer: Footer,
     /// Its rows, whatever their verdict.
     pub rows: u64,
     /// The UTC days of its events, by their start, with how many rows count.
@@ -211,6 +214,8 @@ impl ArchiveTable {
             ("to", file.to.to_string()),
             ("boundaries", json!(file.boundaries).to_string()),
             ("blake3", blake3),
+            ("footer_bytes", written.footer.bytes.to_string()),
+            ("footer_blake3", written.footer.blake3.clone()),
             ("rows", written.rows.to_string()),
             ("days", Json::Object(days).to_string()),
         ];
@@ -295,6 +300,7 @@ fn parse(path: Path, add: &Add) -> Result<ArchiveFile> {
             boundaries: serde_json::from_str(tag("boundaries")?).ok()?,
             blake3: tag("blake3")?.clone(),
             bytes: add.size,
+            footer: Footer { bytes: tag("footer_bytes")?.parse().ok()?, blake3: tag("footer_blake3")?.clone() },
             rows: tag("rows")?.parse().ok()?,
             days: days.collect::<Option<_>>()?,
             times: times(add),

@@ -19,7 +19,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::Result;
 use crate::event::batch::{Column, EventBatch, Verdict};
-use crate::lake::parquet_file::{self, GROUP_ROWS, Spelling, unbuilt, unread};
+use crate::lake::parquet_file::{GROUP_ROWS, Spelling, Writer, unbuilt, unread};
+use crate::lake::sealed::Footer;
 use crate::log::{Chunk, Offset};
 use crate::time::{Span, Timestamp};
 use crate::view::definition::Source;
@@ -28,11 +29,21 @@ use crate::view::value::{FieldType, Value};
 /// Digits of every decimal column.
 pub const DECIMAL_DIGITS: u8 = 38;
 
+const SPELLINGS: [(&str, Spelling); 5] = [
+    ("seam_offset", Spelling::Differences { statistics: true }),
+    ("seam_log_time", Spelling::Differences { statistics: true }),
+    ("seam_time", Spelling::Differences { statistics: true }),
+    ("seam_id", Spelling::Plain),
+    ("seam_payload", Spelling::Plain),
+];
+
 /// A file's content and what the table says of it.
 #[derive(Debug, Clone)]
 pub struct Written {
     /// The Parquet file.
     pub bytes: Bytes,
+    /// Its footer, which seals all else.
+    pub footer: Footer,
     /// Its rows.
     pub rows: u64,
     /// The UTC days of its events, by their start, with how many rows count.
@@ -41,7 +52,7 @@ pub struct Written {
     pub times: Option<(Timestamp, Timestamp)>,
 }
 
-/// The columns of a source's archive.
+/// The columns of a source's archive. What a recompute reads lies side by side; ids and payloads are at the end.
 pub fn schema(source: &Source) -> Schema {
     let mut fields = vec![
         Field::new("seam_partition", DataType::Int32, false),
@@ -49,9 +60,9 @@ pub fn schema(source: &Source) -> Schema {
         Field::new("seam_log_time", timestamp_type(), false),
         Field::new("seam_verdict", DataType::Utf8, false),
         Field::new("seam_time", timestamp_type(), true),
-        Field::new("seam_id", DataType::Utf8, true),
     ];
     fields.extend(source.fields.iter().map(|f| Field::new(&f.name, column_type(f.field_type), true)));
+    fields.push(Field::new("seam_id", DataType::Utf8, true));
     fields.push(Field::new("seam_payload", DataType::Binary, false));
     Schema::new(fields)
 }
@@ -89,12 +100,12 @@ pub fn verdict_text(verdict: Verdict) -> &'static str {
 pub fn write(source: &Source, partition: u32, parts: &[(EventBatch, Chunk)], range: Range<Offset>) -> Result<Written> {
     let places = order(parts, &range);
     let schema = schema(source);
-    let groups = places.chunks(GROUP_ROWS).map(|group| {
+    let mut writer = Writer::new(schema.clone(), &SPELLINGS, places.len())?;
+    for group in places.chunks(GROUP_ROWS) {
         let columns = columns(source, partition, parts, group)?;
-        RecordBatch::try_new(Arc::new(schema.clone()), columns).map_err(unbuilt)
-    });
-    let plain = ["seam_payload", "seam_id"].map(|name| (name, Spelling::Plain));
-    let bytes = parquet_file::write(schema.clone(), &plain, groups)?;
+        writer.push(&RecordBatch::try_new(Arc::new(schema.clone()), columns).map_err(unbuilt)?)?;
+    }
+    let (bytes, footer) = writer.seal()?;
     let mut days = BTreeMap::new();
     let mut times: Option<(Timestamp, Timestamp)> = None;
     for place in &places {
@@ -107,7 +118,7 @@ pub fn write(source: &Source, partition: u32, parts: &[(EventBatch, Chunk)], ran
             times = Some(times.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
         }
     }
-    Ok(Written { bytes, rows: places.len() as u64, days, times })
+    Ok(Written { bytes, footer, rows: places.len() as u64, days, times })
 }
 
 /// Where a row of the file comes from.
@@ -144,11 +155,11 @@ fn columns(source: &Source, partition: u32, parts: &[(EventBatch, Chunk)], group
         Arc::new(log_times.with_timezone("UTC")),
         Arc::new(StringArray::from_iter_values(batches().map(|(b, i)| verdict_text(b.verdicts[i])))),
         Arc::new(times.with_timezone("UTC")),
-        Arc::new(batches().map(|(b, i)| b.ids.get(i)).collect::<StringArray>()),
     ];
     for (index, field) in source.fields.iter().enumerate() {
         columns.push(column(field.field_type, index, parts, group)?);
     }
+    columns.push(Arc::new(batches().map(|(b, i)| b.ids.get(i)).collect::<StringArray>()));
     columns.push(Arc::new(BinaryArray::from_iter_values(payloads)));
     Ok(columns)
 }

@@ -9,15 +9,18 @@ use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
 use crate::error::{Error, Result};
+use crate::lake::sealed::{self, Footer};
+use crate::lake::verified;
 
 /// Rows of a row group: what a reader skips or reads as one.
 pub const GROUP_ROWS: usize = 131_072;
-/// Rows of a first row group up to which a file is not compressed: a compressor a column would take longer than all the rest,
-/// and save little beside the footer.
+/// Rows up to which a file is not compressed: a compressor a column would take longer than all the rest, and save little beside
+/// the footer.
 const PLAIN_ROWS: usize = 32;
 /// A dictionary may grow to this, so that a group's column has one dictionary or none.
 const DICTIONARY_BYTES: usize = 16 << 20;
@@ -36,46 +39,78 @@ pub enum Spelling {
     Repeating,
 }
 
-/// A Parquet file of `batches`, one row group each.
-///
-/// # Errors
-/// `Internal` if the batches are not of `schema`.
-pub fn write<I>(schema: Schema, spellings: &[(&str, Spelling)], batches: I) -> Result<Bytes>
-where
-    I: IntoIterator<Item = Result<RecordBatch>>,
-{
-    let mut batches = batches.into_iter().peekable();
-    let is_small = batches.peek().is_none_or(|batch| batch.as_ref().is_ok_and(|batch| batch.num_rows() <= PLAIN_ROWS));
-    let zstd = Compression::ZSTD(ZstdLevel::try_new(1).expect("zstd has a level 1"));
-    let mut properties = WriterProperties::builder()
-        .set_created_by("Seam".to_owned())
-        .set_compression(if is_small { Compression::UNCOMPRESSED } else { zstd })
-        .set_max_row_group_row_count(Some(GROUP_ROWS))
-        .set_dictionary_page_size_limit(DICTIONARY_BYTES)
-        .set_statistics_enabled(EnabledStatistics::Chunk)
-        .set_offset_index_disabled(true);
-    for (name, spelling) in spellings {
-        let column = ColumnPath::from(*name);
-        if *spelling != Spelling::Repeating {
-            properties = properties.set_column_dictionary_enabled(column.clone(), false);
+/// A Parquet file in the making.
+#[derive(Debug)]
+pub struct Writer {
+    writer: ArrowWriter<Vec<u8>>,
+}
+
+impl Writer {
+    /// No rows yet, and how many there will be, if that is few.
+    ///
+    /// # Errors
+    /// `Internal` for a schema that Parquet does not know.
+    pub fn new(schema: Schema, spellings: &[(&str, Spelling)], rows: usize) -> Result<Writer> {
+        let zstd = Compression::ZSTD(ZstdLevel::try_new(1).expect("zstd has a level 1"));
+        let mut properties = WriterProperties::builder()
+            .set_created_by("Seam".to_owned())
+            // only since this version may decimals be in a dictionary; its other novelties are not used
+            .set_writer_version(WriterVersion::PARQUET_2_0)
+            .set_encoding(Encoding::PLAIN)
+            .set_compression(if rows <= PLAIN_ROWS { Compression::UNCOMPRESSED } else { zstd })
+            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .set_dictionary_page_size_limit(DICTIONARY_BYTES)
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_offset_index_disabled(true);
+        for (name, spelling) in spellings {
+            let column = ColumnPath::from(*name);
+            if *spelling != Spelling::Repeating {
+                properties = properties.set_column_dictionary_enabled(column.clone(), false);
+            }
+            if let Spelling::Differences { .. } = spelling {
+                properties = properties.set_column_encoding(column.clone(), Encoding::DELTA_BINARY_PACKED);
+            }
+            if !matches!(spelling, Spelling::Differences { statistics: true }) {
+                properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
+            }
         }
-        if let Spelling::Differences { .. } = spelling {
-            properties = properties.set_column_encoding(column.clone(), Encoding::DELTA_BINARY_PACKED);
-        }
-        if !matches!(spelling, Spelling::Differences { statistics: true }) {
-            properties = properties.set_column_statistics_enabled(column, EnabledStatistics::None);
-        }
+        // without Arrow's own schema in the file, every reader sees plain Parquet types
+        let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
+        let writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::new(schema), options).map_err(unwritten)?;
+        Ok(Writer { writer })
     }
-    // without Arrow's own schema in the file, every reader sees plain Parquet types
-    let options = ArrowWriterOptions::new().with_properties(properties.build()).with_skip_arrow_metadata(true);
-    let mut out = Vec::new();
-    let mut writer = ArrowWriter::try_new_with_options(&mut out, Arc::new(schema), options).map_err(unwritten)?;
-    for batch in batches {
-        writer.write(&batch?).map_err(unwritten)?;
-        writer.flush().map_err(unwritten)?;
+    /// Appends rows. A row group has [`GROUP_ROWS`] rows, but for the last.
+    ///
+    /// # Errors
+    /// `Internal` if the rows are not of the schema.
+    pub fn push(&mut self, rows: &RecordBatch) -> Result<()> {
+        self.writer.write(rows).map_err(unwritten)
     }
-    writer.close().map_err(unwritten)?;
-    Ok(out.into())
+    /// The file.
+    ///
+    /// # Errors
+    /// `Internal` if the rows do not fit into a file.
+    pub fn finish(self) -> Result<Bytes> {
+        Ok(self.writer.into_inner().map_err(unwritten)?.into())
+    }
+    /// The file, with the hashes of its column chunks in its footer.
+    ///
+    /// # Errors
+    /// As [`Writer::finish`].
+    pub fn seal(mut self) -> Result<(Bytes, Footer)> {
+        self.writer.flush().map_err(unwritten)?;
+        self.writer.sync().map_err(|e| unwritten(e.into()))?;
+        let (bytes, groups) = (self.writer.inner(), self.writer.flushed_row_groups());
+        let ranges: Vec<_> = groups.iter().flat_map(|group| group.columns()).map(sealed::range_of).collect();
+        let hashes: Vec<String> =
+            ranges.iter().map(|r| verified::hash(&bytes[r.start as usize..r.end as usize])).collect();
+        let content = bytes.len();
+        self.writer.append_key_value_metadata(KeyValue::new(sealed::HASHES.to_owned(), hashes.join(" ")));
+        let bytes = self.finish()?;
+        let footer = &bytes[content..];
+        let footer = Footer { bytes: footer.len() as u64, blake3: verified::hash(footer) };
+        Ok((bytes, footer))
+    }
 }
 
 /// The footer of a file, with its columns read as `schema` says.

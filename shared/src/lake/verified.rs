@@ -1,4 +1,6 @@
-//! Reading a whole object only if it is what was written: one flipped bit otherwise gives silently wrong numbers.
+//! Reading an object, or parts of it, only if it is what was written: one flipped bit otherwise gives silently wrong numbers.
+use std::ops::Range;
+
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
@@ -22,6 +24,19 @@ pub async fn get(store: &dyn ObjectStore, path: &Path, blake3: &str) -> Result<B
     let bytes = store.get(path).await?.bytes().await?;
     check(path, &bytes, blake3)?;
     Ok(bytes)
+}
+
+/// Parts of the object at `path`, if each has its content hash.
+///
+/// # Errors
+/// As [`get`].
+pub async fn get_parts(store: &dyn ObjectStore, path: &Path, parts: &[(Range<u64>, &str)]) -> Result<Vec<Bytes>> {
+    let ranges: Vec<Range<u64>> = parts.iter().map(|(range, _)| range.clone()).collect();
+    let found = store.get_ranges(path, &ranges).await?;
+    for (bytes, (_, blake3)) in found.iter().zip(parts) {
+        check(path, bytes, blake3)?;
+    }
+    Ok(found)
 }
 
 /// Writes the object at `path`, whole, and answers with its content hash. A put whose reply is lost is simply made again: the

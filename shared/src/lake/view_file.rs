@@ -88,34 +88,81 @@ fn is_integer(view: &View, state: &StateDefinition) -> bool {
 /// # Errors
 /// `Internal` if the rows are not the view's.
 pub fn write(view: &View, rows: &Rows) -> Result<Bytes> {
-    let panes = TimestampMicrosecondArray::from_iter_values(rows.panes.iter().map(|pane| pane.0));
-    let mut columns: Vec<ArrayRef> = vec![Arc::new(panes.with_timezone("UTC"))];
-    for (definition, dimension) in view.dimensions.iter().zip(&rows.dimensions) {
-        columns.push(write_dimension(definition.field_type, dimension)?);
+    let mut writer = Writer::new(view);
+    writer.push(rows)?;
+    writer.finish()
+}
+
+/// A file whose rows come piece by piece.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    view: &'a View,
+    schema: Arc<Schema>,
+    /// Once there are rows.
+    file: Option<parquet_file::Writer>,
+    rows: u64,
+}
+
+impl<'a> Writer<'a> {
+    /// No rows yet.
+    pub fn new(view: &'a View) -> Writer<'a> {
+        Writer { view, schema: Arc::new(coded_schema(view)), file: None, rows: 0 }
     }
-    for (definition, states) in view.states.iter().zip(&rows.states) {
-        match states {
-            States::Count(counts) => columns.push(counted(counts.iter().copied())),
-            States::Fixed(stats) => write_fixed(definition.kind, is_integer(view, definition), stats, &mut columns)?,
-            States::Float(stats) => write_float(stats, &mut columns),
+    /// Appends rows that follow those before in canonical order.
+    ///
+    /// # Errors
+    /// `Internal` if the rows are not the view's.
+    pub fn push(&mut self, rows: &Rows) -> Result<()> {
+        let panes = TimestampMicrosecondArray::from_iter_values(rows.panes.iter().map(|pane| pane.0));
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(panes.with_timezone("UTC"))];
+        for (definition, dimension) in self.view.dimensions.iter().zip(&rows.dimensions) {
+            columns.push(write_dimension(definition.field_type, dimension)?);
+        }
+        for (definition, states) in self.view.states.iter().zip(&rows.states) {
+            match states {
+                States::Count(counts) => columns.push(counted(counts.iter().copied())),
+                States::Fixed(stats) => {
+                    write_fixed(definition.kind, is_integer(self.view, definition), stats, &mut columns)?;
+                }
+                States::Float(stats) => write_float(stats, &mut columns),
+            }
+        }
+        self.rows += rows.len() as u64;
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(unbuilt)?;
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => self.begin(rows.len())?,
+        };
+        self.file.insert(file).push(&batch)
+    }
+    /// How many rows it has.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+    /// The file.
+    ///
+    /// # Errors
+    /// `Internal` if the rows do not fit into a file.
+    pub fn finish(mut self) -> Result<Bytes> {
+        match self.file.take() {
+            Some(file) => file.finish(),
+            None => self.begin(0)?.finish(),
         }
     }
-    let schema = coded_schema(view);
-    let whole = RecordBatch::try_new(Arc::new(schema.clone()), columns).map_err(unbuilt)?;
-    let spelled = schema.fields().iter().enumerate().map(|(i, field)| {
-        let state = i > view.dimensions.len();
-        let spelling = match field.data_type() {
-            DataType::Timestamp(..) => Spelling::Differences { statistics: true },
-            DataType::Int64 if state => Spelling::Differences { statistics: false },
-            DataType::Binary => Spelling::Plain,
-            _ => Spelling::Repeating,
-        };
-        (field.name().as_str(), spelling)
-    });
-    let spelled: Vec<_> = spelled.collect();
-    let starts = (0..whole.num_rows()).step_by(GROUP_ROWS);
-    let groups = starts.map(|at| Ok(whole.slice(at, GROUP_ROWS.min(whole.num_rows() - at))));
-    parquet_file::write(schema.clone(), &spelled, groups)
+
+    fn begin(&self, rows: usize) -> Result<parquet_file::Writer> {
+        let spelled = self.schema.fields().iter().enumerate().map(|(i, field)| {
+            let state = i > self.view.dimensions.len();
+            let spelling = match field.data_type() {
+                DataType::Timestamp(..) => Spelling::Differences { statistics: true },
+                DataType::Int64 if state => Spelling::Differences { statistics: false },
+                DataType::Binary | DataType::Decimal128(..) if state => Spelling::Plain,
+                _ => Spelling::Repeating,
+            };
+            (field.name().as_str(), spelling)
+        });
+        parquet_file::Writer::new(self.schema.as_ref().clone(), &spelled.collect::<Vec<_>>(), rows)
+    }
 }
 
 fn counted(counts: impl Iterator<Item = u64>) -> ArrayRef {

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use serde_json::{Value as Json, json};
@@ -115,11 +116,23 @@ impl ViewTable {
     /// # Errors
     /// `Invalid` for rows that are not the view's, `Unavailable` when the store refuses.
     pub async fn put(&self, rows: &Rows, slice_start: Timestamp, slice_end: Timestamp) -> Result<ViewFile> {
-        let bytes = view_file::write(&self.view, rows)?;
+        self.put_file(view_file::write(&self.view, rows)?, rows.len() as u64, slice_start, slice_end).await
+    }
+    /// The same for rows that are written already.
+    ///
+    /// # Errors
+    /// As [`ViewTable::put`].
+    pub async fn put_file(
+        &self,
+        bytes: Bytes,
+        rows: u64,
+        slice_start: Timestamp,
+        slice_end: Timestamp,
+    ) -> Result<ViewFile> {
         let name = format!("part-{}.parquet", &verified::hash(&bytes)[..32]);
         let path = self.table.file(&name);
         let blake3 = verified::put(self.table.store().as_ref(), &path, &bytes).await?;
-        let (rows, bytes) = (rows.len() as u64, bytes.len() as u64);
+        let bytes = bytes.len() as u64;
         Ok(ViewFile { path, blake3, bytes, rows, slice_start, slice_end })
     }
     /// The rows of a file, verified.
