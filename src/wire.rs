@@ -71,6 +71,14 @@ impl Ports {
         Ok(Ports { config: Arc::new(config), log, groups, state, lake, clock, telemetry, with_own, archives })
     }
 
+    /// Refuses a state store whose settings would lose state again and again.
+    pub async fn check_state(&self) -> Result<()> {
+        match &self.config.storage.speed {
+            SpeedStorage::Embedded | SpeedStorage::Memory => Ok(()),
+            SpeedStorage::Redis(settings) => check_redis(settings).await,
+        }
+    }
+
     /// A source's topic, created if it does not exist.
     pub async fn topic(&self, source: &Source) -> Result<Topic> {
         self.log.open(&source.name, source.partitions).await
@@ -129,6 +137,16 @@ pub async fn batch_beside(config: &Config) -> Result<Context> {
 #[cfg(feature = "redis")]
 fn redis(settings: &RedisSettings) -> Result<Arc<dyn StateStore>> {
     Ok(Arc::new(seam_shared::state::redis::RedisState::open(settings.clone())))
+}
+
+#[cfg(feature = "redis")]
+async fn check_redis(settings: &RedisSettings) -> Result<()> {
+    seam_shared::state::redis::RedisState::open(settings.clone()).ready().await
+}
+
+#[cfg(not(feature = "redis"))]
+async fn check_redis(settings: &RedisSettings) -> Result<()> {
+    redis(settings).map(|_| ())
 }
 
 #[cfg(not(feature = "redis"))]

@@ -24,6 +24,7 @@ const TRIM_GRACE: Span = Span(10_000_000);
 /// Adds the speed layer to a process.
 pub async fn start(process: &mut Process) -> Result<()> {
     let ports = process.ports.clone();
+    ports.check_state().await?;
     let places = ports.places(ports.archives().await?);
     let membership = ports.join("speed").await?;
     let board = Board::new("speed", &ports.telemetry);

@@ -98,7 +98,25 @@ impl RedisState {
 
     /// What is to be said about the server's settings; nothing if all is well. Never fails: an unreachable server is advice too.
     pub async fn check(&self) -> Vec<Advice> {
-        advice::check(&self.link).await
+        let silent = |error| vec![Advice::refuse(format!("redis does not answer: {error}"))];
+        advice::check(&self.link).await.unwrap_or_else(silent)
+    }
+
+    /// Whether work can start: the server answers, permits what is needed, and no setting of it endangers state. What should
+    /// be changed some time is logged.
+    ///
+    /// # Errors
+    /// `Unavailable` if it does not answer, `Invalid` with the reason if its settings must be changed first.
+    pub async fn ready(&self) -> Result<()> {
+        self.look(&Partition::new("none", 0), &[Arc::from("none")]).await?;
+        for found in advice::check(&self.link).await? {
+            match found.severity {
+                Severity::Refuse => return Err(Error::invalid(found.message)),
+                Severity::Warn => tracing::warn!("{}", found.message),
+                Severity::Note => tracing::info!("{}", found.message),
+            }
+        }
+        Ok(())
     }
 
     fn names(&self, partition: &Partition, view: &str) -> Names {

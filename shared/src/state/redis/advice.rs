@@ -1,9 +1,10 @@
 //! What a server's settings mean for the state that it holds, in words for people.
 use std::collections::BTreeMap;
 
-use redis::Value as Reply;
+use redis::{RedisError, Value as Reply};
 
 pub use crate::advice::{Advice, Severity};
+use crate::error::Result;
 use crate::state::redis::link::Link;
 
 /// How much of the memory limit may be taken before that is worth a word, in percent.
@@ -15,28 +16,38 @@ fn advice(severity: Severity, message: impl Into<String>) -> Advice {
     Advice { severity, message: message.into() }
 }
 
-/// What is to be said about all servers behind a link, each thing once.
-pub(super) async fn check(link: &Link) -> Vec<Advice> {
+/// What is to be said about all servers behind a link, each thing once; an error if one does not answer.
+pub(super) async fn check(link: &Link) -> Result<Vec<Advice>> {
     let place = link.settings().place();
     let mut found = Vec::new();
-    match link.ask(redis::cmd("INFO").arg("everything")).await {
-        Err(error) => return vec![advice(Severity::Refuse, format!("redis does not answer: {error}"))],
+    let mut silent = false;
+    match link.send(redis::cmd("INFO").arg("everything")).await {
         Ok(answer) => texts(&answer).iter().for_each(|info| about_server(&place, &fields(info), &mut found)),
+        Err(error) if is_withheld(&error) => silent = true,
+        Err(error) => return Err(link.failed(error)),
     }
     let mut settings = redis::cmd("CONFIG");
     settings.arg("GET").arg("maxmemory-policy").arg("appendonly").arg("maxmemory");
-    match link.ask(&settings).await {
+    match link.send(&settings).await {
         Ok(answer) => about_settings(&place, &pairs(&answer), &mut found),
-        Err(_) => found.push(advice(
-            Severity::Note,
-            format!(
-                "{place} does not show its settings; make sure that maxmemory-policy is noeviction and appendonly is no"
-            ),
-        )),
+        Err(error) if is_withheld(&error) => silent = true,
+        Err(error) => return Err(link.failed(error)),
+    }
+    if silent {
+        let message = format!(
+            "{place} does not show us all of its settings (INFO, CONFIG GET); make sure that maxmemory-policy is noeviction \
+             and appendonly is no"
+        );
+        found.push(Advice::note(message));
     }
     found.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.message.cmp(&b.message)));
     found.dedup();
-    found
+    Ok(found)
+}
+
+/// Whether the user may not ask that, or the service has no such command, as hosted ones do.
+fn is_withheld(error: &RedisError) -> bool {
+    matches!(error.code(), Some("NOPERM" | "ERR"))
 }
 
 fn about_server(place: &str, info: &BTreeMap<&str, &str>, found: &mut Vec<Advice>) {

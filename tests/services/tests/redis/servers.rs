@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use seam_services::{Redis, RedisCluster};
+use seam_shared::Kind;
 use seam_shared::log::Offset;
 use seam_shared::state::redis::{RedisState, Severity};
 use seam_shared::state::{Committed, StateStore, ViewId};
@@ -18,6 +19,7 @@ async fn settings_that_endanger_state_are_told() {
     let Some(redis) = Redis::start(&["maxmemory 1gb"]) else { return };
     let state = fresh(&redis.url());
     assert_eq!(severities(&state).await, [], "nothing to say about a server as it should be");
+    state.ready().await.unwrap();
     redis.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).unwrap();
     redis.command(&["CONFIG", "SET", "appendonly", "yes"]).unwrap();
     let said = severities(&state).await;
@@ -26,13 +28,20 @@ async fn settings_that_endanger_state_are_told() {
             if policy.contains("noeviction") && file.contains("appendonly")),
         "{said:?}"
     );
+    let refused = state.ready().await.unwrap_err();
+    assert!(refused.kind() == Kind::Invalid && refused.to_string().contains("noeviction"), "{refused}");
     redis.command(&["CONFIG", "SET", "appendonly", "no"]).unwrap();
-    redis.command(&["ACL", "SETUSER", "blind", "on", ">pass", "~*", "+info"]).unwrap();
-    let blind = fresh(&redis.url().replace("redis://", "redis://blind:pass@"));
-    let said = severities(&blind).await;
+    redis.command(&["ACL", "SETUSER", "half", "on", ">pass", "~*", "+info"]).unwrap();
+    let half = fresh(&redis.url().replace("redis://", "redis://half:pass@"));
+    let said = severities(&half).await;
     assert!(said.iter().any(|(severity, _)| *severity == Severity::Refuse), "INFO tells the policy too: {said:?}");
-    assert!(said.iter().any(|(_, message)| message.contains("does not show its settings")), "{said:?}");
+    assert!(said.iter().any(|(_, message)| message.contains("does not show us all")), "{said:?}");
+    let not_permitted = half.ready().await.unwrap_err();
+    assert!(not_permitted.to_string().contains("does not permit"), "{not_permitted}");
+    redis.command(&["ACL", "SETUSER", "half", "-info"]).unwrap();
+    assert!(matches!(&severities(&half).await[..], [(Severity::Note, _)]));
     redis.process.kill();
+    assert_eq!(state.ready().await.unwrap_err().kind(), Kind::Unavailable);
     let said = severities(&fresh(&redis.url())).await;
     assert!(matches!(&said[..], [(Severity::Refuse, message)] if message.contains("does not answer")), "{said:?}");
 }
