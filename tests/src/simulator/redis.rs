@@ -57,6 +57,8 @@ pub struct Slot(Keys);
 #[derive(Debug)]
 pub struct RedisModel {
     mutant: Option<Mutant>,
+    /// Whether a view that lost a closed segment counts as lost altogether, or only that segment does.
+    strict: bool,
     partitions: Mutex<BTreeMap<Partition, Hashes>>,
 }
 
@@ -70,12 +72,6 @@ impl Meta {
 impl Keys {
     fn rows(&self, start: Offset) -> usize {
         self.segments.get(&start).map_or(0, Rows::len)
-    }
-    /// The progress, if it can be trusted.
-    fn meta(&self, mutant: Option<Mutant>) -> Option<&Meta> {
-        let torn = |meta: &Meta| meta.begun != meta.committed && mutant != Some(Mutant::TornCommitUnnoticed);
-        let damaged = |meta: &Meta| !counts_nothing(mutant) && self.rows(meta.progress.segment.start) != meta.open;
-        self.progress.as_ref().filter(|meta| !torn(meta) && !damaged(meta))
     }
     fn apply(&mut self, write: Write) {
         let Some(meta) = &mut self.progress else { return };
@@ -136,8 +132,12 @@ fn is_gap_free(commit: &ViewCommit, stored: Offset) -> bool {
 
 impl RedisModel {
     /// An empty one.
-    pub fn new(mutant: Option<Mutant>) -> RedisModel {
-        RedisModel { mutant, partitions: Mutex::default() }
+    pub fn new(mutant: Option<Mutant>, strict: bool) -> RedisModel {
+        RedisModel { mutant, strict, partitions: Mutex::default() }
+    }
+    /// The same design without any keys.
+    pub fn empty(&self) -> RedisModel {
+        RedisModel::new(self.mutant, self.strict)
     }
     /// All keys of a partition.
     pub fn save(&self, partition: &Partition) -> Hashes {
@@ -232,8 +232,17 @@ impl RedisModel {
         }
     }
 
+    /// A view's progress, if it can be trusted.
+    fn trusted<'a>(&self, keys: &'a Keys) -> Option<&'a Meta> {
+        let meta = keys.progress.as_ref()?;
+        let torn = meta.begun != meta.committed && self.mutant != Some(Mutant::TornCommitUnnoticed);
+        let gone = |(&start, &(_, rows)): (&Offset, &(Offset, usize))| keys.rows(start) != rows;
+        let damaged =
+            keys.rows(meta.progress.segment.start) != meta.open || (self.strict && meta.closed.iter().any(gone));
+        (!torn && (!damaged || counts_nothing(self.mutant))).then_some(meta)
+    }
     fn check(&self, hashes: &Hashes, commits: &[ViewCommit]) -> Result<Committed> {
-        let meta = |commit: &ViewCommit| hashes.get(&commit.view).and_then(|Slot(keys)| keys.meta(self.mutant));
+        let meta = |commit: &ViewCommit| hashes.get(&commit.view).and_then(|Slot(keys)| self.trusted(keys));
         if commits.iter().any(|commit| meta(commit).is_none()) {
             return Ok(Committed::Missing);
         }
@@ -264,11 +273,11 @@ impl StateStore for RedisModel {
         let mut partitions = self.lock();
         let hashes = partitions.entry(partition.clone()).or_default();
         let Slot(keys) = hashes.entry(view.clone()).or_default();
-        if keys.meta(self.mutant).is_none() {
+        if self.trusted(keys).is_none() {
             *keys = Keys { progress: Some(Meta::at(boundary)), segments: BTreeMap::new() };
         }
         let lost = || Error::internal("a claimed view has progress");
-        keys.meta(self.mutant).map(|meta| meta.progress).ok_or_else(lost)
+        self.trusted(keys).map(|meta| meta.progress).ok_or_else(lost)
     }
 
     async fn snapshot(&self, partition: &Partition, views: &[ViewId]) -> Result<Vec<Option<Snapshot>>> {
@@ -276,7 +285,7 @@ impl StateStore for RedisModel {
         let hashes = partitions.entry(partition.clone()).or_default();
         let snapshot = |view: &ViewId| {
             let Slot(keys) = hashes.get(view)?;
-            let meta = keys.meta(self.mutant)?;
+            let meta = self.trusted(keys)?;
             let closed = meta.closed.iter().map(|(&start, &(end, _))| ClosedSegment { start, end }).collect();
             let open = keys.segments.get(&meta.progress.segment.start).cloned().unwrap_or_default();
             Some(Snapshot { progress: meta.progress, closed, open: Arc::new(open) })
@@ -287,7 +296,7 @@ impl StateStore for RedisModel {
     async fn segment(&self, partition: &Partition, view: &ViewId, start: Offset) -> Result<Option<Arc<Rows>>> {
         let partitions = self.lock();
         let Some(Slot(keys)) = partitions.get(partition).and_then(|hashes| hashes.get(view)) else { return Ok(None) };
-        let said = keys.meta(self.mutant).and_then(|meta| meta.closed.get(&start));
+        let said = self.trusted(keys).and_then(|meta| meta.closed.get(&start));
         let rows = keys.segments.get(&start);
         let whole = said.is_some_and(|&(_, said)| said == rows.map_or(0, Rows::len));
         let unnoticed = said.is_some() && counts_nothing(self.mutant);
@@ -299,7 +308,7 @@ impl StateStore for RedisModel {
         let Some(Slot(keys)) = partitions.get_mut(partition).and_then(|hashes| hashes.get_mut(view)) else {
             return Ok(());
         };
-        let Some(meta) = keys.meta(self.mutant).filter(|meta| floor > meta.progress.floor) else { return Ok(()) };
+        let Some(meta) = self.trusted(keys).filter(|meta| floor > meta.progress.floor) else { return Ok(()) };
         if floor >= meta.progress.position {
             *keys = Keys { progress: Some(Meta::at(floor)), segments: BTreeMap::new() };
             return Ok(());
@@ -329,7 +338,9 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn keeps_the_contract() {
-        let make = async || Arc::new(RedisModel::new(None)) as Arc<dyn StateStore>;
-        seam_shared::state::contract::run(make).await;
+        for strict in [false, true] {
+            let make = async || Arc::new(RedisModel::new(None, strict)) as Arc<dyn StateStore>;
+            seam_shared::state::contract::run(make).await;
+        }
     }
 }

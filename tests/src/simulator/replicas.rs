@@ -34,8 +34,12 @@ pub enum Moment {
 }
 
 impl Store {
-    fn new(redis: bool, mutant: Option<Mutant>) -> Store {
-        if redis { Store::Redis(RedisModel::new(mutant)) } else { Store::Embedded(MemoryState::default()) }
+    /// The same kind of server, without any state.
+    fn empty(&self) -> Store {
+        match self {
+            Store::Embedded(_) => Store::Embedded(MemoryState::default()),
+            Store::Redis(state) => Store::Redis(state.empty()),
+        }
     }
     /// What clients call.
     pub fn port(&self) -> &dyn StateStore {
@@ -81,7 +85,12 @@ pub struct Replicas {
 impl Replicas {
     /// Nothing is stored yet.
     pub fn new(dice: Arc<Dice>, redis: bool, mutant: Option<Mutant>, partitions: Vec<Partition>) -> Replicas {
-        let primary = Mutex::new(Arc::new(Store::new(redis, mutant)));
+        let primary = if redis {
+            Store::Redis(RedisModel::new(mutant, dice.one_in(2)))
+        } else {
+            Store::Embedded(MemoryState::default())
+        };
+        let primary = Mutex::new(Arc::new(primary));
         let (deposed, moments) = Default::default();
         Replicas { dice, mutant, partitions, primary, deposed, moments, healed: AtomicBool::new(false) }
     }
@@ -146,7 +155,7 @@ impl Replicas {
     /// A replica becomes primary, while some still write to the old one.
     fn depose(&self) {
         let old = self.primary();
-        let new = Store::new(matches!(*old, Store::Redis(_)), self.mutant);
+        let new = old.empty();
         for partition in &self.partitions {
             let moment = self.earlier(partition).unwrap_or_else(|| old.save(partition));
             new.restore(partition, moment);
