@@ -10,6 +10,7 @@ use seam_shared::error::{Error, Kind};
 use seam_shared::lake::archive::ArchiveTable;
 use seam_shared::lake::views::ViewTable;
 use seam_shared::log::Partition;
+use seam_shared::log::tiered::TieredLog;
 use seam_shared::time::Span;
 use seam_shared::view::definition::{Source, View};
 use seam_speed::cuts::LakeCuts;
@@ -49,6 +50,8 @@ pub struct Stage {
     pub wire: Arc<Wire>,
     /// Whether the real batch job is at work, instead of one that does without Polars.
     pub real: bool,
+    /// Whether workers read from the archive what the log no longer holds.
+    pub tiered: bool,
     /// What somebody found that must never be.
     pub wrong: Arc<Mutex<Option<String>>>,
 }
@@ -86,9 +89,11 @@ impl Stage {
     fn worker(&self, number: u32) -> Turns<()> {
         let places = self.places(Some(&Partition::new(self.source.name.as_str(), number)));
         let limits = Limits { records: self.records(), bytes: 1 << 20 };
-        let mut worker = Worker::new(places, self.source.clone(), self.views.clone(), number, limits);
-        let note = self.note("worker");
+        let (source, views, note) = (self.source.clone(), self.views.clone(), self.note("worker"));
+        let batch = self.tiered.then(|| self.batch.clone());
         Box::pin(async move {
+            let places = below(places, batch, &source, &note).await;
+            let mut worker = Worker::new(places, source, views, number, limits);
             loop {
                 let _ = worker.step().await.map_err(&note);
                 pause().await;
@@ -98,10 +103,17 @@ impl Stage {
 
     fn trimmer(&self) -> Turns<()> {
         let rule = TrimRule { grace: Span(self.dice.below(20) as i64 * 1_000_000), log: self.dice.one_in(2) };
-        let (places, clock) = (self.places(None), self.batch.clock.clone());
-        let mut trimmer = Trimmer::new(places, clock, self.source.clone(), self.views.clone(), rule);
-        let note = self.note("trimmer");
+        let (places, clock, keep) =
+            (self.places(None), self.batch.clock.clone(), Span(self.dice.below(9) as i64 * Span::SECOND.0));
+        let (source, views, note) = (self.source.clone(), self.views.clone(), self.note("trimmer"));
+        let batch = self.tiered.then(|| self.batch.clone());
         Box::pin(async move {
+            let (hot, tiered) = (places.log.clone(), batch.is_some());
+            let places = below(places, batch, &source, &note).await;
+            let mut trimmer = Trimmer::new(places, clock, source, views, rule);
+            if tiered && rule.log {
+                trimmer = trimmer.forgetting(hot, keep);
+            }
             loop {
                 let _ = trimmer.step().await.map_err(&note);
                 pause().await;
@@ -191,4 +203,11 @@ async fn opened(batch: &Batch, source: &Source, note: &impl Fn(Error)) -> Arc<Ar
         }
         pause().await;
     }
+}
+
+/// The places with the archive below the log, if the batch layer is given.
+async fn below(places: Places, batch: Option<Batch>, source: &Source, note: &impl Fn(Error)) -> Places {
+    let Some(batch) = batch else { return places };
+    let archives = BTreeMap::from([(source.name.clone(), opened(&batch, source, note).await)]);
+    Places { log: Arc::new(TieredLog::new(places.log.clone(), archives)), ..places }
 }

@@ -106,7 +106,8 @@ impl World {
         let table = |view| ViewTable::new(objects.clone() as Arc<dyn ObjectStore>, view, clock.clone());
         let tables = views.iter().cloned().map(table).collect();
         let views = views[..2].to_vec();
-        let stage = Stage { dice: dice.clone(), source, views, batch, wire, real, wrong: Arc::default() };
+        let tiered = mutant.is_none() && dice.one_in(2);
+        let stage = Stage { dice: dice.clone(), source, views, batch, wire, real, tiered, wrong: Arc::default() };
         let truncates = mutant == Some(Mutant::NoAnchor) || (mutant.is_none() && dice.one_in(16));
         let mut world = World {
             actors: roles.iter().map(|&role| stage.start(role)).collect(),
