@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use crate::server::{Folder, Server, agent};
 
-const CONFIG: &str = r#"
+/// The configuration, without where things are stored.
+pub const CONFIG: &str = r#"
 version: 1
 name: flights
 sources:
@@ -39,9 +40,9 @@ batch: { schedule: "@every 2s" }
 
 /// One flight, as much of it as is asked for.
 #[derive(Clone)]
-struct Flight {
-    id: String,
-    line: String,
+pub struct Flight {
+    pub id: String,
+    pub line: String,
     time: i64,
     carrier: String,
     route: (String, String),
@@ -55,7 +56,7 @@ fn data() -> (PathBuf, bool) {
     if whole.exists() { (whole, true) } else { (root.join("examples/flights/departures.ndjson.gz"), false) }
 }
 
-fn load() -> Vec<Flight> {
+pub fn load() -> Vec<Flight> {
     let (path, whole) = data();
     if !whole {
         let advice = "SEAM_FLIGHTS names the whole flights file, or another one to take instead";
@@ -183,15 +184,15 @@ fn answered(answer: &Value, dimensions: &[&str]) -> BTreeMap<Group, Figures> {
     out
 }
 
-struct Question {
-    path: String,
+pub struct Question {
+    pub path: String,
     window: i64,
     dimensions: &'static [&'static str],
 }
 
 const HOUR: i64 = 3_600_000_000;
 
-fn questions(flights: &[Flight], seed: &mut u64) -> Vec<Question> {
+pub fn questions(flights: &[Flight], seed: &mut u64) -> Vec<Question> {
     let hour_from = flights[(random(seed) as usize) % flights.len()].time;
     let day = |t: i64| chrono::DateTime::from_timestamp_micros(t.div_euclid(24 * HOUR) * 24 * HOUR).expect("in range");
     let text = |t: chrono::DateTime<chrono::Utc>| t.format("%Y-%m-%dT%H:%M:%SZ").to_string();
@@ -239,16 +240,16 @@ fn questions(flights: &[Flight], seed: &mut u64) -> Vec<Question> {
     ]
 }
 
-fn random(seed: &mut u64) -> u64 {
+pub fn random(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     *seed >> 33
 }
 
 /// Asks every question; the answers wait for the receipts that tell what the log held.
-fn ask(server: &Server, questions: Vec<Question>) -> Vec<(Question, Value)> {
+pub fn ask(get: impl Fn(&str) -> Result<(u16, Value), String>, questions: Vec<Question>) -> Vec<(Question, Value)> {
     let mut out = Vec::new();
     for question in questions {
-        match server.get(&question.path) {
+        match get(&question.path) {
             Ok((200, answer)) => out.push((question, answer)),
             Ok((503, _)) | Err(_) => {}
             Ok((status, body)) => panic!("{}: {status} {body}", question.path),
@@ -260,7 +261,11 @@ fn ask(server: &Server, questions: Vec<Question>) -> Vec<(Question, Value)> {
 /// How many figures were compared; panics at the first difference.
 fn verify(model: &Model, flights: &[Flight], question: &Question, answer: &Value) -> usize {
     let coverage = answer["meta"]["stamp"]["coverage"].as_str().expect("every answer is stamped");
-    let below = model.below(flights, coverage);
+    compare(model.below(flights, coverage), coverage, question, answer)
+}
+
+/// Compares an answer with a recomputation over the flights that count below its coverage; panics at the first difference.
+pub fn compare(below: Vec<&Flight>, coverage: &str, question: &Question, answer: &Value) -> usize {
     let parameter = |name: &str| {
         let text = answer["meta"][name].as_str().expect("an answer says its range");
         chrono::DateTime::parse_from_rfc3339(text).expect("RFC 3339").timestamp_micros()
@@ -306,7 +311,7 @@ fn the_flights_are_exact_at_random_moments_whatever_is_killed() {
         });
         if random(&mut seed).is_multiple_of(8) {
             moments += 1;
-            pending.extend(ask(&server, questions(&flights, &mut seed)));
+            pending.extend(ask(|path| server.get(path), questions(&flights, &mut seed)));
         }
         if random(&mut seed).is_multiple_of(20) {
             kills += 1;
@@ -328,7 +333,7 @@ fn the_flights_are_exact_at_random_moments_whatever_is_killed() {
             }
         }
     }
-    for (question, answer) in ask(&server, questions(&flights, &mut seed)) {
+    for (question, answer) in ask(|path| server.get(path), questions(&flights, &mut seed)) {
         compared += verify(&model, &flights, &question, &answer);
     }
     println!(

@@ -44,7 +44,7 @@ pub fn seam() -> Command {
     Command::new(env!("CARGO_BIN_EXE_seam"))
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
     listener.local_addr().expect("a bound listener has an address").port()
 }
