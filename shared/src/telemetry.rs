@@ -103,6 +103,8 @@ pub struct Telemetry {
     pub retention_headroom_records: Family<PartitionLabels, Gauge>,
     /// `data_pipeline_partition_stopped{role,source,partition}`: 1 while an error keeps a role from working on a partition of its.
     pub partition_stopped: Family<PostLabels, Gauge>,
+    /// `data_pipeline_recovery_seconds{source,partition}`: from loading the stored state to the log's end, the last time.
+    pub recovery_seconds: Family<PartitionLabels, SecondsGauge>,
     /// `data_pipeline_watermark_timestamp_seconds{source}`: the latest event time folded.
     pub watermark_seconds: Family<SourceLabels, SecondsGauge>,
     /// `data_pipeline_batch_last_success_timestamp_seconds{view}`
@@ -145,6 +147,7 @@ impl Telemetry {
             archive_lag_records: Family::default(),
             retention_headroom_records: Family::default(),
             partition_stopped: Family::default(),
+            recovery_seconds: Family::default(),
             watermark_seconds: Family::default(),
             batch_last_success_seconds: Family::default(),
             batch_duration_seconds: Family::default(),
@@ -182,6 +185,11 @@ impl Telemetry {
             "partition_stopped",
             "1 while an error keeps a role from a partition",
             self.partition_stopped.clone(),
+        );
+        registry.register(
+            "recovery_seconds",
+            "From loading the stored state to the log's end, the last time",
+            self.recovery_seconds.clone(),
         );
         registry.register("watermark_timestamp_seconds", "Latest event time folded", self.watermark_seconds.clone());
         registry.register(

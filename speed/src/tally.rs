@@ -5,6 +5,7 @@ use hashbrown::HashSet;
 
 use seam_shared::clock::Clock;
 use seam_shared::event::batch::{Column, EventBatch, Verdict};
+use seam_shared::log::Partition;
 use seam_shared::telemetry::{ErrorLabels, EventLabels, SourceLabels, Telemetry};
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::{Source, View};
@@ -155,6 +156,11 @@ impl Meter {
     pub fn lost(&self) {
         let labels = SourceLabels { source: self.source.clone() };
         self.telemetry.state_rebuilds.get_or_create(&labels).inc();
+    }
+
+    /// The worker of a partition came from the stored state to the log's end in so many seconds.
+    pub fn recovered(&self, partition: &Partition, seconds: f64) {
+        self.telemetry.recovery_seconds.get_or_create(&Telemetry::partition_labels(partition)).set(seconds);
     }
 
     /// A step failed, or records did.

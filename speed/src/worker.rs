@@ -1,7 +1,7 @@
 //! One worker a source partition: reads, folds and commits all views of the source, again and again.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use seam_shared::clock::Clock;
 use seam_shared::error::{Error, Kind, Result};
@@ -204,8 +204,13 @@ impl Worker {
     /// `Corrupt`: log, state or lake are not what they were, and to go on would be to guess.
     pub async fn run(mut self, cancel: CancellationToken) -> Result<()> {
         let mut pause = Duration::ZERO;
+        let mut recovering = None;
         while !cancel.is_cancelled() {
-            match self.step().await {
+            let stepped = self.step().await;
+            if let Ok(step) = &stepped {
+                self.watch_recovery(*step, &mut recovering);
+            }
+            match stepped {
                 Ok(Step::Idle) => {
                     pause = Duration::ZERO;
                     tokio::select! {
@@ -232,6 +237,29 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Tells how long it took from the loading of the stored state to the end of the log.
+    fn watch_recovery(&self, step: Step, recovering: &mut Option<(Instant, usize)>) {
+        let folded = match step {
+            Step::Recovered => {
+                recovering.get_or_insert((Instant::now(), 0));
+                return;
+            }
+            Step::Folded { records } => records,
+            Step::Idle => 0,
+        };
+        let Some((begun, records)) = recovering else { return };
+        *records += folded;
+        // A chunk that is not full was the last one.
+        if folded < self.limits.records {
+            let seconds = begun.elapsed().as_secs_f64();
+            tracing::info!(partition = %self.partition, records, seconds, "caught up with the log");
+            if let Some(meter) = &self.meter {
+                meter.recovered(&self.partition, seconds);
+            }
+            *recovering = None;
+        }
     }
 
     fn note(&self, error: &Error) {

@@ -142,3 +142,85 @@ fn a_live_feed_tells_each_change_of_a_group_with_old_and_new_value() {
     let refused = agent().get(format!("{}/api/analytics/live", server.url)).call().expect("an answer");
     assert_eq!(refused.status(), 400);
 }
+
+#[test]
+fn a_role_of_its_own_needs_stores_that_processes_can_share() {
+    let folder = Folder::new("roles");
+    folder.write("seam.yaml", CONFIG);
+    for role in ["ingest", "speed", "archive", "batch", "serve"] {
+        let (code, _, err) = run(&folder, &[role]);
+        assert_eq!(code, 1, "{role}: {err}");
+        assert!(err.contains("storage.log") && err.contains("seam up"), "{role}: {err}");
+    }
+}
+
+/// The log forgets what is archived and covered; a process that comes back with nothing but the lake and the rest of the log
+/// answers as before, and still knows the ids that were forgotten.
+#[test]
+fn a_log_that_forgot_is_whole_with_its_archive() {
+    let folder = Folder::new("forgets");
+    let storage = "storage: { speed: memory, retain_log: 1s }\nbatch: { schedule: \"@every 1s\" }\n";
+    let segments = "    segment: { events: 100, interval: 1m }\n    dedupe: { horizon: 1h, max_records: 500 }\n";
+    let config = CONFIG.replace("    fields: { region", &format!("{segments}    fields: {{ region"));
+    folder.write("seam.yaml", &format!("{config}{storage}"));
+    let event = |n: u32| {
+        let second = n % 60;
+        format!(r#"{{"id":"e{n}","time":"2026-01-01T00:00:{second:02}Z","type":"click","region":"eu","value":1}}"#)
+    };
+    let server = Server::start(&folder.0);
+    let post = |server: &Server, from: u32, to: u32| {
+        let body: Vec<String> = (from..to).map(event).collect();
+        let url = format!("{}/v1/events/clicks", server.url);
+        let reply = agent().post(url).header("content-type", "application/x-ndjson").send(body.join("\n"));
+        assert_eq!(reply.expect("the events are taken").status(), 202);
+    };
+    for part in 0..40 {
+        post(&server, part * 50, part * 50 + 50);
+    }
+    let gauge = |server: &Server, name: &str| -> f64 {
+        let (_, text) = server.get("/metrics").expect("metrics");
+        let line = format!("data_pipeline_{name}{{source=\"clicks\",partition=\"0\"}} ");
+        let text = text.as_str().expect("text").to_owned();
+        text.lines().find_map(|l| l.strip_prefix(&line)?.parse().ok()).unwrap_or(f64::NAN)
+    };
+    let give_up = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let archived = 2_000.0 - gauge(&server, "archive_lag_records");
+    while gauge(&server, "retention_headroom_records") >= 1_000.0 || archived.is_nan() {
+        assert!(
+            std::time::Instant::now() < give_up,
+            "the log forgets: {}",
+            gauge(&server, "retention_headroom_records")
+        );
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    server.kill();
+    let server = Server::start(&folder.0);
+    post(&server, 1_950, 2_010);
+    let question = "/api/analytics/metrics/events.total?window=1m&to=2026-01-01T00:01:00Z&min_position=clicks/0@2060";
+    let (status, answer) = server.get(question).expect("an answer");
+    assert_eq!((status, &answer["points"][0]["value"]), (200, &2_010.into()), "{answer}");
+    let (code, out, err) = run(&folder, &["batch", "status", "--json"]);
+    let views: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(code, 0, "{err}");
+    assert!(views[0]["generation"].as_u64() > Some(0) && views[0]["rows"].as_u64() > Some(0), "{views}");
+    let (code, out, err) = run(&folder, &["archive", "verify"]);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(out.contains("archive of clicks: whole"), "{out}");
+    assert_eq!(server.stop().0, Some(0));
+    let (code, out, err) = run(&folder, &["speed", "rebuild", "--compare"]);
+    assert_eq!(code, 1, "a state in memory is gone with its process: {out}{err}");
+    assert!(out.contains("missing"), "{out}");
+    damage_one_archive_file(&folder.0.join("data/archive/clicks"));
+    let (code, out, err) = run(&folder, &["archive", "verify"]);
+    assert_eq!(code, 1, "{out}{err}");
+    assert!(out.contains(".parquet") && out.contains("PROBLEMS"), "{out}");
+}
+
+fn damage_one_archive_file(folder: &std::path::Path) {
+    let files = std::fs::read_dir(folder).expect("the archive is a folder").filter_map(Result::ok);
+    let file = files.map(|f| f.path()).find(|p| p.extension().is_some_and(|e| e == "parquet")).expect("a file");
+    let mut bytes = std::fs::read(&file).expect("it is read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 8;
+    std::fs::write(&file, bytes).expect("it is written");
+}
