@@ -178,8 +178,10 @@ fn send(cluster: &mut Cluster, body: &str, seed: &mut u64) {
     panic!("no collector took the flights");
 }
 
-/// What the topic holds: by partition, offsets and which flights they are.
-fn read_topic(config: &str, flights: &[Flight]) -> BTreeMap<u32, Vec<(u64, usize)>> {
+/// What the topic holds: by partition, offsets and which flights they are; `None` for one that is there before with its id.
+type Topic = BTreeMap<u32, Vec<(u64, Option<usize>)>>;
+
+fn read_topic(config: &str, flights: &[Flight]) -> Topic {
     let known: HashMap<&str, usize> = flights.iter().zip(0..).map(|(flight, at)| (flight.line.as_str(), at)).collect();
     let config = config::load(config, "seam.yaml").unwrap_or_else(|report| panic!("{report}"));
     let config::LogStorage::Kafka(storage) = &config.storage.log else { panic!("the log is Kafka") };
@@ -192,12 +194,14 @@ fn read_topic(config: &str, flights: &[Flight]) -> BTreeMap<u32, Vec<(u64, usize
         for number in 0..PARTITIONS {
             let partition = Partition::new("flights", number);
             let (start, end) = log.bounds(&partition).await.expect("bounds");
-            let (mut at, mut records) = (start, Vec::new());
+            let (mut at, mut records, mut seen) = (start, Vec::new(), HashSet::new());
             while at < end {
                 let chunk = log.read(&partition, at, 10_000, 16 << 20).await.expect("the topic is read");
                 for record in chunk.iter() {
                     let line = std::str::from_utf8(record.value).expect("UTF-8");
-                    records.push((record.offset.0, known[line]));
+                    let flight = known[line];
+                    let is_first = seen.insert(flights[flight].id.as_str());
+                    records.push((record.offset.0, is_first.then_some(flight)));
                 }
                 at = chunk.next.max(Offset(at.0));
             }
@@ -208,15 +212,14 @@ fn read_topic(config: &str, flights: &[Flight]) -> BTreeMap<u32, Vec<(u64, usize
 }
 
 /// The flights that count below a coverage: the first of each id in its partition.
-fn below<'f>(topic: &BTreeMap<u32, Vec<(u64, usize)>>, flights: &'f [Flight], coverage: &str) -> Vec<&'f Flight> {
+fn below<'f>(topic: &Topic, flights: &'f [Flight], coverage: &str) -> Vec<&'f Flight> {
     let mut out = Vec::new();
     for part in coverage.split(',').filter(|part| !part.is_empty()) {
         let (place, offset) = part.split_once('@').expect("source/partition@offset");
         let number: u32 = place.rsplit_once('/').expect("source/partition").1.parse().expect("a partition");
         let offset: u64 = offset.parse().expect("an offset");
-        let mut seen = HashSet::new();
-        let held = topic[&number].iter().take_while(|(at, _)| *at < offset).map(|(_, flight)| &flights[*flight]);
-        out.extend(held.filter(|flight| seen.insert(flight.id.as_str())));
+        let held = topic[&number].iter().take_while(|(at, _)| *at < offset);
+        out.extend(held.filter_map(|(_, flight)| Some(&flights[(*flight)?])));
     }
     out
 }
