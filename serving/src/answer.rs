@@ -5,18 +5,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use seam_shared::log::Partition;
-use seam_shared::time::{Span, Timestamp};
+use seam_shared::time::Timestamp;
 use seam_shared::view::definition::View;
 use seam_shared::{Error, Kind};
 use tokio::time::Instant;
 
 use crate::Serving;
+use crate::batch_view;
 use crate::block::Block;
 use crate::cache::BlockCache;
-use crate::json::Json;
+use crate::page::Page;
 use crate::pin::{Pin, PinnedView};
 use crate::present::{self, Points};
-use crate::query::{Layer, Query, Question, Refusal};
+use crate::query::{Format, Layer, Query, Question, Refusal};
 use crate::scan::{self, Access, Scan};
 use crate::stamp::{self, Shares};
 
@@ -35,6 +36,12 @@ pub struct Answer {
     /// Records that the log held, when it was last asked, beyond the answer's coverage: `flights/0=12`. Not in the body,
     /// which is a function of what the tag names.
     pub lag: Option<String>,
+    /// How far the answer reaches: `flights/0@12`.
+    pub coverage: String,
+    /// The cursor of the next page, where there is one.
+    pub next: Option<String>,
+    /// How the body is written.
+    pub format: Format,
 }
 
 /// The blocks of one view that an answer is made of.
@@ -109,26 +116,48 @@ impl Serving {
     ///
     /// # Errors
     /// `Unavailable` when the halves do not meet, or `min_position` is not covered in time; `TooLarge` beyond a limit;
-    /// `Corrupt` when a file is damaged.
+    /// `Conflict` when a cursor's answer is gone; `Corrupt` when a file is damaged.
     pub async fn answer(&self, question: &Question, known: Option<&str>) -> Result<Answer, Refusal> {
-        let Question { query, spelling, asked } = question;
-        let keep = asked.swap(true, Ordering::Relaxed);
-        self.compute(std::slice::from_ref(query), spelling, known, keep, |pin, merged| match merged {
-            [(points, shares)] => write(query, points, pin, shares),
-            _ => Vec::new(),
-        })
-        .await
+        match &question.query.cursor {
+            Some(cursor) => self.page(&question.query, cursor, known).await,
+            None => self.first_page(question, known, question.asked.swap(true, Ordering::Relaxed)).await,
+        }
     }
 
-    /// Answers several queries of one layer at one pin. `body` spells out what was merged for each of them; it is kept for
-    /// those who ask the same again if they are expected to.
+    /// Answers with the first page. What has more pages is kept as a list.
+    pub(crate) async fn first_page(
+        &self,
+        question: &Question,
+        known: Option<&str>,
+        keep: bool,
+    ) -> Result<Answer, Refusal> {
+        let Question { query, spelling, .. } = question;
+        let mut next = None;
+        let body = |pin: &Pin, tag: &str, merged: Vec<Merged>| {
+            let Some((points, shares)) = merged.into_iter().next() else { return (Vec::new(), false) };
+            let (stamp, tag) = (pin.stamp.clone(), tag.to_owned());
+            let page = Page { query: query.clone(), points, shares, stamp, tag };
+            let body = page.write(0);
+            next = page.next(0);
+            if let Some(next) = &next {
+                let bytes = page.points.bytes();
+                self.pages.insert(next.tag.clone(), Arc::new(page), bytes);
+            }
+            (body, next.is_none())
+        };
+        let answer = self.compute(std::slice::from_ref(query), spelling, known, keep, body).await?;
+        Ok(Answer { next: next.map(|next| next.to_string()), format: query.format, ..answer })
+    }
+
+    /// Answers several queries of one layer at one pin. `body` spells out what was merged for each of them, and says whether
+    /// that may be kept for those who ask the same again; it is if they are expected to.
     pub(crate) async fn compute(
         &self,
         queries: &[Arc<Query>],
         question: &[u8],
         known: Option<&str>,
         keep: bool,
-        body: impl Fn(&Pin, &[Merged]) -> Vec<u8>,
+        body: impl FnOnce(&Pin, &str, Vec<Merged>) -> (Vec<u8>, bool),
     ) -> Result<Answer, Refusal> {
         let views = views_of(queries.iter().map(Arc::as_ref));
         let mut made = None;
@@ -141,13 +170,15 @@ impl Serving {
         let Reading { tag, pin, halves } = self.read(queries, &views, question, is_enough).await?;
         if let Some(halves) = halves {
             let merged = self.merge_all(queries, views, halves).await?;
-            let body = Bytes::from(body(&pin, &merged));
-            if keep {
+            let (body, may_be_kept) = body(&pin, &tag, merged);
+            let body = Bytes::from(body);
+            if keep && may_be_kept {
                 self.answers.insert(tag.clone(), body.clone(), body.len());
             }
             made = Some(body);
         }
-        Ok(Answer { tag, body: made, lag: pin.lag.clone() })
+        let (lag, coverage) = (pin.lag.clone(), pin.stamp.coverage.clone());
+        Ok(Answer { tag, body: made, lag, coverage, next: None, format: Format::Json })
     }
 
     /// Pins what queries of one layer need, and reads it unless their tag `is_enough`. What was retired between pin and read is
@@ -227,6 +258,16 @@ impl Serving {
     /// # Errors
     /// `NotFound` when a file or segment was retired since it was pinned.
     async fn halves(&self, pinned: &[PinnedView], range: (Timestamp, Timestamp)) -> Result<Vec<Halves>, Error> {
+        let files =
+            pinned.iter().filter_map(|view| view.generation.as_ref()).flat_map(|g| batch_view::files_in(g, range));
+        let (files, rows) = files.fold((0_u64, 0_u64), |(files, rows), file| (files + 1, rows + file.rows));
+        if rows > self.settings.query_rows {
+            let most = self.settings.query_rows;
+            let detail = format!(
+                "the query reads about {rows} rows of {files} files; at most {most} are read: ask for less time"
+            );
+            return Err(Error::new(Kind::TooLarge, detail));
+        }
         let mut out = Vec::with_capacity(pinned.len());
         for view in pinned {
             let mut halves = Halves::default();
@@ -268,30 +309,6 @@ impl Serving {
         let done = tokio::task::spawn_blocking(work).await;
         done.unwrap_or_else(|error| Err(Error::internal("the merge failed").because(error).into()))
     }
-}
-
-fn write(query: &Query, points: &Points, pin: &Pin, shares: &[Shares]) -> Vec<u8> {
-    let (found, shown) = (points.list.len(), points.list.len().min(query.limit));
-    let mut json = Json::with_capacity(1_024 + shown * (128 + 48 * query.dimensions.len()));
-    json.open('{').key("metric").text(&query.metric.name).key("window").text(&query.window.to_string());
-    json.key("dimensions").open('[');
-    query.dimensions.iter().for_each(|name| {
-        json.text(name);
-    });
-    json.close(']').key("points");
-    points.write(&mut json, query, shown);
-    json.key("meta").open('{');
-    let whole = (query.times.first.minus(query.window), query.times.last());
-    let (from, to) = query.times.range.unwrap_or(whole);
-    json.key("from").time(from).key("to").time(to);
-    let step: Option<Span> = query.times.range.map(|_| query.times.step);
-    json.key("step").optional_text(step.map(|step| step.to_string()).as_deref());
-    json.key("tz").text("UTC").key("layers").text(query.layer.name());
-    json.key("limit").number(query.limit as u64);
-    json.key("rows").number(found as u64).key("truncated").bool(shown < found);
-    pin.stamp.write(json.key("stamp"), Some(shares));
-    json.close('}').close('}');
-    json.into_bytes()
 }
 
 #[cfg(test)]

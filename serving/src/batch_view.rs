@@ -16,6 +16,11 @@ use crate::cache::{BlockCache, BlockKey};
 /// Rows of a file beyond which its decoding leaves the threads that serve requests: about a millisecond of work.
 const INLINE_ROWS: u64 = 4_096;
 
+/// The files of a generation that hold panes ending in `(after, until]`.
+pub fn files_in(generation: &Generation, (after, until): (Timestamp, Timestamp)) -> impl Iterator<Item = &ViewFile> {
+    generation.files.iter().filter(move |file| file.slice_start < until && file.slice_end > after)
+}
+
 /// One view's newest generation as this process knows it. It may be old; an answer that needs a newer one asks for it.
 #[derive(Debug)]
 pub struct BatchView {
@@ -67,9 +72,8 @@ impl BatchView {
         range: (Timestamp, Timestamp),
         cache: &BlockCache,
     ) -> Result<Vec<Arc<Block>>> {
-        let wanted = generation.files.iter().filter(|file| file.slice_start < range.1 && file.slice_end > range.0);
         let mut blocks = Vec::new();
-        for file in wanted {
+        for file in files_in(generation, range) {
             let key = BlockKey::File(self.view().id.clone(), file.blake3.as_str().into());
             let block = match cache.get(&key) {
                 Some(block) => block,

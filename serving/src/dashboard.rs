@@ -35,7 +35,10 @@ impl Serving {
         let queries = config.dashboard.metrics.iter().map(parse).collect::<Result<Vec<Arc<Query>>, _>>()?;
         let mut spelling = Spelling::default();
         ("dashboard", &config.name, &queries).hash(&mut spelling);
-        self.compute(&queries, &spelling.0, known, true, |pin, merged| write(&config.name, &queries, pin, merged)).await
+        self.compute(&queries, &spelling.0, known, true, |pin, _, merged| {
+            (write(&config.name, &queries, pin, &merged), true)
+        })
+        .await
     }
 }
 

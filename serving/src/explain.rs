@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use crate::Serving;
 use crate::answer::{Halves, Reading, merge, views_of};
+use crate::batch_view;
 use crate::json::Json;
 use crate::pin::PinnedView;
 use crate::query::{Query, Refusal};
@@ -64,7 +65,7 @@ fn write_view(
         Some(generation) => {
             json.open('{').key("number").number(generation.number).key("published").time(generation.published);
             json.key("files_in_all").number(generation.files.len() as u64).key("files").open('[');
-            for file in generation.files.iter().filter(|f| f.slice_start < range.1 && f.slice_end > range.0) {
+            for file in batch_view::files_in(generation, range) {
                 json.open('{').key("path").text(file.path.as_ref()).key("bytes").number(file.bytes);
                 json.key("rows").number(file.rows).key("after").time(file.slice_start);
                 json.key("until").time(file.slice_end).close('}');

@@ -22,7 +22,7 @@ use tower_http::compression::predicate::SizeAbove;
 use crate::Serving;
 use crate::answer::Answer;
 use crate::etag::GZIP_SUFFIX;
-use crate::query::Refusal;
+use crate::query::{Format, Refusal};
 
 /// Bodies below this many bytes are not compressed.
 const COMPRESS_FROM: u16 = 1_400;
@@ -108,15 +108,22 @@ fn respond(answer: Answer, known: Option<&str>) -> Response {
     let mut response = Response::default();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
     let value = |text: String| HeaderValue::try_from(text).expect("tags and lags are made of header characters");
     headers.insert(header::ETAG, value(tag));
     if let Some(lag) = answer.lag {
         headers.insert(HeaderName::from_static("seam-lag"), value(lag));
     }
+    // What JSON says in its `meta`.
+    if answer.format != Format::Json {
+        headers.insert(HeaderName::from_static("seam-coverage"), value(answer.coverage));
+        if let Some(next) = answer.next {
+            headers.insert(HeaderName::from_static("seam-next"), value(next));
+        }
+    }
     match answer.body {
         Some(body) => {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(answer.format.media_type()));
             *response.body_mut() = body.into();
         }
         None => *response.status_mut() = StatusCode::NOT_MODIFIED,

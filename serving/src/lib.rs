@@ -20,6 +20,7 @@ pub mod dashboard;
 pub mod etag;
 pub mod explain;
 pub mod json;
+pub mod page;
 pub mod present;
 pub mod scan;
 pub mod stamp;
@@ -27,6 +28,7 @@ pub mod stamp;
 // how it is asked for
 pub mod http;
 
+mod door;
 mod lru;
 #[cfg(test)]
 mod testing;
@@ -51,9 +53,11 @@ use tokio_util::sync::CancellationToken;
 
 use batch_view::BatchView;
 use cache::BlockCache;
+use door::Door;
 use lru::Lru;
+use page::{PAGES_BYTES, Page};
 use pin::Pins;
-use query::{Catalog, Query, Question, Refusal, Request};
+use query::{Catalog, Format, Query, Question, Refusal, Request};
 use speed_view::SpeedView;
 use topics::Topics;
 
@@ -73,6 +77,8 @@ pub struct Settings {
     pub answer_bytes: usize,
     /// How old a snapshot of the state store may be when queries share it.
     pub share_snapshots_for: Duration,
+    /// Rows of batch files that one query may read.
+    pub query_rows: u64,
     /// How often new generations and the log's ends are looked for in the background.
     pub refresh_every: Duration,
 }
@@ -83,6 +89,7 @@ impl Default for Settings {
             cache_bytes: 512 * 1024 * 1024,
             answer_bytes: 64 * 1024 * 1024,
             share_snapshots_for: Duration::from_millis(2),
+            query_rows: 500_000_000,
             refresh_every: Duration::from_secs(1),
         }
     }
@@ -109,8 +116,11 @@ pub struct Serving {
     cache: Arc<BlockCache>,
     /// Finished answers by tag.
     answers: Lru<String, Bytes>,
+    /// Lists of which there are further pages, by tag.
+    pages: Lru<String, Arc<Page>>,
     /// Questions by URL, each with the `now` that it was read at.
     questions: Lru<String, (Timestamp, Arc<Question>)>,
+    door: Door,
     topics: Topics,
     /// Views whose answers have reached what the log held when serving began.
     caught_up: Mutex<HashSet<ViewId>>,
@@ -137,8 +147,10 @@ impl Serving {
             pins: Pins::default(),
             cache: Arc::new(BlockCache::new(settings.cache_bytes)),
             answers: Lru::new(settings.answer_bytes),
+            pages: Lru::new(PAGES_BYTES),
             questions: Lru::new(QUESTIONS_BYTES),
             caught_up: Mutex::default(),
+            door: Door::default(),
             clock,
             telemetry,
             settings,
@@ -186,22 +198,34 @@ impl Serving {
         read: impl FnOnce() -> Result<Query, Refusal>,
     ) -> Result<Arc<Question>, Refusal> {
         let now = self.now();
-        let known = self.questions.get(url);
-        if let Some((_, question)) = known.as_ref().filter(|(asked, _)| *asked == now) {
-            return Ok(question.clone());
+        if let Some((_, question)) = self.questions.get(url).filter(|(read, _)| *read == now) {
+            return Ok(question);
         }
         let question = Arc::new(Question::from(read()?));
-        question.asked.store(known.is_some(), Ordering::Relaxed);
+        if !self.door.knock(url) {
+            return Ok(question);
+        }
+        question.asked.store(true, Ordering::Relaxed);
         let bytes = QUESTION_BYTES + url.len() + question.spelling.len();
         self.questions.insert(url.to_owned(), (now, question.clone()), bytes);
         Ok(question)
     }
-    /// Reads and checks a metric query, with `now` from the clock.
+    /// Reads and checks a metric query, with `now` from the clock; the answer is JSON.
     ///
     /// # Errors
     /// A refusal that names the parameter.
     pub fn parse(&self, metric: &str, parameters: &[(String, String)]) -> Result<Query, Refusal> {
-        query::parse(&self.catalog, Request { metric, parameters, now: self.now() })
+        query::parse(&self.catalog, Request { metric, parameters, now: self.now(), format: Format::Json })
+    }
+    /// The same for a metric whose name may end with a format; else the answer is in `format`.
+    pub(crate) fn parse_as(
+        &self,
+        metric: &str,
+        parameters: &[(String, String)],
+        format: Format,
+    ) -> Result<Query, Refusal> {
+        let (metric, asked) = self.catalog.split_extension(metric);
+        query::parse(&self.catalog, Request { metric, parameters, now: self.now(), format: asked.unwrap_or(format) })
     }
     /// The configuration.
     pub fn config(&self) -> &Arc<Config> {

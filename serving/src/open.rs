@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use seam_shared::view::rows::Rows;
 
 use crate::block::Block;
+use crate::cache::BlockKey;
 
 /// Scans of unsorted rows after which sorting them costs less than what was spent on scanning already.
 const SCANS_BEFORE_SORTING: u32 = 64;
@@ -15,6 +16,8 @@ const SCANS_BEFORE_SORTING: u32 = 64;
 pub struct Open {
     rows: Arc<Rows>,
     sorted: Arc<Sorted>,
+    /// What they are called once they are sorted.
+    name: BlockKey,
 }
 
 /// What is known of the sorted form. It outlives the rows themselves: see [`Open::resume`].
@@ -26,12 +29,12 @@ pub struct Sorted {
 
 impl Open {
     /// The rows as the store handed them out.
-    pub fn new(rows: Arc<Rows>) -> Open {
-        Open::resume(rows, Arc::default())
+    pub fn new(rows: Arc<Rows>, name: BlockKey) -> Open {
+        Open::resume(rows, name, Arc::default())
     }
     /// The same rows as an earlier [`Open`] had, with what was done to sort them.
-    pub fn resume(rows: Arc<Rows>, sorted: Arc<Sorted>) -> Open {
-        Open { rows, sorted }
+    pub fn resume(rows: Arc<Rows>, name: BlockKey, sorted: Arc<Sorted>) -> Open {
+        Open { rows, sorted, name }
     }
     /// What to hand to [`Open::resume`]; it holds on to none of the store's rows.
     pub fn sorted(&self) -> Arc<Sorted> {
@@ -51,8 +54,9 @@ impl Open {
             return block.clone();
         }
         if self.sorted.scans.fetch_add(1, Ordering::Relaxed) == SCANS_BEFORE_SORTING {
-            let (sorted, rows) = (self.sorted.clone(), self.rows.clone());
-            tokio::task::spawn_blocking(move || sorted.block.set(Arc::new(Block::sorted(Arc::unwrap_or_clone(rows)))));
+            let (sorted, rows, name) = (self.sorted.clone(), self.rows.clone(), self.name.clone());
+            let sort = move || sorted.block.set(Arc::new(Block::sorted(Arc::unwrap_or_clone(rows)).named(&name)));
+            tokio::task::spawn_blocking(sort);
         }
         Arc::new(Block::unsorted(self.rows.clone()))
     }
@@ -61,6 +65,7 @@ impl Open {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use seam_shared::log::Offset;
     use seam_shared::time::Timestamp;
     use seam_shared::view::definition::StateKind;
     use seam_shared::view::value::Value;
@@ -72,16 +77,17 @@ mod tests {
             rows.push_row(Timestamp(60), &[Value::text(name)]);
         }
         let rows = Arc::new(rows);
-        let open = Open::new(rows.clone());
+        let name = BlockKey::Segment("clicks@1".into(), 0, 0, Offset(0), Offset(2));
+        let open = Open::new(rows.clone(), name.clone());
         for _ in 0..=SCANS_BEFORE_SORTING {
-            assert!(!open.block().by_key().is_some());
+            assert!(open.block().by_key().is_none());
         }
         while open.sorted.block.get().is_none() {
             tokio::task::yield_now().await;
         }
         assert!(open.block().by_key().is_some());
         assert_eq!(open.block().by_key().map(|by_key| by_key.dimensions[0].codes.clone()), Some(vec![0, 1]));
-        let again = Open::resume(rows.clone(), open.sorted());
+        let again = Open::resume(rows.clone(), name, open.sorted());
         drop(open);
         assert!(again.block().by_key().is_some());
         drop(again);

@@ -67,7 +67,7 @@ pub struct Pin {
     /// See [`etag::spelling`].
     pub spelling: Vec<u8>,
     /// The stamp of its answers.
-    pub stamp: Stamp,
+    pub stamp: Arc<Stamp>,
     /// How far the log was ahead of it: `flights/0=12`.
     pub lag: Option<String>,
 }
@@ -155,7 +155,7 @@ impl Serving {
         *slot = None;
         let taken = Instant::now();
         let views = self.pin_once(views, layer).await?;
-        let (spelling, stamp) = (etag::spelling(layer, &views), Stamp::new(layer, &views));
+        let (spelling, stamp) = (etag::spelling(layer, &views), Arc::new(Stamp::new(layer, &views)));
         let pin = Arc::new(Pin { lag: self.lag_text(&views), views, taken, spelling, stamp });
         *slot = Some(pin.clone());
         Ok(pin)

@@ -1,5 +1,6 @@
 //! From merged states to the rows of an answer: figures, ratios, empty windows, order and limit. Pure.
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use seam_shared::time::Timestamp;
 use seam_shared::view::aggregate::{Figures, State};
@@ -8,7 +9,7 @@ use seam_shared::view::rows::Rows;
 use seam_shared::view::value::Value;
 
 use crate::json::Json;
-use crate::query::{Fill, OrderBy, POINTS_MAX, Query, Refusal};
+use crate::query::{Fill, Format, OrderBy, POINTS_MAX, Query, Refusal};
 
 /// The rows of an answer, in the query's order.
 #[derive(Debug)]
@@ -180,13 +181,18 @@ impl Points {
         }
         Ok(())
     }
-    /// Writes the first rows as an array of flat objects.
-    pub fn write(&self, json: &mut Json, query: &Query, rows: usize) {
-        json.open('[');
+    /// About how much memory it takes.
+    pub fn bytes(&self) -> usize {
+        let merged = self.merged.len() * (8 + 4 * self.merged.dimensions.len() + 112 * self.merged.states.len());
+        merged + self.list.len() * size_of::<Point>()
+    }
+    /// Writes rows as flat objects: items of the list that is open, or one a line.
+    pub fn write(&self, json: &mut Json, query: &Query, rows: Range<usize>) {
+        let is_list = query.format == Format::Json;
         // Rows of one time or of one key follow each other as a rule: what they share is written once.
         let (mut times, mut key) = (Json::default(), Json::default());
         let mut last: Option<&Point> = None;
-        for point in &self.list[..rows] {
+        for point in &self.list[rows] {
             if last.is_none_or(|last| last.time != point.time) {
                 times = Json::with_capacity(72);
                 times.key("time").time(point.time).key("start").time(point.time.minus(query.window));
@@ -201,8 +207,37 @@ impl Points {
             json.open('{').copy(&times).copy(&key);
             self.write_value(json, query, point);
             json.close('}');
+            if !is_list {
+                json.raw("\n");
+            }
         }
-        json.close(']');
+    }
+    /// Writes rows as CSV after a line of names: text in quotes where it must be, nothing for null.
+    pub fn write_csv(&self, query: &Query, rows: Range<usize>) -> Vec<u8> {
+        let figures: &[&str] = match &query.terms[..] {
+            [term] if term.kind() == StateKind::Count => &[],
+            [_] => &["count", "sum", "avg", "min", "max"],
+            _ => &["numerator", "denominator"],
+        };
+        let names = ["time", "start"].into_iter().chain(query.dimensions.iter().map(String::as_str)).chain(["value"]);
+        let mut out = Vec::with_capacity(256 + rows.len() * 128);
+        let names: Vec<_> = names.chain(figures.iter().copied()).map(|name| Some(name.to_owned())).collect();
+        line(&mut out, &names);
+        for point in &self.list[rows] {
+            let mut cells = vec![Some(point.time.to_rfc3339()), Some(point.time.minus(query.window).to_rfc3339())];
+            cells.extend((0..query.dimensions.len()).map(|d| cell(self.dimension(point, d))));
+            cells.push(cell(&point.value));
+            match self.figures(query, point) {
+                Known::One(f) if !figures.is_empty() => {
+                    cells.push(Some(f.count.to_string()));
+                    cells.extend([&f.sum, &f.avg, &f.min, &f.max].map(cell));
+                }
+                Known::One(_) => {}
+                Known::Two(numerator, denominator) => cells.extend([&numerator, &denominator].map(cell)),
+            }
+            line(&mut out, &cells);
+        }
+        out
     }
     /// Writes a row's value and figures as further members of the object that is open.
     pub fn write_value(&self, json: &mut Json, query: &Query, point: &Point) {
@@ -229,4 +264,26 @@ impl Points {
             }
         }
     }
+}
+
+/// A value as a cell of CSV; `None` for null.
+fn cell(value: &Value) -> Option<String> {
+    (*value != Value::Null).then(|| value.to_string())
+}
+
+/// A line of CSV (RFC 4180): nothing for null, a pair of quotes for empty text.
+fn line(out: &mut Vec<u8>, cells: &[Option<String>]) {
+    for (i, cell) in cells.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        match cell {
+            None => {}
+            Some(cell) if cell.is_empty() || cell.contains(['"', ',', '\n', '\r']) => {
+                out.extend_from_slice(format!("\"{}\"", cell.replace('"', "\"\"")).as_bytes());
+            }
+            Some(cell) => out.extend_from_slice(cell.as_bytes()),
+        }
+    }
+    out.extend_from_slice(b"\r\n");
 }

@@ -57,6 +57,45 @@ impl Layer {
     }
 }
 
+/// How an answer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// One object with points, times and stamp.
+    Json,
+    /// One object a line and point.
+    Lines,
+    /// A line of names, then one a point.
+    Csv,
+}
+
+impl Format {
+    /// The extension that asks for it, and its media type.
+    pub const NAMES: [(Format, &str, &str); 3] = [
+        (Format::Json, ".json", "application/json"),
+        (Format::Lines, ".ndjson", "application/x-ndjson"),
+        (Format::Csv, ".csv", "text/csv"),
+    ];
+    /// Its media type.
+    pub fn media_type(self) -> &'static str {
+        Format::NAMES.iter().find(|(format, ..)| *format == self).map_or("application/json", |(.., name)| name)
+    }
+}
+
+/// Where a page of an answer begins: behind that many rows of the answer with that tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cursor {
+    /// The tag of the first page, without its quotes.
+    pub tag: String,
+    /// Rows before the page.
+    pub rows: usize,
+}
+
+impl std::fmt::Display for Cursor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.tag, self.rows)
+    }
+}
+
 /// What stands where a group has no event in a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fill {
@@ -139,6 +178,10 @@ pub struct Query {
     pub min_position: Option<OffsetVector>,
     /// How long to wait for it.
     pub timeout: Span,
+    /// How the answer is written.
+    pub format: Format,
+    /// The page to answer with, if not the first.
+    pub cursor: Option<Cursor>,
 }
 
 /// A query and its spelling.
@@ -183,8 +226,9 @@ impl Hash for Term {
 /// Without what decides whether there is an answer, but not which.
 impl Hash for Query {
     fn hash<H: Hasher>(&self, out: &mut H) {
-        let Query { metric, terms, dimensions, window, times, order, limit, fill, layer, .. } = self;
-        (&metric.name, terms, dimensions, window, times, order, limit, fill, layer).hash(out);
+        let Query { metric, terms, dimensions, window, times, order, limit, fill, layer, format, .. } = self;
+        (&metric.name, terms, dimensions, window, times).hash(out);
+        (order, limit, fill, layer, format).hash(out);
     }
 }
 

@@ -88,8 +88,8 @@ impl SpeedView {
         })?;
         slot.failed = None;
         slot.earlier.resize(snapshots.len(), None);
-        let held = snapshots.into_iter().zip(&mut slot.earlier).map(|(snapshot, earlier)| {
-            let held = Arc::new(hold(snapshot?, earlier.as_ref()));
+        let held = views.iter().zip(snapshots).zip(&mut slot.earlier).map(|((view, snapshot), earlier)| {
+            let held = Arc::new(hold(view, partition.number, snapshot?, earlier.as_ref()));
             *earlier = Some(held.remember());
             Some(held)
         });
@@ -120,18 +120,19 @@ impl SpeedView {
 }
 
 /// A snapshot ready for queries. Where nothing was folded since the earlier one, its rows are the same.
-fn hold(snapshot: Snapshot, earlier: Option<&Earlier>) -> Held {
+fn hold(view: &ViewId, partition: u32, snapshot: Snapshot, earlier: Option<&Earlier>) -> Held {
     let Snapshot { progress, closed, open } = snapshot;
-    let Some(earlier) = earlier else {
-        return Held { progress, closed: closed.into(), open: Open::new(open), epoch: 0 };
-    };
-    let fell_back = progress.position < earlier.progress.position || progress.floor < earlier.progress.floor;
-    let epoch = earlier.epoch + u64::from(fell_back);
-    if earlier.progress == progress && *earlier.closed == closed[..] {
-        let open = Open::resume(open, earlier.sorted.clone());
-        return Held { progress, closed: earlier.closed.clone(), open, epoch };
+    let fell_back =
+        |earlier: &Earlier| progress.position < earlier.progress.position || progress.floor < earlier.progress.floor;
+    let epoch = earlier.map_or(0, |earlier| earlier.epoch + u64::from(fell_back(earlier)));
+    // A segment that ended here would hold the same.
+    let name = BlockKey::Segment(view.clone(), partition, epoch, progress.segment.start, progress.position);
+    match earlier.filter(|earlier| earlier.progress == progress && *earlier.closed == closed[..]) {
+        Some(Earlier { closed, sorted, .. }) => {
+            Held { progress, closed: closed.clone(), open: Open::resume(open, name, sorted.clone()), epoch }
+        }
+        None => Held { progress, closed: closed.into(), open: Open::new(open, name), epoch },
     }
-    Held { progress, closed: closed.into(), open: Open::new(open), epoch }
 }
 
 impl Held {
@@ -170,7 +171,7 @@ mod tests {
                 anchor: None,
             },
             closed: closed.iter().map(|&(s, e)| ClosedSegment { start: Offset(s), end: Offset(e) }).collect(),
-            open: Open::new(Arc::default()),
+            open: Open::new(Arc::default(), BlockKey::Segment("clicks@1".into(), 0, 0, Offset(open), Offset(position))),
             epoch: 0,
         }
     }

@@ -44,6 +44,8 @@ pub fn coverage_text(coverage: &[(String, OffsetVector)]) -> String {
 /// The stamp of all answers from one pin, but for the shares.
 #[derive(Debug)]
 pub struct Stamp {
+    /// How far its answers reach: `flights/0@12`.
+    pub coverage: String,
     before_views: Json,
     /// Each view and its part.
     views: Vec<(Arc<View>, Json)>,
@@ -54,7 +56,8 @@ impl Stamp {
     pub fn new(layer: Layer, pinned: &[PinnedView]) -> Stamp {
         let mut json = Json::with_capacity(256);
         json.open('{').key("layer").text(layer.name());
-        json.key("coverage").text(&coverage_text(&common_coverage(pinned)));
+        let coverage = coverage_text(&common_coverage(pinned));
+        json.key("coverage").text(&coverage);
         let missing = || {
             let speed = pinned.iter().filter(|_| layer != Layer::Batch);
             speed.flat_map(|view| {
@@ -72,7 +75,7 @@ impl Stamp {
         }
         json.close(']').key("views").open('[');
         let views = pinned.iter().map(|pinned| (pinned.view.clone(), of_view(layer, pinned))).collect();
-        Stamp { before_views: json, views }
+        Stamp { coverage, before_views: json, views }
     }
     /// Writes it for an answer into which each view put its shares; without them for one of several figures.
     pub fn write(&self, json: &mut Json, shares: Option<&[Shares]>) {

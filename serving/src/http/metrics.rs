@@ -15,7 +15,7 @@ use super::{known, parameters, problem, respond};
 use crate::Serving;
 use crate::answer::Answer;
 use crate::json::Json;
-use crate::query::Refusal;
+use crate::query::{Format, Refusal};
 
 type Metric = Result<Path<String>, PathRejection>;
 
@@ -24,8 +24,13 @@ pub async fn answer(State(serving): State<Arc<Serving>>, metric: Metric, uri: Ur
     let begun = Instant::now();
     let known = known(&headers);
     let answered = async {
-        let read = || serving.parse(&name(metric)?, &parameters(&uri)?);
-        let question = serving.question(uri.path_and_query().map_or("", PathAndQuery::as_str), read)?;
+        let format = format(&headers);
+        let read = || serving.parse_as(&name(metric)?, &parameters(&uri)?, format);
+        let url = uri.path_and_query().map_or("", PathAndQuery::as_str);
+        let question = match format {
+            Format::Json => serving.question(url, read)?,
+            other => serving.question(&format!("{url} {}", other.media_type()), read)?,
+        };
         serving.answer(&question, known).await
     };
     finish(&serving, "metric", begun, &uri, answered.await, known)
@@ -43,6 +48,13 @@ pub async fn explain(State(serving): State<Arc<Serving>>, metric: Metric, uri: U
         }
         Err(refusal) => problem::respond(&uri, &refusal),
     }
+}
+
+/// The format that an `Accept` header asks for: the first that it names, else JSON.
+fn format(headers: &HeaderMap) -> Format {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let named = |(format, _, media_type): (Format, &str, &str)| Some((accept.find(media_type)?, format));
+    Format::NAMES.into_iter().filter_map(named).min_by_key(|(at, _)| *at).map_or(Format::Json, |(_, format)| format)
 }
 
 fn name(metric: Metric) -> Result<String, Refusal> {

@@ -280,3 +280,107 @@ async fn lists_explanations_probes_and_metrics_are_served() {
     let metrics = String::from_utf8(bytes(get(&router, "/metrics").await).await).expect("text");
     assert!(metrics.contains("data_pipeline_build_info"), "{metrics}");
 }
+
+#[tokio::test]
+async fn pages_are_of_one_moment_whatever_is_added_in_between() {
+    let world = World::new(8);
+    let view = world.view("by_route");
+    world.publish(&view, [world.boundaries[0][1], world.boundaries[1][1]]).await;
+    world.fold(&view, 0, 0, world.boundaries[0][3]).await;
+    let router = router(world.serving().await);
+    let uri = format!("{ROUTE}/spend?window=4h&dimension=carrier,origin&order=-value");
+    let all = json(get(&router, &uri).await).await;
+    assert_eq!(all["meta"]["next"], json!(null));
+    let first = json(get(&router, &format!("{uri}&limit=7")).await).await;
+    let mut rows = first["points"].as_array().expect("rows").clone();
+    let mut next = first["meta"]["next"].as_str().map(str::to_owned);
+    world.fold(&view, 1, 0, world.boundaries[1][2]).await;
+    world.clock.advance(3_600_000_000);
+    let newer = json(get(&router, &uri).await).await;
+    assert_ne!(newer["meta"]["stamp"]["coverage"], all["meta"]["stamp"]["coverage"]);
+    let mut last = None;
+    while let Some(cursor) = next {
+        let page = format!("{uri}&limit=7&cursor={cursor}");
+        let body = json(get(&router, &page).await).await;
+        assert_eq!(body["meta"]["stamp"], all["meta"]["stamp"]);
+        rows.extend(body["points"].as_array().expect("rows").iter().cloned());
+        next = body["meta"]["next"].as_str().map(str::to_owned);
+        last = Some(page);
+    }
+    assert!(rows.len() > 14);
+    assert_eq!(Some(&rows), all["points"].as_array());
+    // A page has a tag of its own; a cursor is good for its question alone, and not for ever.
+    let last = last.expect("a second page");
+    let tag = get(&router, &last).await.headers()["etag"].clone();
+    let again = Request::get(&last).header("if-none-match", tag).body(Body::empty()).expect("a request");
+    assert_eq!(request(&router, again).await.status(), 304);
+    let other = get(&router, &last.replace("spend", "processing.latency")).await;
+    assert_eq!(other.status(), 400);
+    assert!(json(other).await["detail"].as_str().is_some_and(|detail| detail.contains("another question")));
+    assert_eq!(get(&router, &format!("{uri}&cursor=x")).await.status(), 400);
+    let forgetful = crate::http::router(world.serving().await);
+    let expired = get(&forgetful, &last).await;
+    assert_eq!(expired.status(), 409);
+    assert_eq!(json(expired).await["type"], "urn:seam:problem:cursor-expired");
+    // As long as nothing is added, whoever is asked can make the pages again.
+    let first = json(get(&router, &format!("{uri}&limit=7")).await).await;
+    let cursor = first["meta"]["next"].as_str().expect("a cursor");
+    assert_eq!(get(&forgetful, &format!("{uri}&limit=7&cursor={cursor}")).await.status(), 200);
+}
+
+#[tokio::test]
+async fn answers_are_written_as_asked() {
+    let (_, router) = whole(4).await;
+    let query = "window=4h&dimension=carrier,origin&limit=3";
+    let uri = format!("{ROUTE}/spend?{query}");
+    let body = json(get(&router, &uri).await).await;
+    let rows = body["points"].as_array().expect("rows");
+    let accept =
+        |media_type: &str| Request::get(&uri).header("accept", media_type).body(Body::empty()).expect("a request");
+    for (by_extension, by_header) in [(".ndjson", "application/x-ndjson"), (".csv", "text/csv, application/json;q=0.5")]
+    {
+        let extended = get(&router, &format!("{ROUTE}/spend{by_extension}?{query}")).await;
+        let negotiated = request(&router, accept(by_header)).await;
+        for header in ["content-type", "etag", "seam-coverage", "seam-next"] {
+            assert_eq!(extended.headers()[header], negotiated.headers()[header], "{header}");
+        }
+        assert_eq!(extended.headers()["content-type"], by_header.split(',').next().expect("one"));
+        assert_eq!(extended.headers()["seam-coverage"], body["meta"]["stamp"]["coverage"].as_str().expect("text"));
+        let text = String::from_utf8(bytes(extended).await).expect("text");
+        assert_eq!(text.as_bytes(), bytes(negotiated).await);
+        if by_extension == ".ndjson" {
+            let lines: Vec<serde_json::Value> =
+                text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+            assert_eq!(&lines, rows);
+        } else {
+            let lines: Vec<&str> = text.split_terminator("\r\n").collect();
+            assert_eq!(lines.len(), 4);
+            assert_eq!(lines[0], "time,start,carrier,origin,value,count,sum,avg,min,max");
+            let shown = |value: &serde_json::Value| value.as_str().map_or(value.to_string(), str::to_owned);
+            assert!(
+                lines[1].starts_with(&format!("{},{},", shown(&rows[0]["time"]), shown(&rows[0]["start"]))),
+                "{text:?}"
+            );
+            assert!(lines[1].contains(&format!(",{},", shown(&rows[0]["count"]))), "{}", lines[1]);
+        }
+    }
+    assert_eq!(get(&router, &format!("{ROUTE}/spend.json")).await.headers()["content-type"], "application/json");
+    assert_eq!(get(&router, &format!("{ROUTE}/spend.xml")).await.status(), 404);
+    let ratio = get(&router, &format!("{ROUTE}/errors.rate.csv?window=4h&at=2026-01-01T00:05:00Z")).await;
+    let text = String::from_utf8(bytes(ratio).await).expect("text");
+    assert!(text.starts_with("time,start,value,numerator,denominator\r\n"), "{text}");
+}
+
+#[tokio::test]
+async fn a_query_that_would_read_too_much_is_refused_with_the_estimate() {
+    let world = World::new(4);
+    let view = world.view("by_route");
+    world.publish(&view, [world.end(0), world.end(1)]).await;
+    let settings = crate::Settings { query_rows: 20, ..crate::Settings::default() };
+    let router = router(world.serving_with(settings).await);
+    let refused = get(&router, &format!("{ROUTE}/spend?window=4h")).await;
+    assert_eq!(refused.status(), 413);
+    let problem = json(refused).await;
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("at most 20 are read")), "{problem}");
+    assert_eq!(get(&router, &format!("{ROUTE}/spend?window=5m&at=2026-02-01")).await.status(), 200);
+}

@@ -13,11 +13,12 @@ use seam_shared::view::value::{FieldType, Value, parse_decimal};
 use super::refusal::{Refusal, nearest};
 use super::times::{Asked, check_grid, parse_moment, resolve};
 use super::{
-    Fill, LIMIT_DEFAULT, LIMIT_MAX, Layer, OrderBy, OrderKey, Query, TIMEOUT_DEFAULT, TIMEOUT_MAX, Term, WINDOW_DEFAULT,
+    Cursor, Fill, Format, LIMIT_DEFAULT, LIMIT_MAX, Layer, OrderBy, OrderKey, Query, TIMEOUT_DEFAULT, TIMEOUT_MAX,
+    Term, WINDOW_DEFAULT,
 };
 
 /// The parameters that a metric query may have.
-pub const PARAMETERS: [&str; 13] = [
+pub const PARAMETERS: [&str; 14] = [
     "dimension",
     "window",
     "from",
@@ -31,6 +32,7 @@ pub const PARAMETERS: [&str; 13] = [
     "min_position",
     "timeout",
     "where",
+    "cursor",
 ];
 
 /// What can be asked for: the metrics of a configuration by name.
@@ -49,6 +51,12 @@ impl Catalog {
     /// The configuration.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
+    }
+    /// A name without the extension that asks for a format, and that format; a metric's own name is no extension.
+    pub fn split_extension<'a>(&self, name: &'a str) -> (&'a str, Option<Format>) {
+        let ends = |(format, extension, _): (Format, &str, &str)| Some((name.strip_suffix(extension)?, Some(format)));
+        let split = Format::NAMES.into_iter().find_map(ends);
+        split.filter(|_| !self.metrics.contains_key(name)).unwrap_or((name, None))
     }
     /// A metric by name, or a refusal that names the nearest.
     pub fn metric(&self, name: &str) -> Result<&Arc<Metric>, Refusal> {
@@ -71,6 +79,8 @@ pub struct Request<'a> {
     pub parameters: &'a [(String, String)],
     /// What `now` means.
     pub now: Timestamp,
+    /// How to write the answer.
+    pub format: Format,
 }
 
 /// Reads and checks a request.
@@ -98,6 +108,8 @@ pub fn parse(catalog: &Catalog, request: Request<'_>) -> Result<Query, Refusal> 
             .unwrap_or(Layer::Merged),
         min_position: min_position(&parameters, &measures[0].view)?,
         timeout: timeout(&parameters)?,
+        format: request.format,
+        cursor: parameters.one("cursor").map(cursor).transpose()?,
         dimensions: names,
         terms,
         window,
@@ -308,6 +320,12 @@ fn timeout(parameters: &Parameters<'_>) -> Result<Span, Refusal> {
         ));
     }
     Ok(timeout)
+}
+
+fn cursor(text: &str) -> Result<Cursor, Refusal> {
+    let parts =
+        text.split_once('-').and_then(|(tag, rows)| Some(Cursor { tag: tag.to_owned(), rows: rows.parse().ok()? }));
+    parts.ok_or_else(|| Refusal::parameter("cursor", "this is no cursor; `meta.next` of an answer holds one"))
 }
 
 fn min_position(parameters: &Parameters<'_>, view: &View) -> Result<Option<OffsetVector>, Refusal> {

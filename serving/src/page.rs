@@ -1,0 +1,104 @@
+//! Pages: the rows of one answer in pieces. All are of one generation and one vector, as they are cut from one list that is kept.
+use std::sync::Arc;
+
+use seam_shared::Kind;
+use seam_shared::time::Span;
+
+use crate::answer::Answer;
+use crate::json::Json;
+use crate::present::Points;
+use crate::query::{Cursor, Format, Query, Question, Refusal};
+use crate::stamp::{Shares, Stamp};
+use crate::{Serving, etag};
+
+/// Bytes of lists that are kept for their further pages.
+pub const PAGES_BYTES: usize = 64 * 1024 * 1024;
+
+/// All rows of an answer, and what else its pages say.
+#[derive(Debug)]
+pub struct Page {
+    /// What was asked.
+    pub query: Arc<Query>,
+    /// The rows.
+    pub points: Points,
+    /// What each view put into it.
+    pub shares: Vec<Shares>,
+    /// Its stamp.
+    pub stamp: Arc<Stamp>,
+    /// The tag of the first page.
+    pub tag: String,
+}
+
+impl Page {
+    /// The cursor of the page behind the one that begins after `rows`, if there is one.
+    pub fn next(&self, rows: usize) -> Option<Cursor> {
+        let tag = self.tag.trim_matches('"').to_owned();
+        Some(Cursor { tag, rows: rows + self.query.limit }).filter(|next| next.rows < self.points.list.len())
+    }
+    /// The page that begins after `rows`.
+    pub fn write(&self, rows: usize) -> Vec<u8> {
+        let Page { query, points, shares, stamp, .. } = self;
+        let found = points.list.len();
+        let shown = rows..found.min(rows + query.limit);
+        let mut json = Json::with_capacity(1_024 + shown.len() * (128 + 48 * query.dimensions.len()));
+        match query.format {
+            Format::Json => {}
+            Format::Lines => {
+                points.write(&mut json, query, shown);
+                return json.into_bytes();
+            }
+            Format::Csv => return points.write_csv(query, shown),
+        }
+        json.open('{').key("metric").text(&query.metric.name).key("window").text(&query.window.to_string());
+        json.key("dimensions").open('[');
+        query.dimensions.iter().for_each(|name| {
+            json.text(name);
+        });
+        json.close(']').key("points").open('[');
+        points.write(&mut json, query, shown.clone());
+        json.close(']').key("meta").open('{');
+        let whole = (query.times.first.minus(query.window), query.times.last());
+        let (from, to) = query.times.range.unwrap_or(whole);
+        json.key("from").time(from).key("to").time(to);
+        let step: Option<Span> = query.times.range.map(|_| query.times.step);
+        json.key("step").optional_text(step.map(|step| step.to_string()).as_deref());
+        json.key("tz").text("UTC").key("layers").text(query.layer.name());
+        json.key("limit").number(query.limit as u64);
+        json.key("rows").number(found as u64).key("truncated").bool(shown.len() < found);
+        json.key("next").optional_text(self.next(rows).map(|next| next.to_string()).as_deref());
+        stamp.write(json.key("stamp"), Some(shares));
+        json.close('}').close('}');
+        json.into_bytes()
+    }
+}
+
+impl Serving {
+    /// A further page of an answer.
+    pub(crate) async fn page(&self, query: &Query, cursor: &Cursor, known: Option<&str>) -> Result<Answer, Refusal> {
+        let mut page = self.pages.get(&cursor.tag);
+        if page.is_none() {
+            // As long as nothing was added, the same list can be made again.
+            let first = Question::from(Query { cursor: None, ..query.clone() });
+            self.first_page(&first, None, false).await?;
+            page = self.pages.get(&cursor.tag);
+        }
+        let page = page.ok_or_else(|| Refusal {
+            kind: Kind::Conflict,
+            problem: "cursor-expired",
+            detail: "the answer that this cursor goes on with is no longer kept; ask again without `cursor`".to_owned(),
+            parameter: Some("cursor".to_owned()),
+            suggestion: None,
+        })?;
+        // Times that are meant from `now` on are those of the first page.
+        let asked = Question::from(Query { times: page.query.times, ..query.clone() });
+        if asked.spelling != Question::from(page.query.as_ref().clone()).spelling
+            || cursor.rows >= page.points.list.len()
+        {
+            return Err(Refusal::parameter("cursor", "this cursor is of another question"));
+        }
+        let tag = format!("\"{cursor}\"");
+        let next = page.next(cursor.rows).map(|next| next.to_string());
+        let body = (!known.is_some_and(|header| etag::matches(header, &tag))).then(|| page.write(cursor.rows).into());
+        Ok(Answer { tag, body, next, coverage: page.stamp.coverage.clone(), lag: None, format: query.format })
+    }
+}
