@@ -76,11 +76,11 @@ struct Known {
 impl Known {
     /// Up to `limit` of the closed segments, others each time.
     fn some_closed(&mut self, limit: usize) -> Vec<Offset> {
+        self.turn = self.turn.wrapping_add(limit);
         if self.closed.len() <= limit {
             return self.closed.iter().copied().collect();
         }
-        self.turn = (self.turn + limit) % self.closed.len();
-        self.closed.iter().cycle().skip(self.turn).take(limit).copied().collect()
+        self.closed.iter().cycle().skip(self.turn % self.closed.len()).take(limit).copied().collect()
     }
 }
 

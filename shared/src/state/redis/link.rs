@@ -138,7 +138,7 @@ impl Link {
         };
         let answer = answer.and_then(Value::extract_error);
         if let Err(error) = &answer
-            && is_misled(error)
+            && (is_misled(error) || (error.is_timeout() && !self.settings.cluster))
         {
             *self.connection.lock().await = None;
         }
@@ -225,7 +225,8 @@ fn was_not_run(error: &RedisError) -> bool {
     error.code().is_some_and(|code| passing.contains(&code))
 }
 
-/// Whether the connection leads to the wrong place, or to none that a new one could not find better.
+/// Whether the connection leads to the wrong place, or to none that a new one could not find better. (One that timed out may
+/// lead to a machine that is gone without a word; of a cluster's many, the client minds that itself.)
 fn is_misled(error: &RedisError) -> bool {
     matches!(
         error.kind(),
