@@ -132,7 +132,8 @@ fn advice(error: &Error, permission: &str) -> String {
         Error::NotFound { .. } => "the bucket does not exist, or its name is another".to_owned(),
         _ => "the store cannot be used: check its address, the network and the credentials".to_owned(),
     };
-    format!("{hint} ({error})")
+    // Some stores answer with pages of XML.
+    format!("{hint} ({})", error.to_string().lines().next().unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -71,8 +71,8 @@ fn client() -> ClientOptions {
 /// Short: whoever asked tries again by itself, and knows what may be tried again.
 fn retries() -> RetryConfig {
     let backoff =
-        BackoffConfig { init_backoff: Duration::from_millis(50), max_backoff: Duration::from_secs(5), base: 2.0 };
-    RetryConfig { backoff, max_retries: 6, retry_timeout: Duration::from_secs(45) }
+        BackoffConfig { init_backoff: Duration::from_millis(100), max_backoff: Duration::from_secs(5), base: 2.0 };
+    RetryConfig { backoff, max_retries: 10, retry_timeout: Duration::from_secs(30) }
 }
 
 #[cfg(test)]
