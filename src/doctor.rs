@@ -1,6 +1,8 @@
 //! `seam doctor`: tries out everything that the configuration names, and says what endangers events or numbers, and what to do.
 mod disk;
 mod lake;
+#[cfg(feature = "kafka")]
+mod retention;
 mod services;
 
 use std::path::Path;

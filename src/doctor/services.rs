@@ -44,7 +44,11 @@ async fn kafka(config: &Config, storage: &KafkaStorage) -> Vec<Advice> {
         Err(error) => return vec![Advice::refuse(error.to_string())],
     };
     let sources: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
-    log.check(&sources).await
+    let mut found = log.check(&sources).await;
+    if found.iter().all(|advice| advice.severity != seam_shared::advice::Severity::Refuse) {
+        found.extend(super::retention::check(config, &log).await);
+    }
+    found
 }
 
 #[cfg(not(feature = "kafka"))]

@@ -1,5 +1,7 @@
 //! `seam doctor` against real services: all well, and each danger by its name.
-use seam_services::{Redis, S3};
+use std::process::Command;
+
+use seam_services::{Kafka, Redis, S3};
 use serde_json::Value;
 
 use crate::server::{Folder, Server, seam};
@@ -82,4 +84,25 @@ fn redis_and_s3_are_well_and_their_dangers_are_told() {
     redis.process.kill();
     let (code, findings) = doctor(&folder, &storage(s3.bucket), &environment);
     assert!(code == Some(1) && says(&findings, "fail", "redis does not answer"), "{findings:?}");
+}
+
+#[test]
+fn a_compacted_topic_is_told_and_a_broker_that_is_away() {
+    let properties = ["auto.create.topics.enable=true", "log.cleanup.policy=compact", "log.retention.hours=1"];
+    let Some(kafka) = Kafka::start(&properties) else { return };
+    let folder = Folder::new("doctor-kafka");
+    let storage = format!("{{ archive: file://./lake, log: '{}', directory: ./data }}", kafka.bootstrap());
+    let (code, findings) = doctor(&folder, &storage, &[]);
+    assert!(code == Some(0) && says(&findings, "ok", "topic clicks does not exist yet"), "{findings:?}");
+
+    let produce = format!("echo 'k:{{}}' | timeout 60 kcat -P -K: -b {} -t clicks", kafka.bootstrap());
+    assert!(Command::new("sh").args(["-c", &produce]).status().expect("a shell runs").success());
+    let (code, findings) = doctor(&folder, &storage, &[]);
+    assert_eq!(code, Some(1), "{findings:?}");
+    assert!(says(&findings, "fail", "topic clicks is compacted"), "{findings:?}");
+    assert!(says(&findings, "warn", "topic clicks keeps records for 60 minutes"), "{findings:?}");
+
+    kafka.process.kill();
+    let (code, findings) = doctor(&folder, &storage, &[]);
+    assert!(code == Some(1) && says(&findings, "fail", "Kafka at"), "{findings:?}");
 }

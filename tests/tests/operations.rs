@@ -92,3 +92,11 @@ fn scripts_parse_and_images_are_pinned() {
     let dockerfile = text("Dockerfile");
     assert!(dockerfile.contains("distroless") && dockerfile.contains("\nUSER 65532"));
 }
+
+#[test]
+fn the_production_example_is_right() {
+    let file = "config/production.yaml";
+    let config = seam_shared::config::load(&text(file), file).unwrap_or_else(|report| panic!("{report}"));
+    let storage = format!("{:?}", config.storage);
+    assert!(["Kafka(", "Redis(", "s3://seam/lake"].iter().all(|part| storage.contains(part)), "{storage}");
+}
