@@ -9,6 +9,7 @@ use seam_shared::log::{Offset, Partition};
 use seam_shared::telemetry::Telemetry;
 use seam_shared::time::Span;
 use seam_shared::{Error, Result};
+use seam_speed::recover::Places;
 use seam_speed::trim::{TrimRule, Trimmer};
 use seam_speed::worker::{Limits, Track, Worker};
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,12 @@ pub async fn start(process: &mut Process) -> Result<()> {
     let places = ports.places(ports.archives().await?);
     let membership = ports.join("speed").await?;
     let board = Board::new("speed", &ports.telemetry);
-    let watch = Arc::new(Watch { ports: ports.clone(), board: board.clone(), tracks: Mutex::default() });
+    let watch = Arc::new(Watch {
+        ports: ports.clone(),
+        places: places.clone(),
+        board: board.clone(),
+        tracks: Mutex::default(),
+    });
     let hire: Hire = {
         let (watch, places) = (watch.clone(), places.clone());
         Box::new(move |partition, cancel| {
@@ -62,6 +68,7 @@ pub async fn start(process: &mut Process) -> Result<()> {
 /// How far the workers have come.
 struct Watch {
     ports: Arc<Ports>,
+    places: Places,
     board: Arc<Board>,
     tracks: Mutex<BTreeMap<Partition, Tracked>>,
 }
@@ -103,6 +110,15 @@ impl Watch {
         let at_work = self.board.partitions();
         let tracks = self.lock();
         at_work.into_iter().filter_map(|partition| Some((partition.clone(), tracks.get(&partition)?.clone()))).collect()
+    }
+    /// The lowest cut of the generations of a partition's views: what is above it is folded again if the state is lost.
+    async fn covered(&self, partition: &Partition) -> Result<Offset> {
+        let mut lowest = None;
+        for view in self.ports.config.views_of(&partition.source) {
+            let cut = self.places.cuts.cut(&view).await?.map_or(Offset(0), |cut| cut.get(partition.number));
+            lowest = Some(lowest.map_or(cut, |lowest: Offset| lowest.min(cut)));
+        }
+        Ok(lowest.unwrap_or_default())
     }
     /// Whether a worker has come to where the log ended when it was asked first.
     async fn caught_up(&self, partition: &Partition, tracked: &Tracked) -> Result<()> {
@@ -149,8 +165,12 @@ impl Part for Watch {
         for (partition, tracked) in at_work {
             let Some(committed) = tracked.track.committed() else { continue };
             let Ok((_, end)) = self.ports.log.bounds(&partition).await else { continue };
-            let lag = i64::try_from(end.0.saturating_sub(committed.0)).unwrap_or(i64::MAX);
-            lags.get_or_create(&Telemetry::partition_labels(&partition)).set(lag);
+            let gauge = |below: Offset| i64::try_from(end.0.saturating_sub(below.0)).unwrap_or(i64::MAX);
+            let labels = Telemetry::partition_labels(&partition);
+            lags.get_or_create(&labels).set(gauge(committed));
+            if let Ok(covered) = self.covered(&partition).await {
+                self.ports.telemetry.rebuild_records.get_or_create(&labels).set(gauge(covered));
+            }
         }
     }
 }
