@@ -256,6 +256,8 @@ impl Archiver {
         Ok(step)
     }
     async fn write(&mut self, reading: Reading) -> Result<Step> {
+        // A topic that was made again since these records were read is noticed here, before they are archived.
+        self.log.open(&self.partition.source, self.source.partitions).await?;
         let range = reading.archived..reading.segment.start;
         let content = archive_file::write(&self.source, self.partition.number, &reading.parts, range.clone())?;
         let Range { start: from, end: to } = range;

@@ -40,6 +40,9 @@ impl KafkaLog {
     }
 }
 
+/// Milliseconds of a day.
+const DAY: i64 = 86_400_000;
+
 /// What is to be said about a topic's settings.
 fn judge(name: &str, settings: &ConfigResource) -> Vec<Advice> {
     let value = |key: &str| settings.get(key).and_then(|entry| entry.value.as_deref()).unwrap_or_default();
@@ -57,13 +60,11 @@ fn judge(name: &str, settings: &ConfigResource) -> Vec<Advice> {
         let message = "acknowledges what one broker has, and loses it with that broker; set min.insync.replicas=2 and three copies";
         found.push(Advice::warn(format!("topic {name} {message}")));
     }
-    const DAY: i64 = 86_400_000;
-    match value("retention.ms").parse::<i64>() {
-        Ok(kept @ 0..DAY) => found.push(Advice::warn(format!(
+    if let Ok(kept @ 0..DAY) = value("retention.ms").parse::<i64>() {
+        found.push(Advice::warn(format!(
             "topic {name} keeps records for {} minutes: an archiver that stands still for longer loses some; set retention.ms",
             kept / 60_000
-        ))),
-        Ok(_) | Err(_) => {}
+        )));
     }
     found
 }

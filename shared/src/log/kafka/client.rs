@@ -129,7 +129,13 @@ impl ClientContext for Quiet {
         log(level, facility, message);
     }
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "kafka");
+        match error.rdkafka_error_code() {
+            // librdkafka says so many times a second, and whoever needed the broker says it as well
+            Some(Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve) => {
+                tracing::debug!(%error, reason, "kafka");
+            }
+            Some(_) | None => tracing::warn!(%error, reason, "kafka"),
+        }
     }
 }
 
