@@ -45,6 +45,8 @@ fn main() -> ExitCode {
         Command::Speed(args::Speed { command: None, .. })
         | Command::Archive(args::Archive { command: None, .. })
         | Command::Batch(args::Batch { command: None, .. }) => SERVICE_LOG,
+        // its report says what the clients of the services would say again and again
+        Command::Doctor(_) => "error",
         _ => "warn",
     };
     log_output::start(cli.log_format, default_filter);
