@@ -34,6 +34,12 @@ services *arguments:
 sim seeds="100000" first="0":
     SEAM_SEEDS={{seeds}} SEAM_FIRST_SEED={{first}} cargo test --release -p seam -p seam-tests --test promises simulation -- --nocapture
 
+# the speed layer on a real Redis under faults (kills, lagging failovers, FLUSHALL, lost replies …), for as long as one likes; then
+# every role as processes on real Kafka, Redis and S3, killed and stopped at random, with the whole flights
+chaos seconds="600" seed="1":
+    SEAM_CHAOS_SECONDS={{seconds}} SEAM_CHAOS_SEED={{seed}} cargo test --release -p seam -p seam-services --test redis_chaos -- --nocapture
+    cargo test --release -p seam --test binary cluster -- --nocapture
+
 # the figures of the README, each a ratio inside one run
 bench *name:
     cargo bench --workspace {{name}}
