@@ -1,0 +1,315 @@
+//! Figures of the production path: events from Kafka folded into Redis, folded again after a loss, and seen in answers.
+//!
+//! `cargo bench -p seam -p seam-services --bench production -- [catch-up] [replay] [steady]`, `SEAM_BENCH_EVENTS=10000000` for
+//! more than two million events. Broker and Redis are processes of their own on this machine; rates by core are by processor
+//! time of this process, librdkafka's threads included. One view counts and sums by minute, type, region and product.
+//! - `catch-up`: a speed worker from the log's start to its end, beside a plain consumer that parses the same topic.
+//! - `replay`: FLUSHALL under a worker that is done, until the state is whole again.
+//! - `steady`: 50,000 events a second; from the moment that an event was due at the producer until an answer covers it.
+//!
+//! Nothing here can fail by time.
+#[path = "production/counted.rs"]
+mod counted;
+#[path = "production/steady.rs"]
+mod steady;
+#[path = "common/topic.rs"]
+mod topic;
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use seam_services::{Kafka, Redis};
+use seam_serving::{Serving, Settings, Stores};
+use seam_shared::clock::{Clock, SystemClock};
+use seam_shared::config::{self, Config, KafkaStorage, RedisSettings};
+use seam_shared::lake::store;
+use seam_shared::log::Partition;
+use seam_shared::log::kafka::KafkaLog;
+use seam_shared::state::StateStore;
+use seam_shared::state::redis::RedisState;
+use seam_shared::telemetry::Telemetry;
+use seam_shared::view::rows::{Rows, States};
+use seam_speed::cuts::LakeCuts;
+use seam_speed::recover::Places;
+use seam_speed::worker::{Limits, Step, Worker};
+use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
+
+use counted::Counted;
+use topic::{TOPIC, fill, plain, processor_seconds};
+
+/// As in the program.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const ROUNDS: usize = 2;
+
+const CONFIG: &str = r"
+version: 1
+name: bench
+sources:
+  shop:
+    map: { ID time: $.ts, type: $.event_type }
+    fields: { region: string, product: string, user_id: int, value: decimal(2) }
+views:
+  by_product:
+    from: shop
+    dimensions: [type, region, product]
+    pane: 1m
+    windows: [1m]
+    measures: { events: count(), value: stats(value) }
+metrics:
+  events: { view: by_product, measure: events }
+";
+
+/// The services, and a topic full of events.
+struct Bench {
+    kafka: Kafka,
+    redis: Redis,
+    runtime: Runtime,
+    events: u64,
+}
+
+/// A worker with the store that it writes to.
+struct Setup {
+    config: Arc<Config>,
+    places: Places,
+    state: Arc<Counted>,
+}
+
+impl Setup {
+    fn worker(&self) -> Worker {
+        let worker = Worker::new(
+            self.places.clone(),
+            self.config.sources[0].clone(),
+            self.config.views.clone(),
+            0,
+            Limits::default(),
+        );
+        worker.metered(Arc::new(Telemetry::new()), Arc::new(SystemClock))
+    }
+}
+
+/// Seconds so far: of the wall, of this process's processor time and of the server's; the commands that wrote, and bytes.
+#[derive(Clone, Copy)]
+struct Cost {
+    at: Instant,
+    own: f64,
+    redis: f64,
+    writes: u64,
+    bytes: f64,
+}
+
+impl Bench {
+    fn setup(&self, source: &str, ids: bool) -> Setup {
+        let id = if ids { "id: $.event_id," } else { "" };
+        let text = CONFIG.replace("ID", id).replace("shop", source);
+        let config = Arc::new(config::load(&text, "bench.yaml").unwrap_or_else(|report| panic!("{report}")));
+        let settings = RedisSettings::parse(&self.redis.url(), "bench").expect("a URL");
+        let settings = RedisSettings { timeout: Duration::from_secs(30), ..settings };
+        let state = Arc::new(Counted::new(RedisState::open(settings)));
+        let lake = store::open("memory://", ".".as_ref()).expect("a lake in memory");
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let cuts = Arc::new(LakeCuts::new(&lake, &config.views, &clock));
+        let log = KafkaLog::new(&KafkaStorage::at(self.kafka.bootstrap()), "bench", Default::default());
+        let places = Places { log: Arc::new(log.expect("a log")), state: state.clone(), cuts };
+        self.runtime.block_on(places.log.open(source, 1)).expect("a topic");
+        Setup { config, places, state }
+    }
+
+    fn cost(&self) -> Cost {
+        let info = self.redis.command(&["INFO", "everything"]).expect("INFO");
+        let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0").trim().to_owned();
+        let number = |name: &str| value(name).parse::<f64>().unwrap_or(0.0);
+        let calls = |name: &str| {
+            let stats = value(&format!("cmdstat_{name}:calls="));
+            stats.split(',').next().and_then(|calls| calls.parse::<u64>().ok()).unwrap_or(0)
+        };
+        let writes = ["hset", "set", "hincrby", "hdel", "unlink"].into_iter().map(calls).sum();
+        let redis = number("used_cpu_user:") + number("used_cpu_sys:");
+        Cost { at: Instant::now(), own: processor_seconds(), redis, writes, bytes: number("used_memory:") }
+    }
+
+    /// Steps until there is nothing left to fold.
+    fn drain(&self, worker: &mut Worker) {
+        while self.runtime.block_on(worker.step()).expect("log and state are at hand") != Step::Idle {}
+    }
+
+    /// Groups by pane and segment that the state holds, those of the fullest segment, and the events counted in all of them.
+    fn held(&self, setup: &Setup) -> (usize, usize, u64) {
+        let view = &setup.config.views[0];
+        let (view, partition) = (&view.id, Partition::new(view.source.name.as_str(), 0));
+        let state = &setup.state;
+        let held = self.runtime.block_on(state.snapshot(&partition, std::slice::from_ref(view))).expect("a snapshot");
+        let held = held.into_iter().next().flatten().expect("the view was folded");
+        let mut all = vec![held.open];
+        for closed in &held.closed {
+            let rows = self.runtime.block_on(state.segment(&partition, view, closed.start)).expect("a segment");
+            all.push(rows.expect("what a snapshot names is held"));
+        }
+        let events = |rows: &Arc<Rows>| match rows.states.first() {
+            Some(States::Count(counts)) => counts.iter().sum(),
+            _ => 0,
+        };
+        let fullest = all.iter().map(|rows| rows.len()).max().unwrap_or(0);
+        (all.iter().map(|rows| rows.len()).sum(), fullest, all.iter().map(events).sum())
+    }
+
+    fn catch_up(&self) {
+        println!("\ncatch-up, best of {ROUNDS} rounds{:>43} {:>9} {:>9}", "M/s core", "M/s wall", "of plain");
+        let line = |name: &str, own: f64, wall: f64, plain: f64| {
+            let rate = |seconds: f64| self.events as f64 / seconds / 1e6;
+            println!("  {name:<56} {:>9.2} {:>9.2} {:>7.0} %", rate(own), rate(wall), plain / own * 100.0);
+        };
+        let (mut best, mut notes) = ([[f64::MAX; 2]; 3], [const { String::new() }; 2]);
+        for _ in 0..ROUNDS {
+            let (begun, own) = (Instant::now(), processor_seconds());
+            assert_eq!(plain(&self.kafka.bootstrap(), self.events, true), self.events);
+            best[0] = faster(best[0], [processor_seconds() - own, begun.elapsed().as_secs_f64()]).0;
+            for (case, ids) in [(1, false), (2, true)] {
+                self.redis.command(&["FLUSHALL"]).expect("FLUSHALL");
+                let (setup, before) = (self.setup(TOPIC, ids), self.cost());
+                self.drain(&mut setup.worker());
+                let after = self.cost();
+                let took = [after.own - before.own, (after.at - before.at).as_secs_f64()];
+                let is_better;
+                (best[case], is_better) = faster(best[case], took);
+                if is_better {
+                    notes[case - 1] = self.notes(&setup, before, after);
+                }
+            }
+        }
+        let [plain, fold, ids] = best;
+        line("plain consumer, serde_json", plain[0], plain[1], plain[0]);
+        line("speed worker, Kafka to Redis", fold[0], fold[1], plain[0]);
+        println!("{}", notes[0]);
+        line("speed worker, duplicates by id among the last million", ids[0], ids[1], plain[0]);
+        println!("{}", notes[1]);
+    }
+
+    /// What the store cost, and what it holds.
+    fn notes(&self, setup: &Setup, before: Cost, after: Cost) -> String {
+        let (groups, fullest, events) = self.held(setup);
+        assert_eq!(events, self.events, "the state counts every event");
+        let committing = setup.state.seconds();
+        let own = after.own - before.own;
+        format!(
+            "    {}; commits {:.0} % of this process's time; {groups} groups held, {fullest} in the fullest segment, {:.1} bytes \
+             in redis each",
+            writes(setup, before, after),
+            committing / own * 100.0,
+            (after.bytes - before.bytes) / groups as f64
+        )
+    }
+
+    fn replay(&self) {
+        self.redis.command(&["FLUSHALL"]).expect("FLUSHALL");
+        let setup = self.setup(TOPIC, false);
+        let mut worker = setup.worker();
+        self.drain(&mut worker);
+        let before = self.cost();
+        self.redis.command(&["FLUSHALL"]).expect("FLUSHALL");
+        self.drain(&mut worker);
+        let after = self.cost();
+        let (groups, _, events) = self.held(&setup);
+        assert_eq!(events, self.events, "the state is whole again");
+        let (wall, own) = ((after.at - before.at).as_secs_f64(), after.own - before.own);
+        println!(
+            "\nreplay: FLUSHALL with {events} events: whole again ({groups} groups) after {wall:.2} s; {:.2} M events/s wall, {:.2} \
+             M events/s/core; redis {:.0} % of a core",
+            events as f64 / wall / 1e6,
+            events as f64 / own / 1e6,
+            (after.redis - before.redis) / wall * 100.0
+        );
+    }
+
+    fn steady(&self) {
+        self.redis.command(&["FLUSHALL"]).expect("FLUSHALL");
+        // Claims the view, so that there is something to answer from. Clients stay with the runtime that they began in.
+        self.drain(&mut self.setup(steady::TOPIC, false).worker());
+        let setup = self.setup(steady::TOPIC, false);
+        let stores = Stores {
+            log: Some(setup.places.log.clone()),
+            // Serving is another process in production: it has its own client.
+            state: self.setup(steady::TOPIC, false).state,
+            lake: store::open("memory://", ".".as_ref()).expect("a lake in memory"),
+        };
+        let (clock, telemetry) = (Arc::new(SystemClock), Arc::new(Telemetry::new()));
+        let serving = Serving::new(setup.config.clone(), stores, clock, telemetry, Settings::default());
+        let ticks = steady::ticks();
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        let before = self.cost();
+        let mut times = runtime.block_on(async {
+            serving.refresh().await.expect("log and lake are at hand");
+            let cancel = CancellationToken::new();
+            let worker = tokio::spawn(setup.worker().run(cancel.clone()));
+            let sent = Arc::new(Mutex::new(Vec::with_capacity(ticks.len())));
+            let producer = tokio::spawn(steady::produce(setup.places.log.clone(), ticks, sent.clone()));
+            let times = steady::watch(&serving, &sent).await;
+            producer.await.expect("the producer ends");
+            cancel.cancel();
+            worker.await.expect("the worker ends").expect("log and state are what they were");
+            times
+        });
+        let after = self.cost();
+        let wall = (after.at - before.at).as_secs_f64();
+        println!(
+            "\nsteady: {} events/s in appends of {}; from when an event was due at the producer",
+            steady::RATE,
+            steady::EVENTS_A_TICK
+        );
+        for (name, times) in
+            ["until Kafka acknowledged it", "until an answer of Serving covered it"].into_iter().zip(&mut times)
+        {
+            times.sort_unstable();
+            let at = |part: usize| times[(times.len() * part / 100).min(times.len() - 1)].as_secs_f64() * 1e3;
+            println!("  {name:<40} p50 {:7.1} ms   p99 {:7.1} ms   max {:7.1} ms", at(50), at(99), at(100));
+        }
+        let own = (after.own - before.own) / wall * 100.0;
+        let (groups, fullest, _) = self.held(&self.setup(steady::TOPIC, false));
+        println!(
+            "  {}; producer, worker and serving {own:.0} %; {groups} groups held, {fullest} in the fullest segment",
+            writes(&setup, before, after)
+        );
+    }
+}
+
+/// The better of two measurements, by processor time, and whether it is the second.
+fn faster(best: [f64; 2], took: [f64; 2]) -> ([f64; 2], bool) {
+    if took[0] < best[0] { (took, true) } else { (best, false) }
+}
+
+/// Flushes, and what they were for the server.
+fn writes(setup: &Setup, before: Cost, after: Cost) -> String {
+    let (flushes, panes) = (setup.state.flushes(), setup.state.panes());
+    format!(
+        "{flushes} flushes, each {:.1} write commands for {:.1} dirty panes; redis {:.0} % of a core",
+        (after.writes - before.writes) as f64 / flushes,
+        panes / flushes,
+        (after.redis - before.redis) / (after.at - before.at).as_secs_f64() * 100.0
+    )
+}
+
+fn main() {
+    let named: Vec<String> = std::env::args().skip(1).collect();
+    let parts: [(&str, fn(&Bench)); 3] =
+        [("catch-up", Bench::catch_up), ("replay", Bench::replay), ("steady", Bench::steady)];
+    let is_named = |part: &str| named.iter().any(|name| name == part);
+    let all = !parts.iter().any(|(part, _)| is_named(part));
+    let runs = |part: &str| all || is_named(part);
+    let events = std::env::var("SEAM_BENCH_EVENTS").ok().and_then(|text| text.parse().ok()).unwrap_or(2_000_000);
+    let (Some(kafka), Some(redis)) = (Kafka::start(&[]), Redis::start(&[])) else { return };
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let bench = Bench { kafka, redis, runtime, events };
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    println!("load of the machine: {}", load.split(' ').next().unwrap_or_default());
+    if runs("catch-up") || runs("replay") {
+        let bytes = fill(&bench.runtime, bench.setup(TOPIC, false).places.log.as_ref(), events);
+        println!("{events} events of {} bytes in one partition", bytes / events);
+    }
+    for (part, run) in parts {
+        if runs(part) {
+            run(&bench);
+        }
+    }
+}
