@@ -251,8 +251,14 @@ impl RedisModel {
         }
         for (number, commit) in commits.iter().enumerate() {
             let twice = commits[..number].iter().any(|other| other.view == commit.view);
-            let from = meta(commit).map(|meta| meta.progress.segment.start).filter(|_| !twice);
-            if !from.is_some_and(|from| is_gap_free(commit, from)) {
+            let from = meta(commit).map(|meta| meta.progress.segment.start);
+            let open = commit.segments.first().map_or(commit.progress.segment.start, |segment| segment.start);
+            let is_sound = !twice && is_gap_free(commit, open);
+            // a trim to the very position has ended the segment that the commit goes on with
+            if is_sound && from.is_some_and(|from| open < from) {
+                return Ok(Committed::Moved);
+            }
+            if !is_sound || from != Some(open) {
                 return Err(Error::internal(format!("commit of {} at {} has a gap", commit.view, commit.from)));
             }
         }
