@@ -1,5 +1,6 @@
 //! A steady stream of events, and a reader that waits for them in answers.
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -7,6 +8,8 @@ use seam_generator::Generator;
 use seam_serving::Serving;
 use seam_serving::query::Question;
 use seam_shared::log::EventLog;
+use seam_speed::worker::Track;
+use tokio::task::JoinSet;
 
 use crate::topic::records;
 
@@ -15,8 +18,12 @@ pub const TOPIC: &str = "steady";
 pub const RATE: u64 = 50_000;
 const TICK: Duration = Duration::from_millis(5);
 pub const EVENTS_A_TICK: usize = 250;
-/// The first second, in which connections are made, is left out.
 const TICKS: usize = 2_200;
+/// Where the stream ends: the topic is new, and nobody writes transactions to it.
+const END: u64 = (TICKS * EVENTS_A_TICK) as u64;
+/// How often those look who watch.
+const LOOK: Duration = Duration::from_micros(500);
+/// The first second, in which connections are made, is left out.
 const TICKS_LEFT_OUT: usize = 200;
 
 /// The events of the steady stream, by tick.
@@ -30,50 +37,84 @@ pub fn ticks() -> Vec<Bytes> {
     (0..TICKS).map(tick).collect()
 }
 
-/// An append that Kafka acknowledged: when it was due, when it was acknowledged, and the offset behind its last event.
-pub type Sent = (Instant, Instant, u64);
+/// An append: when it was due, when Kafka acknowledged it, and the offset behind its last event.
+#[derive(Clone, Copy)]
+pub struct Sent {
+    due: Instant,
+    acknowledged: Instant,
+    end: u64,
+}
 
-/// Appends the ticks when they are due, whether or not earlier ones are acknowledged.
-pub async fn produce(log: Arc<dyn EventLog>, ticks: Vec<Bytes>, sent: Arc<Mutex<Vec<Sent>>>) {
+/// A moment, and the offset below which everything was seen then.
+pub type Seen = (Instant, u64);
+
+/// Appends the ticks when they are due, whether or not earlier ones are acknowledged; `newest` is the end of what is.
+pub async fn produce(log: Arc<dyn EventLog>, ticks: Vec<Bytes>, newest: Arc<AtomicU64>) -> Vec<Sent> {
     let begun = Instant::now() + TICK;
+    let mut appends = JoinSet::new();
     for (lines, number) in ticks.into_iter().zip(0..) {
         let due = begun + TICK * number;
         tokio::time::sleep_until(due.into()).await;
-        let (log, sent) = (log.clone(), sent.clone());
-        tokio::spawn(async move {
+        let (log, newest) = (log.clone(), newest.clone());
+        appends.spawn(async move {
             let stored = log.append(TOPIC, records(&lines)).await.expect("the log takes the events");
             let end = stored.iter().map(|(_, offset)| offset.0 + 1).max().expect("a tick has events");
-            sent.lock().expect("nobody panics with it").push((due, Instant::now(), end));
+            newest.fetch_max(end, Ordering::Relaxed);
+            Sent { due, acknowledged: Instant::now(), end }
         });
     }
+    let mut sent = appends.join_all().await;
+    sent.sort_by_key(|sent| sent.end);
+    sent.split_off(TICKS_LEFT_OUT)
 }
 
-/// Asks for an answer that covers the newest acknowledged event, again and again, until all are covered. Answers with the times
-/// until an append was acknowledged, and until it was covered.
-pub async fn watch(serving: &Serving, sent: &Mutex<Vec<Sent>>) -> [Vec<Duration>; 2] {
-    let (mut covered, mut done) = (0, Vec::with_capacity(TICKS));
-    while done.len() < TICKS {
-        let newest = sent.lock().expect("nobody panics with it").iter().map(|sent| sent.2).max().unwrap_or(0);
-        if newest <= covered {
-            tokio::time::sleep(Duration::from_micros(500)).await;
+/// Sees what a worker has committed, until that is everything.
+pub async fn follow(track: Arc<Track>) -> Vec<Seen> {
+    let mut seen: Vec<Seen> = Vec::new();
+    while seen.last().is_none_or(|last| last.1 < END) {
+        tokio::time::sleep(LOOK).await;
+        seen.extend(track.committed().map(|at| (Instant::now(), at.0)));
+    }
+    seen
+}
+
+/// Asks for an answer that covers the newest acknowledged event, again and again, until everything is covered.
+pub async fn ask(serving: &Serving, newest: &AtomicU64) -> Vec<Seen> {
+    let (mut seen, mut covered) = (Vec::new(), 0);
+    while covered < END {
+        let wanted = newest.load(Ordering::Relaxed);
+        if wanted <= covered {
+            tokio::time::sleep(LOOK).await;
             continue;
         }
         let parameters = [
             ("dimension", "type".to_owned()),
             ("window", "1m".to_owned()),
             ("at", "2026-06-01T00:01:00Z".to_owned()),
-            ("min_position", format!("{TOPIC}/0@{newest}")),
+            ("min_position", format!("{TOPIC}/0@{wanted}")),
             ("timeout", "30s".to_owned()),
         ];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value));
         let question = Question::from(serving.parse("events", &parameters).expect("a question"));
         let answer = serving.answer(&question, None).await.expect("an answer");
-        let now = Instant::now();
         covered = answer.coverage.rsplit('@').next().and_then(|at| at.parse().ok()).expect("a position");
-        let mut sent = sent.lock().expect("nobody panics with it");
-        done.extend(sent.extract_if(.., |sent| sent.2 <= covered).map(|(due, acked, _)| (due, acked - due, now - due)));
+        seen.push((Instant::now(), covered));
     }
-    done.sort_unstable();
-    done.drain(..TICKS_LEFT_OUT);
-    [done.iter().map(|done| done.1).collect(), done.iter().map(|done| done.2).collect()]
+    seen
+}
+
+/// The times until each append was acknowledged, sorted.
+pub fn acknowledged(sent: &[Sent]) -> Vec<Duration> {
+    sorted(sent.iter().map(|sent| sent.acknowledged - sent.due).collect())
+}
+
+/// The times until each append was seen, sorted.
+pub fn seen(sent: &[Sent], seen: &[Seen]) -> Vec<Duration> {
+    let first = |end: u64| seen[seen.partition_point(|seen| seen.1 < end)].0;
+    sorted(sent.iter().map(|sent| first(sent.end).saturating_duration_since(sent.due)).collect())
+}
+
+fn sorted(mut times: Vec<Duration>) -> Vec<Duration> {
+    times.sort_unstable();
+    times
 }
