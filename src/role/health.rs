@@ -8,6 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use seam_serving::http::health::{report, text};
 use seam_shared::telemetry::Telemetry;
 use seam_shared::{Error, Result};
 use tokio::net::TcpListener;
@@ -116,21 +117,7 @@ async fn ready(State(health): State<Arc<Health>>, uri: Uri) -> Response {
             }
         }
     }
-    let ready = checks.iter().all(|(_, check)| check.is_ok());
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let verbose = uri.query().is_some_and(|query| query.split('&').any(|p| p.split('=').next() == Some("verbose")));
-    if ready && !verbose {
-        return text(status, "ok\n".to_owned());
-    }
-    let mut body = String::new();
-    for (name, check) in &checks {
-        match check {
-            Ok(()) => body.push_str(&format!("[+] {name}: ok\n")),
-            Err(error) => body.push_str(&format!("[-] {name}: {error}\n")),
-        }
-    }
-    body.push_str(if ready { "ready\n" } else { "not ready\n" });
-    text(status, body)
+    report(&checks, &uri)
 }
 
 async fn metrics(State(health): State<Arc<Health>>, headers: HeaderMap) -> Response {
@@ -142,9 +129,4 @@ async fn metrics(State(health): State<Arc<Health>>, headers: HeaderMap) -> Respo
         Some(telemetry) => seam_serving::http::telemetry::respond(telemetry, &headers),
         None => text(StatusCode::SERVICE_UNAVAILABLE, "starting\n".to_owned()),
     }
-}
-
-fn text(status: StatusCode, body: String) -> Response {
-    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
-    (status, headers, body).into_response()
 }

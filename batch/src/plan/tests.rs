@@ -4,6 +4,7 @@ use std::sync::Arc;
 use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path;
+pub use seam_generator::Dice as Random;
 use seam_shared::event::batch::{Column, EventBatch, Verdict};
 use seam_shared::lake::archive::ArchiveFile;
 use seam_shared::lake::archive_file;
@@ -18,28 +19,6 @@ use seam_shared::view::rows::Rows;
 use seam_shared::view::value::{FieldType, Value};
 
 use super::{Fold, Input, Slice};
-
-/// splitmix64
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.bits() % bound
-    }
-    pub fn chance(&mut self, one_in: u64) -> bool {
-        self.below(one_in) == 0
-    }
-    pub fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
-        &of[self.below(of.len() as u64) as usize]
-    }
-}
 
 const TYPES: [FieldType; 7] = [
     FieldType::String,
@@ -99,15 +78,15 @@ fn value(random: &mut Random, field_type: FieldType) -> Value {
         3.5,
     ];
     let huge = 10i128.pow(28) - 1;
-    if random.chance(6) {
+    if random.one_in(6) {
         return Value::Null;
     }
     match field_type {
         FieldType::String => Value::text(TEXTS[random.below(9) as usize]),
-        FieldType::Bool => Value::Bool(random.chance(2)),
-        FieldType::Int => Value::Int(if random.chance(3) { *random.pick(&INTS) } else { random.below(5) as i64 - 2 }),
+        FieldType::Bool => Value::Bool(random.one_in(2)),
+        FieldType::Int => Value::Int(if random.one_in(3) { *random.pick(&INTS) } else { random.below(5) as i64 - 2 }),
         FieldType::Decimal(scale) => Value::Decimal(
-            if random.chance(3) { *random.pick(&[huge, -huge, 0]) } else { random.below(9) as i128 - 4 },
+            if random.one_in(3) { *random.pick(&[huge, -huge, 0]) } else { random.below(9) as i128 - 4 },
             scale,
         ),
         FieldType::Float => Value::Float(*random.pick(&FLOATS)),
@@ -118,12 +97,12 @@ fn value(random: &mut Random, field_type: FieldType) -> Value {
 pub struct Event(pub Timestamp, pub Verdict, pub Vec<Value>);
 
 pub fn events(random: &mut Random, source: &Source, count: usize, base: Timestamp) -> Vec<Event> {
-    let tame = random.chance(2); // half of all streams stay small, so that the narrow sums are used too
+    let tame = random.one_in(2); // half of all streams stay small, so that the narrow sums are used too
     let event = |_| {
         let time = base.plus(Span(random.below(Span::HOUR.0 as u64 * 3) as i64));
-        let time = if random.chance(9) { time.floor(Span::MINUTE) } else { time };
-        let verdict = if random.chance(8) { Verdict::Duplicate } else { Verdict::Counts };
-        let verdict = if random.chance(12) { Verdict::Invalid } else { verdict };
+        let time = if random.one_in(9) { time.floor(Span::MINUTE) } else { time };
+        let verdict = if random.one_in(8) { Verdict::Duplicate } else { Verdict::Counts };
+        let verdict = if random.one_in(12) { Verdict::Invalid } else { verdict };
         let mut values: Vec<Value> = source.fields.iter().map(|f| value(random, f.field_type)).collect();
         for value in &mut values {
             match value {
@@ -202,7 +181,7 @@ fn condition(random: &mut Random, source: &Source, depth: u32) -> Expression {
 }
 
 pub fn view(random: &mut Random, source: &Arc<Source>) -> View {
-    let fields: Vec<usize> = (0..source.fields.len()).filter(|_| random.chance(3)).collect();
+    let fields: Vec<usize> = (0..source.fields.len()).filter(|_| random.one_in(3)).collect();
     let dimension = |field: usize| DimensionDefinition {
         name: source.fields[field].name.clone(),
         field,
@@ -218,7 +197,7 @@ pub fn view(random: &mut Random, source: &Arc<Source>) -> View {
             FieldType::Float => StateKind::Float,
             FieldType::String | FieldType::Bool => continue,
         };
-        if random.chance(2) {
+        if random.one_in(2) {
             states.push(StateDefinition { kind, field: Some(field) });
         }
     }
@@ -226,7 +205,7 @@ pub fn view(random: &mut Random, source: &Arc<Source>) -> View {
         name: "random".to_owned(),
         id: "random@0".into(),
         source: Arc::clone(source),
-        filter: random.chance(2).then(|| condition(random, source, 2)),
+        filter: random.one_in(2).then(|| condition(random, source, 2)),
         dimensions,
         pane: *random.pick(&[Span::MINUTE, Span(10 * Span::SECOND.0), Span::HOUR, Span(15 * Span::MINUTE.0)]),
         windows: Vec::new(),

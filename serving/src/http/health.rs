@@ -20,6 +20,11 @@ pub async fn live() -> Response {
 pub async fn ready(State(serving): State<Arc<Serving>>, uri: Uri) -> Response {
     let mut checks = vec![("config".to_owned(), Ok(()))];
     checks.extend(serving.checks().await);
+    report(&checks, &uri)
+}
+
+/// What `/readyz` answers with: 503 if a check failed. The checks are listed then, and with `?verbose`.
+pub fn report(checks: &[(String, Result<()>)], uri: &Uri) -> Response {
     let ready = checks.iter().all(|(_, check)| check.is_ok());
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let verbose = uri.query().is_some_and(|query| query.split('&').any(|p| p.split('=').next() == Some("verbose")));
@@ -27,7 +32,7 @@ pub async fn ready(State(serving): State<Arc<Serving>>, uri: Uri) -> Response {
         return text(status, "ok\n".to_owned());
     }
     let mut body = String::new();
-    for (name, check) in &checks {
+    for (name, check) in checks {
         match check {
             Ok(()) => body.push_str(&format!("[+] {name}: ok\n")),
             Err(error) => body.push_str(&format!("[-] {name}: {error}\n")),
@@ -74,7 +79,8 @@ impl Serving {
     }
 }
 
-fn text(status: StatusCode, body: String) -> Response {
+/// A probe's answer.
+pub fn text(status: StatusCode, body: String) -> Response {
     let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
     (status, headers, body).into_response()
 }

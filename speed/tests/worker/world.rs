@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+pub use seam_generator::Dice as Random;
 use seam_shared::clock::ManualClock;
 use seam_shared::error::Result;
 use seam_shared::log::memory::MemoryLog;
@@ -19,25 +20,6 @@ use seam_shared::view::expression::{Comparison, Expression};
 use seam_shared::view::value::{FieldType, Value};
 use seam_speed::cuts::Cuts;
 use seam_speed::recover::Places;
-
-/// SplitMix64.
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.bits() % limit
-    }
-    pub fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
 
 /// A lake that knows only where generations were cut.
 #[derive(Debug, Default)]

@@ -2,7 +2,11 @@
 //!
 //! Event `i` of `n` arrives at `START + i * 24 h / n`. 98 % carry an event time up to 2 s before their arrival, 2 % are late by
 //! 1 to 60 minutes. Types are skewed (70/20/6/3/1 %), regions (20) and products (1,000) follow Zipf laws, values are cents.
+mod dice;
+
 use std::io::Write;
+
+pub use dice::Dice;
 
 /// 2026-06-01T00:00:00Z in milliseconds.
 pub const START: i64 = 1_780_272_000_000;

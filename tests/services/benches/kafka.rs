@@ -3,7 +3,7 @@
 //! `cargo bench -p seam-services --bench kafka -- [events]`. The plain consumer polls rdkafka and parses six typed fields with
 //! serde_json; ours reads as a worker does, decodes every declared field and decides what is valid. Rates are by processor time of
 //! this process, librdkafka's threads included; the broker is another process. The best of some rounds; nothing can fail by time.
-#[path = "common/topic.rs"]
+#[path = "plain/topic.rs"]
 mod topic;
 
 use std::sync::Arc;

@@ -13,7 +13,7 @@
 mod counted;
 #[path = "production/steady.rs"]
 mod steady;
-#[path = "common/topic.rs"]
+#[path = "plain/topic.rs"]
 mod topic;
 
 use std::sync::Arc;

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+pub use seam_generator::Dice;
 use seam_shared::config::RedisSettings;
 use seam_shared::log::{Offset, Partition};
 use seam_shared::state::redis::RedisState;
@@ -23,25 +24,6 @@ pub fn fresh(url: &str) -> Arc<RedisState> {
 /// A store at `url` in a namespace.
 pub fn at(url: &str, namespace: &str) -> Arc<RedisState> {
     Arc::new(RedisState::open(RedisSettings::parse(url, namespace).unwrap()))
-}
-
-/// SplitMix64.
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.bits() % limit
-    }
-    pub fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
 }
 
 pub fn place() -> Partition {

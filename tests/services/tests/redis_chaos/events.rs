@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+pub use seam_generator::Dice;
 use seam_shared::error::Result;
 use seam_shared::log::{Offset, OffsetVector};
 use seam_shared::segment::{OpenSegment, SegmentRule};
@@ -15,25 +16,6 @@ use seam_shared::view::definition::{
 use seam_shared::view::rows::Rows;
 use seam_shared::view::value::{FieldType, Value};
 use seam_speed::cuts::Cuts;
-
-/// SplitMix64.
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.bits() % limit
-    }
-    pub fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-}
 
 /// Generations that exist by their cut alone: what lies below is the oracle's fold.
 #[derive(Debug, Default)]
