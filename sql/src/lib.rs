@@ -1,0 +1,1 @@
+//! SQL over the merged views: the PostgreSQL wire protocol, and Polars SQL behind it.
