@@ -114,6 +114,7 @@ impl Reply {
             return Ok(self.body);
         }
         let kind = match self.status {
+            401 | 403 => Kind::Denied,
             404 => Kind::NotFound,
             409 => Kind::Conflict,
             413 | 429 => Kind::TooLarge,

@@ -31,6 +31,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const BAD_CONFIGURATION: u8 = 78;
 /// EX_TEMPFAIL: the same command may work later, as it is.
 const TRY_LATER: u8 = 75;
+/// EX_NOPERM: the key is missing, wrong or not meant for this.
+const NO_PERMISSION: u8 = 77;
 /// EX_UNAVAILABLE: something that the command needs is not there.
 const UNAVAILABLE: u8 = 69;
 
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
             ExitCode::from(match error.kind() {
                 Kind::Conflict => TRY_LATER,
                 Kind::Unavailable => UNAVAILABLE,
+                Kind::Denied => NO_PERMISSION,
                 Kind::Invalid | Kind::NotFound | Kind::TooLarge | Kind::Corrupt | Kind::Internal => 1,
             })
         }

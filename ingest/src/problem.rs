@@ -53,6 +53,7 @@ impl From<Error> for Problem {
         let (status, name) = match error.kind() {
             Kind::Invalid => (StatusCode::BAD_REQUEST, "invalid"),
             Kind::NotFound => (StatusCode::NOT_FOUND, "not-found"),
+            Kind::Denied => (StatusCode::FORBIDDEN, "denied"),
             Kind::Conflict => (StatusCode::CONFLICT, "conflict"),
             Kind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Kind::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "too-large"),

@@ -3,6 +3,9 @@
 use std::hash::Hash;
 use std::sync::Arc;
 
+use seam_shared::Kind;
+use seam_shared::access::Caller;
+
 use crate::Serving;
 use crate::answer::{Answer, Merged};
 use crate::json::Json;
@@ -17,11 +20,18 @@ const WELL_KNOWN: [(&str, &str); 3] =
 const PARAMETERS: [&str; 3] = ["window", "at", "layer"];
 
 impl Serving {
-    /// Answers with the configured metrics over one window each; with `known` that names the tag, nothing is computed.
+    /// Answers with those of the configured metrics that the caller may see, over one window each; with `known` that names the
+    /// tag, nothing is computed.
     ///
     /// # Errors
-    /// As [`Serving::answer`]; `Invalid` for a parameter that the dashboard does not take.
-    pub async fn dashboard(&self, parameters: &[(String, String)], known: Option<&str>) -> Result<Answer, Refusal> {
+    /// As [`Serving::answer`]; `Invalid` for a parameter that the dashboard does not take; `Denied` when there are metrics and
+    /// the caller may see none.
+    pub async fn dashboard(
+        &self,
+        caller: &Caller,
+        parameters: &[(String, String)],
+        known: Option<&str>,
+    ) -> Result<Answer, Refusal> {
         if let Some((name, _)) = parameters.iter().find(|(name, _)| !PARAMETERS.contains(&name.as_str())) {
             let detail = format!("the dashboard has no parameter `{name}`; it takes {}", PARAMETERS.join(", "));
             return Err(Refusal::parameter(name, detail).named("unknown-parameter"));
@@ -31,8 +41,18 @@ impl Serving {
         if !parameters.iter().any(|(name, _)| name == "window") {
             parameters.push(("window".to_owned(), config.dashboard.window.to_string()));
         }
-        let parse = |name: &String| self.parse(name, &parameters).map(Arc::new);
-        let queries = config.dashboard.metrics.iter().map(parse).collect::<Result<Vec<Arc<Query>>, _>>()?;
+        let mut queries: Vec<Arc<Query>> = Vec::new();
+        let mut denied = None;
+        for name in &config.dashboard.metrics {
+            match self.parse(caller, name, &parameters) {
+                Ok(query) => queries.push(Arc::new(query)),
+                Err(refusal) if refusal.kind == Kind::Denied => denied = Some(refusal),
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        if let Some(refusal) = denied.filter(|_| queries.is_empty()) {
+            return Err(refusal);
+        }
         let mut spelling = Spelling::default();
         ("dashboard", &config.name, &queries).hash(&mut spelling);
         self.compute(&queries, &spelling.0, known, true, |pin, _, merged| {

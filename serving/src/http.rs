@@ -8,13 +8,14 @@ pub mod telemetry;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Extension, Router};
 use seam_shared::Kind;
+use seam_shared::access::Caller;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
@@ -53,6 +54,7 @@ pub fn finish(router: Router) -> Router {
     router
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
+        .layer(Extension(Caller::trusted()))
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESS_FROM)))
         .layer(map_response(tag_compressed))
         .layer(CatchPanicLayer::custom(problem::of_panic))

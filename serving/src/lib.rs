@@ -42,6 +42,7 @@ use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 use object_store::ObjectStore;
 use seam_shared::Result;
+use seam_shared::access::Caller;
 use seam_shared::clock::Clock;
 use seam_shared::config::Config;
 use seam_shared::log::EventLog;
@@ -188,16 +189,19 @@ impl Serving {
             }
         }
     }
-    /// The question in a URL: read once a second at most, since queries that are asked often are asked in the same words.
+    /// The question that a caller asks in a URL: read once a second at most, since queries that are asked often are asked in the
+    /// same words.
     ///
     /// # Errors
     /// As `read` says.
     pub(crate) fn question(
         &self,
+        caller: &Caller,
         url: &str,
         read: impl FnOnce() -> Result<Query, Refusal>,
     ) -> Result<Arc<Question>, Refusal> {
         let now = self.now();
+        let url = &format!("{url} {}", caller.fingerprint());
         if let Some((_, question)) = self.questions.get(url).filter(|(read, _)| *read == now) {
             return Ok(question);
         }
@@ -214,18 +218,20 @@ impl Serving {
     ///
     /// # Errors
     /// A refusal that names the parameter.
-    pub fn parse(&self, metric: &str, parameters: &[(String, String)]) -> Result<Query, Refusal> {
-        query::parse(&self.catalog, Request { metric, parameters, now: self.now(), format: Format::Json })
+    pub fn parse(&self, caller: &Caller, metric: &str, parameters: &[(String, String)]) -> Result<Query, Refusal> {
+        query::parse(&self.catalog, Request { caller, metric, parameters, now: self.now(), format: Format::Json })
     }
     /// The same for a metric whose name may end with a format; else the answer is in `format`.
     pub(crate) fn parse_as(
         &self,
+        caller: &Caller,
         metric: &str,
         parameters: &[(String, String)],
         format: Format,
     ) -> Result<Query, Refusal> {
         let (metric, asked) = self.catalog.split_extension(metric);
-        query::parse(&self.catalog, Request { metric, parameters, now: self.now(), format: asked.unwrap_or(format) })
+        let format = asked.unwrap_or(format);
+        query::parse(&self.catalog, Request { caller, metric, parameters, now: self.now(), format })
     }
     /// The configuration.
     pub fn config(&self) -> &Arc<Config> {

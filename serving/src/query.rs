@@ -7,6 +7,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use seam_shared::access::Admission;
 use seam_shared::config::Metric;
 use seam_shared::log::OffsetVector;
 use seam_shared::time::Span;
@@ -144,12 +145,18 @@ pub struct Term {
     pub slices: Vec<(usize, Vec<Value>)>,
     /// Conditions over the view's dimensions: the metric's own and the query's.
     pub conditions: Vec<Expression>,
+    /// That the caller may see the view, and which of its rows.
+    pub admission: Admission,
 }
 
 impl Term {
     /// The kind of its state.
     pub fn kind(&self) -> StateKind {
         self.view.states[self.state].kind
+    }
+    /// Every condition that a row must meet to count: what was asked for, and what the caller may see.
+    pub fn all_conditions(&self) -> impl Iterator<Item = &Expression> {
+        self.conditions.iter().chain(self.admission.rows())
     }
 }
 
@@ -218,8 +225,8 @@ impl Hasher for Spelling {
 
 impl Hash for Term {
     fn hash<H: Hasher>(&self, out: &mut H) {
-        let Term { view, state, figure, dimensions, slices, conditions } = self;
-        (&view.id, state, figure, dimensions, slices, conditions).hash(out);
+        let Term { view, state, figure, dimensions, slices, conditions, admission } = self;
+        (&view.id, state, figure, dimensions, slices, conditions, admission).hash(out);
     }
 }
 

@@ -83,7 +83,7 @@ impl<'q> Access<'q> {
         for (_, term) in &terms {
             needed.extend(&term.dimensions);
             needed.extend(term.slices.iter().map(|(d, _)| *d));
-            needed.extend(term.conditions.iter().flat_map(filter::dimensions_of));
+            needed.extend(term.all_conditions().flat_map(filter::dimensions_of));
         }
         needed.sort_unstable();
         needed.dedup();

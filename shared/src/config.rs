@@ -11,6 +11,7 @@ use crate::time::Span;
 use crate::view::definition::{Measure, Source, View};
 use crate::view::expression::Expression;
 
+mod access;
 mod compile;
 mod environment;
 mod identity;
@@ -29,6 +30,7 @@ mod sources;
 mod tree;
 mod views;
 
+pub use access::{AccessSettings, JwtSettings, KEY_PREFIX, Key, KeyHash, Keys, Rate, TlsSettings, keys_of};
 pub use kafka::KafkaStorage;
 pub use own_stream::OWN_STREAM;
 pub use redis::RedisSettings;
@@ -200,6 +202,14 @@ pub struct ServerSettings {
     pub listen: std::net::SocketAddr,
     /// Bytes of the largest request body, after decompression; 16 MiB by default.
     pub max_body: u64,
+    /// Who may ask; `None`: everybody who reaches the server, and may do everything.
+    pub access: Option<AccessSettings>,
+    /// The certificate to serve https with.
+    pub tls: Option<TlsSettings>,
+    /// Origins whose pages may ask from a browser.
+    pub cors: Vec<String>,
+    /// Whether to listen beyond this machine although nobody has to say who it is.
+    pub insecure: bool,
 }
 
 impl Config {
@@ -224,7 +234,12 @@ impl Config {
 /// Reads, checks and compiles a file's `text`; `file` is its name in the report. `${VAR}` is taken from the process's
 /// environment, or from the file that `VAR_FILE` names there, as containers hand secrets over.
 pub fn load(text: &str, file: &str) -> Result<Config, Report> {
-    load_with(text, file, &|name| std::env::var(name).ok().or_else(|| from_file(name)))
+    load_with(text, file, &variable)
+}
+
+/// A variable of the process's environment, or what the file holds that `<name>_FILE` names there.
+pub fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().or_else(|| from_file(name))
 }
 
 fn from_file(name: &str) -> Option<String> {

@@ -8,6 +8,8 @@ pub enum Kind {
     Invalid,
     /// The named thing does not exist (HTTP 404).
     NotFound,
+    /// The caller may not do this (HTTP 403, exit code 77).
+    Denied,
     /// Another writer was first: re-read and decide again (HTTP 409, exit code 75).
     Conflict,
     /// Try again later: a service is away, a view is still being built (HTTP 503).

@@ -3,6 +3,7 @@
 //! - [`event`] decodes a record's bytes into typed columns, once for all layers.
 //! - [`log`], [`state`] and the object store are the three places where layers meet.
 //! - [`segment`] says where segments end, [`view`] is the algebra of partials, [`lake`] the table format.
+//! - [`access`] says who may do what;
 //! - [`config`] reads `seam.yaml`; [`clock`] is the only door to time and randomness, [`telemetry`] the metrics.
 
 // what flows
@@ -20,6 +21,7 @@ pub mod state;
 pub mod view;
 
 // what everything needs
+pub mod access;
 pub mod advice;
 pub mod clock;
 pub mod config;

@@ -266,6 +266,7 @@ impl Worker {
         let name = match error.kind() {
             Kind::Invalid => "invalid",
             Kind::NotFound => "not_found",
+            Kind::Denied => "denied",
             Kind::Conflict => "conflict",
             Kind::Unavailable => "unavailable",
             Kind::TooLarge => "too_large",

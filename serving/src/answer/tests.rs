@@ -262,7 +262,7 @@ async fn a_finished_answer_is_kept_under_its_tag_as_long_as_there_is_room() {
     for (answer_bytes, kept) in [(64 * 1024, true), (1_024, false)] {
         let serving = world.serving_with(Settings { answer_bytes, ..Settings::default() }).await;
         let parameters = [("dimension".to_owned(), "carrier".to_owned()), ("window".to_owned(), "3h".to_owned())];
-        let query = serving.parse("events.total", &parameters).expect("valid");
+        let query = serving.parse(&seam_shared::access::Caller::trusted(), "events.total", &parameters).expect("valid");
         let question = Question::from(query.clone());
         let mut bodies = Vec::new();
         for _ in 0..3 {
@@ -314,7 +314,9 @@ async fn rows_give_the_same_answer_whether_they_are_sorted_or_not() {
             ];
             let given = texts.into_iter().filter(|(_, text)| !text.is_empty());
             let parameters: Vec<(String, String)> = given.map(|(name, text)| (name.into(), text.into())).collect();
-            let query = serving.parse("spend", &parameters).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+            let query = serving
+                .parse(&seam_shared::access::Caller::trusted(), "spend", &parameters)
+                .unwrap_or_else(|refusal| panic!("{refusal:?}"));
             let [sorted, unsorted] = blocks.each_ref().map(|block| {
                 let mut scan = Scan::new(&query);
                 let share = scan.add(&Access::new(&query, &view), block, &cache).expect("within the limits");

@@ -3,14 +3,16 @@
 //! Every event carries the whole new value, the old one, and the coverage at which it holds (also as its `id`). A client that
 //! comes back gets every group once, so it can miss steps in between but never a value.
 use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::Uri;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
+use seam_shared::access::Caller;
 use serde_json::{Map, Value, json};
 
 use super::{parameters, problem};
@@ -26,7 +28,7 @@ const FIGURES: [&str; 11] =
     ["time", "start", "value", "count", "sum", "avg", "min", "max", "numerator", "denominator", "not_finite"];
 
 /// The feed of one metric.
-pub async fn feed(State(serving): State<Arc<Serving>>, uri: Uri) -> Response {
+pub async fn feed(State(serving): State<Arc<Serving>>, Extension(caller): Extension<Caller>, uri: Uri) -> Response {
     let begun = async {
         let mut given = parameters(&uri)?;
         let at = given.iter().position(|(name, _)| name == "metric");
@@ -40,12 +42,22 @@ pub async fn feed(State(serving): State<Arc<Serving>>, uri: Uri) -> Response {
                 "a feed shows one window, the newest or the one up to `to`".to_owned(),
             ));
         }
-        serving.parse(&metric, &given)?;
-        Ok::<_, Refusal>(Feed { serving, metric, given, tag: None, shown: BTreeMap::new(), ready: VecDeque::new() })
+        serving.parse(&caller, &metric, &given)?;
+        Ok::<_, Refusal>(Feed {
+            serving,
+            caller,
+            metric,
+            given,
+            tag: None,
+            shown: BTreeMap::new(),
+            ready: VecDeque::new(),
+        })
     };
     match begun.await {
         Ok(feed) => {
-            let events = stream::unfold(feed, |mut feed| async { Some((feed.next().await, feed)) });
+            let events = stream::unfold(feed, |mut feed| async {
+                feed.next().await.map(|event| (Ok::<_, Infallible>(event), feed))
+            });
             Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response()
         }
         Err(refusal) => problem::respond(&uri, &refusal),
@@ -54,6 +66,7 @@ pub async fn feed(State(serving): State<Arc<Serving>>, uri: Uri) -> Response {
 
 struct Feed {
     serving: Arc<Serving>,
+    caller: Caller,
     metric: String,
     given: Vec<(String, String)>,
     tag: Option<String>,
@@ -63,11 +76,14 @@ struct Feed {
 }
 
 impl Feed {
-    /// The next event; waits until something changes.
-    async fn next(&mut self) -> Result<Event, axum::Error> {
+    /// The next event; waits until something changes. None once the caller's key has expired or was taken away.
+    async fn next(&mut self) -> Option<Event> {
         loop {
+            if !self.caller.is_current(self.serving.now()) {
+                return None;
+            }
             if let Some(event) = self.ready.pop_front() {
-                return Ok(event);
+                return Some(event);
             }
             match self.look().await {
                 Ok(()) if self.ready.is_empty() => tokio::time::sleep(LOOK).await,
@@ -75,7 +91,7 @@ impl Feed {
                 Err(refusal) => {
                     // Trouble that passes: the feed goes on when the answer can be had again.
                     tokio::time::sleep(LOOK * 5).await;
-                    return Ok(Event::default().event("unavailable").data(refusal.detail));
+                    return Some(Event::default().event("unavailable").data(refusal.detail));
                 }
             }
         }
@@ -83,7 +99,7 @@ impl Feed {
 
     /// Asks again and notes what changed.
     async fn look(&mut self) -> Result<(), Refusal> {
-        let question = self.serving.parse(&self.metric, &self.given)?.into();
+        let question = self.serving.parse(&self.caller, &self.metric, &self.given)?.into();
         let answer = self.serving.answer(&question, self.tag.as_deref()).await?;
         self.tag = Some(answer.tag);
         let Some(body) = answer.body else { return Ok(()) };

@@ -2,10 +2,11 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
+use seam_shared::access::Caller;
 use seam_shared::telemetry::QueryLabels;
 use seam_shared::view::definition::View;
 use seam_shared::view::value::FieldType;
@@ -20,16 +21,22 @@ use crate::query::{Format, Refusal};
 type Metric = Result<Path<String>, PathRejection>;
 
 /// One metric: `GET /api/analytics/metrics/{metric}?dimension=&window=5m`.
-pub async fn answer(State(serving): State<Arc<Serving>>, metric: Metric, uri: Uri, headers: HeaderMap) -> Response {
+pub async fn answer(
+    State(serving): State<Arc<Serving>>,
+    Extension(caller): Extension<Caller>,
+    metric: Metric,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let begun = Instant::now();
     let known = known(&headers);
     let answered = async {
         let format = format(&headers);
-        let read = || serving.parse_as(&name(metric)?, &parameters(&uri)?, format);
+        let read = || serving.parse_as(&caller, &name(metric)?, &parameters(&uri)?, format);
         let url = uri.path_and_query().map_or("", PathAndQuery::as_str);
         let question = match format {
-            Format::Json => serving.question(url, read)?,
-            other => serving.question(&format!("{url} {}", other.media_type()), read)?,
+            Format::Json => serving.question(&caller, url, read)?,
+            other => serving.question(&caller, &format!("{url} {}", other.media_type()), read)?,
         };
         serving.answer(&question, known).await
     };
@@ -37,9 +44,14 @@ pub async fn answer(State(serving): State<Arc<Serving>>, metric: Metric, uri: Ur
 }
 
 /// How an answer comes about: the same parameters as the metric's.
-pub async fn explain(State(serving): State<Arc<Serving>>, metric: Metric, uri: Uri) -> Response {
+pub async fn explain(
+    State(serving): State<Arc<Serving>>,
+    Extension(caller): Extension<Caller>,
+    metric: Metric,
+    uri: Uri,
+) -> Response {
     let explained = async {
-        let query = serving.parse(&name(metric)?, &parameters(&uri)?)?;
+        let query = serving.parse(&caller, &name(metric)?, &parameters(&uri)?)?;
         serving.explain(&Arc::new(query)).await
     };
     match explained.await {
@@ -82,8 +94,8 @@ pub fn finish(
     response
 }
 
-/// What can be asked for.
-pub async fn list(State(serving): State<Arc<Serving>>, uri: Uri) -> Response {
+/// What the caller can ask for.
+pub async fn list(State(serving): State<Arc<Serving>>, Extension(caller): Extension<Caller>, uri: Uri) -> Response {
     match parameters(&uri).map(|given| given.into_iter().next()) {
         Ok(None) => {}
         Ok(Some((name, _))) => {
@@ -97,6 +109,9 @@ pub async fn list(State(serving): State<Arc<Serving>>, uri: Uri) -> Response {
     json.open('{').key("metrics").open('[');
     for metric in &serving.config().metrics {
         let measures = metric.kind.measures();
+        if measures.iter().any(|measure| caller.admit(&measure.view).is_err()) {
+            continue;
+        }
         let view = &measures[0].view;
         json.open('{').key("name").text(&metric.name).key("help").optional_text(metric.help.as_deref());
         json.key("unit").optional_text(metric.unit.as_deref());

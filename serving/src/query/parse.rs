@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 use seam_shared::Kind;
+use seam_shared::access::Caller;
 use seam_shared::config::{Config, MeasureOf, Metric};
 use seam_shared::log::OffsetVector;
 use seam_shared::time::{Span, Timestamp};
@@ -70,9 +71,11 @@ impl Catalog {
     }
 }
 
-/// What is asked: the metric's name, the decoded parameters in order, and the time of day.
+/// What is asked and by whom: the metric's name, the decoded parameters in order, and the time of day.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
+    /// Who asks.
+    pub caller: &'a Caller,
     /// The metric.
     pub metric: &'a str,
     /// Names and values.
@@ -95,7 +98,8 @@ pub fn parse(catalog: &Catalog, request: Request<'_>) -> Result<Query, Refusal> 
     let asked = Asked { from: moment("from")?, to: moment("to")?, at: moment("at")?, step: parameters.span("step")? };
     let times = resolve(asked, window, pane, request.now)?;
     let dimensions = dimensions(&parameters, &measures)?;
-    let terms = measures.iter().map(|m| term(m, &dimensions, &parameters)).collect::<Result<Vec<_>, _>>()?;
+    let terms =
+        measures.iter().map(|m| term(request.caller, m, &dimensions, &parameters)).collect::<Result<Vec<_>, _>>()?;
     let names: Vec<String> = dimensions.into_iter().map(|d| d.name).collect();
     let query = Query {
         order: order(&parameters, &names)?,
@@ -217,8 +221,9 @@ fn split_list(text: &str) -> Vec<&str> {
     items
 }
 
-fn term(measure: &MeasureOf, asked: &[Asks], parameters: &Parameters<'_>) -> Result<Term, Refusal> {
+fn term(caller: &Caller, measure: &MeasureOf, asked: &[Asks], parameters: &Parameters<'_>) -> Result<Term, Refusal> {
     let view = &measure.view;
+    let admission = caller.admit(view)?;
     let (mut dimensions, mut slices) = (Vec::new(), Vec::new());
     for asks in asked {
         let d = view.dimension(&asks.name).expect("checked when the list was read");
@@ -237,7 +242,8 @@ fn term(measure: &MeasureOf, asked: &[Asks], parameters: &Parameters<'_>) -> Res
         conditions.push(condition(view, text)?);
     }
     let definition = measure.definition();
-    Ok(Term { view: view.clone(), state: definition.state, figure: definition.figure, dimensions, slices, conditions })
+    let (state, figure) = (definition.state, definition.figure);
+    Ok(Term { view: view.clone(), state, figure, dimensions, slices, conditions, admission })
 }
 
 fn condition(view: &View, text: &str) -> Result<Expression, Refusal> {

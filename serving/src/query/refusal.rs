@@ -56,6 +56,7 @@ impl From<Error> for Refusal {
         let problem = match error.kind() {
             Kind::Invalid => "invalid",
             Kind::NotFound => "not-found",
+            Kind::Denied => "denied",
             Kind::Conflict => "conflict",
             Kind::Unavailable => "unavailable",
             Kind::TooLarge => "too-large",

@@ -81,7 +81,7 @@ impl<'a> Conditions<'a> {
     /// Nothing is known of any code yet.
     pub fn new(term: &'a Term, dimensions: &[Dimension]) -> Conditions<'a> {
         let mut conditions = Conditions { by_code: Vec::new(), others: Vec::new() };
-        for part in term.conditions.iter().flat_map(conjuncts) {
+        for part in term.all_conditions().flat_map(conjuncts) {
             match only_dimension(part) {
                 Some(d) => conditions.by_code.push((d, part, vec![None; dimensions[d].values.len()])),
                 None => conditions.others.push(part),

@@ -62,7 +62,9 @@ async fn a_roll_up_answers_as_its_rows_do() {
             ];
             let given = texts.into_iter().filter(|(_, text)| !text.is_empty());
             let parameters: Vec<(String, String)> = given.map(|(name, text)| (name.into(), text.into())).collect();
-            let query = serving.parse(metric, &parameters).unwrap_or_else(|refusal| panic!("{refusal:?}"));
+            let query = serving
+                .parse(&seam_shared::access::Caller::trusted(), metric, &parameters)
+                .unwrap_or_else(|refusal| panic!("{refusal:?}"));
             let access = Access::new(&query, &view);
             let [expected, rolled, again] = [&plain, &named, &named].map(|block| {
                 let mut scan = Scan::new(&query);

@@ -20,6 +20,6 @@ pub(super) fn compile(root: &Node, problems: &mut Problems) -> Option<Config> {
         views,
         metrics,
         dashboard,
-        server: settings::server(root),
+        server: settings::server(root, problems),
     })
 }

@@ -188,4 +188,48 @@ static CONCURRENCY: [Choice; 3] = [
 static SERVER: Shape = Shape::Table(&[
     key("listen", &Shape::Address, "address and port; 127.0.0.1:8080 by default"),
     key("max_body", &Shape::Size, "the largest request body after decompression; 16MiB by default"),
+    key("access", &ACCESS, "who may ask; without it, only this machine can reach the server, and may do everything"),
+    key("tls", &TLS, "the certificate to serve https with"),
+    key(
+        "cors",
+        &SOME_NAMES,
+        "the origins whose pages may ask from a browser, like https://dash.example.com; none by default",
+    ),
+    key("insecure", &Shape::Flag, "listen beyond this machine although nobody has to say who it is"),
 ]);
+static TLS: Shape = Shape::Table(&[
+    required("certificate", &Shape::Text, "a file with the certificate and those that lead to a trusted one (PEM)"),
+    required("key", &Shape::Text, "a file with its private key (PEM)"),
+]);
+static ACCESS: Shape = Shape::Table(&[
+    key(
+        "keys",
+        &Shape::Either(&Shape::Text, &KEY_LIST),
+        "a file of keys, or the keys themselves; `seam keys create` makes them",
+    ),
+    key("jwt", &JWT, "tokens that somebody else signs"),
+    key("failures", &Shape::Text, "wrong keys that one address may try, like 30/m (default); or off"),
+]);
+static KEY_LIST: Shape = Shape::List(&KEY, 1);
+static KEY: Shape = Shape::Table(&[
+    required("name", &Shape::Text, "what the key is called in lists and logs"),
+    required("hash", &Shape::Text, "the key's hash, as `seam keys create` prints it"),
+    required(
+        "scopes",
+        &SOME_NAMES,
+        "what it is for: ingest:<source>, query:<view>, metrics, admin; * stands for all names",
+    ),
+    key("expires", &Shape::Text, "when it ends, like 2027-01-01T00:00:00Z; never by default"),
+    key("rate", &Shape::Text, "requests that it may send, like 100/s; any number by default"),
+    key("filter", &Shape::Named("dimension", &NAMES), "the rows that it may see: values by dimension; all by default"),
+]);
+static JWT: Shape = Shape::Table(&[
+    required("jwks", &Shape::Text, "the issuer's public keys (JWKS): a URL, or a file"),
+    required("issuer", &Shape::Text, "what the claim `iss` must be"),
+    required("audience", &Shape::Text, "what the claim `aud` must hold"),
+    key("refresh", &Shape::Duration, "how long the public keys are kept; 5m by default"),
+]);
+
+/// A file of keys.
+pub(super) static KEYS_FILE: Shape =
+    Shape::Table(&[required("keys", &Shape::List(&KEY, 0), "the keys; `seam keys create` makes them")]);

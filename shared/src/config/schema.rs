@@ -35,6 +35,7 @@ fn of(shape: &'static Shape) -> Value {
         Shape::Zone => json!({ "type": "string", "examples": ["UTC", "Europe/Berlin"] }),
         Shape::Cron => json!({ "type": "string", "examples": ["*/15 * * * *", "@hourly", "off"] }),
         Shape::Address => json!({ "type": "string", "examples": ["127.0.0.1:8080"] }),
+        Shape::Flag => or_variable(json!({ "type": "boolean" })),
         Shape::OneOf(choices) => or_variable(json!({ "enum": words(choices).collect::<Vec<_>>() })),
         Shape::List(each, least) => json!({ "type": "array", "items": of(each), "minItems": least }),
         Shape::Named(_, each) => {

@@ -8,7 +8,7 @@ use super::report::Problems;
 use super::tree::Node;
 use super::{
     BatchSettings, Dashboard, LogStorage, Metric, RedisSettings, Schedule, Secret, ServerSettings, SpeedStorage,
-    Storage, kafka, shape,
+    Storage, TlsSettings, access, kafka, shape,
 };
 use crate::time::Span;
 use crate::view::definition::View;
@@ -210,10 +210,17 @@ pub(super) fn dashboard(root: &Node, metrics: &[Metric], problems: &mut Problems
 }
 
 /// The HTTP server.
-pub(super) fn server(root: &Node) -> ServerSettings {
+pub(super) fn server(root: &Node, problems: &mut Problems) -> ServerSettings {
     let node = root.get("server");
     ServerSettings {
         listen: node.and_then(|n| n.text_of("listen")).and_then(|text| text.parse().ok()).unwrap_or(LISTEN),
         max_body: node.and_then(|n| n.text_of("max_body")).and_then(shape::size).unwrap_or(MAX_BODY),
+        access: access::access(root, problems),
+        tls: node.and_then(|n| n.get("tls")).and_then(|tls| {
+            let file = |name: &str| tls.text_of(name).map(PathBuf::from);
+            Some(TlsSettings { certificate: file("certificate")?, key: file("key")? })
+        }),
+        cors: access::origins(root, problems),
+        insecure: node.and_then(|n| n.text_of("insecure")) == Some("true"),
     }
 }

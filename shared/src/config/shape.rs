@@ -29,6 +29,8 @@ pub(super) enum Shape {
     Cron,
     /// An address and a port.
     Address,
+    /// `true` or `false`.
+    Flag,
     /// One of some words.
     OneOf(&'static [Choice]),
     /// A list, of at least that many.
@@ -144,6 +146,7 @@ fn check_scalar(scalar: &Scalar, shape: &Shape) -> Result<(), Wrong> {
         Shape::Cron if text == "off" => Ok(()),
         Shape::Cron => Schedule::parse(text, chrono_tz::UTC).map(|_| ()).map_err(plainly),
         Shape::Address => std::net::SocketAddr::from_str(text).map(|_| ()).map_err(|_| plainly(unlike())),
+        Shape::Flag => matches!(text, "true" | "false").then_some(()).ok_or_else(|| plainly(unlike())),
         Shape::OneOf(choices) => match choices.iter().find(|c| c.word == text) {
             Some(Choice { refused: Some(reason), .. }) => Err(plainly(format!("`{text}` {reason}"))),
             Some(_) => Ok(()),
@@ -175,6 +178,7 @@ fn expected(shape: &Shape) -> String {
         Shape::Zone => "a time zone like Europe/Berlin".to_owned(),
         Shape::Cron => "a cron schedule like \"*/15 * * * *\"".to_owned(),
         Shape::Address => "an address with a port like 127.0.0.1:8080".to_owned(),
+        Shape::Flag => "true or false".to_owned(),
         Shape::OneOf(choices) => {
             let all: Vec<String> = words(choices).map(|w| format!("`{w}`")).collect();
             all.join(" or ")
