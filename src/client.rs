@@ -117,7 +117,7 @@ impl Reply {
             401 | 403 => Kind::Denied,
             404 => Kind::NotFound,
             409 => Kind::Conflict,
-            413 | 429 => Kind::TooLarge,
+            413 | 422 | 429 => Kind::TooLarge,
             500 => Kind::Internal,
             502..=504 => Kind::Unavailable,
             _ => Kind::Invalid,

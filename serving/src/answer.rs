@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use seam_shared::log::Partition;
+use seam_shared::log::{OffsetVector, Partition};
 use seam_shared::time::Timestamp;
 use seam_shared::view::definition::View;
 use seam_shared::{Error, Kind};
@@ -134,16 +134,16 @@ impl Serving {
         let Question { query, spelling, .. } = question;
         let mut next = None;
         let body = |pin: &Pin, tag: &str, merged: Vec<Merged>| {
-            let Some((points, shares)) = merged.into_iter().next() else { return (Vec::new(), false) };
+            let Some((points, shares)) = merged.into_iter().next() else { return Ok((Vec::new(), false)) };
             let (stamp, tag) = (pin.stamp.clone(), tag.to_owned());
             let page = Page { query: query.clone(), points, shares, stamp, tag };
-            let body = page.write(0);
+            let body = page.write(0)?;
             next = page.next(0);
             if let Some(next) = &next {
                 let bytes = page.points.bytes();
                 self.pages.insert(next.tag.clone(), Arc::new(page), bytes);
             }
-            (body, next.is_none())
+            Ok((body, next.is_none()))
         };
         let answer = self.compute(std::slice::from_ref(query), spelling, known, keep, body).await?;
         Ok(Answer { next: next.map(|next| next.to_string()), format: query.format, ..answer })
@@ -157,7 +157,7 @@ impl Serving {
         question: &[u8],
         known: Option<&str>,
         keep: bool,
-        body: impl FnOnce(&Pin, &str, Vec<Merged>) -> (Vec<u8>, bool),
+        body: impl FnOnce(&Pin, &str, Vec<Merged>) -> Result<(Vec<u8>, bool), Refusal>,
     ) -> Result<Answer, Refusal> {
         let views = views_of(queries.iter().map(Arc::as_ref));
         let mut made = None;
@@ -170,7 +170,7 @@ impl Serving {
         let Reading { tag, pin, halves } = self.read(queries, &views, question, is_enough).await?;
         if let Some(halves) = halves {
             let merged = self.merge_all(queries, views, halves).await?;
-            let (body, may_be_kept) = body(&pin, &tag, merged);
+            let (body, may_be_kept) = body(&pin, &tag, merged)?;
             let body = Bytes::from(body);
             if keep && may_be_kept {
                 self.answers.insert(tag.clone(), body.clone(), body.len());
@@ -190,15 +190,11 @@ impl Serving {
         question: &[u8],
         mut is_enough: impl FnMut(&str) -> bool,
     ) -> Result<Reading, Refusal> {
-        let layer = queries.first().map_or(Layer::Merged, |query| query.layer);
         let ranges = queries.iter().map(|query| scan::range(query));
         let range = ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default();
         let mut fresh = false;
         for attempt in 1.. {
-            let pin = match queries {
-                [query] => self.pin_for(query, views, fresh).await?,
-                _ => self.pin(views, layer, fresh).await?,
-            };
+            let pin = self.pin_for(queries, views, fresh).await?;
             let tag = crate::etag::tag(question, &pin.spelling);
             if is_enough(&tag) {
                 return Ok(Reading { tag, pin, halves: None });
@@ -220,20 +216,27 @@ impl Serving {
         unreachable!("the last attempt returns")
     }
 
-    /// Pins for one query, waiting until `min_position` is covered.
-    async fn pin_for(&self, query: &Query, views: &[Arc<View>], fresh: bool) -> Result<Arc<Pin>, Refusal> {
-        let Some(wanted) = &query.min_position else { return Ok(self.pin(views, query.layer, fresh).await?) };
-        if let Some(number) = wanted.0.keys().find(|number| **number >= self.partitions_of(query.source())) {
-            let source = query.source();
-            return Err(Refusal::parameter("min_position", format!("source {source} has no partition {number}")));
+    /// Pins for queries of one layer, waiting until each one's `min_position` is covered.
+    async fn pin_for(&self, queries: &[Arc<Query>], views: &[Arc<View>], fresh: bool) -> Result<Arc<Pin>, Refusal> {
+        let layer = queries.first().map_or(Layer::Merged, |query| query.layer);
+        let waiting: Vec<(&Arc<Query>, &OffsetVector)> =
+            queries.iter().filter_map(|query| Some((query, query.min_position.as_ref()?))).collect();
+        let Some((first, _)) = waiting.first() else { return Ok(self.pin(views, layer, fresh).await?) };
+        for (query, wanted) in &waiting {
+            if let Some(number) = wanted.0.keys().find(|number| **number >= self.partitions_of(query.source())) {
+                let source = query.source();
+                return Err(Refusal::parameter("min_position", format!("source {source} has no partition {number}")));
+            }
         }
-        let deadline = Instant::now() + Duration::from_micros(query.timeout.0.unsigned_abs());
+        let deadline = Instant::now() + Duration::from_micros(first.timeout.0.unsigned_abs());
         let mut pause = Duration::from_millis(2);
         loop {
-            let pin = self.pin(views, query.layer, true).await?;
-            if pin.views.iter().all(|view| view.coverage().covers(wanted)) {
-                return Ok(pin);
-            }
+            let pin = self.pin(views, layer, true).await?;
+            let behind = |(query, wanted): &&(&Arc<Query>, &OffsetVector)| {
+                let mut of_source = pin.views.iter().filter(|view| view.view.source.name == query.source());
+                !of_source.all(|view| view.coverage().covers(wanted))
+            };
+            let Some((query, wanted)) = waiting.iter().find(behind) else { return Ok(pin) };
             if Instant::now() + pause > deadline {
                 let reached = stamp::coverage_text(&stamp::common_coverage(&pin.views));
                 let detail = format!(
@@ -245,7 +248,7 @@ impl Serving {
             }
             self.clock.sleep(pause).await;
             pause = (pause * 2).min(Duration::from_millis(20));
-            if query.layer == Layer::Batch {
+            if layer == Layer::Batch {
                 for view in views {
                     self.batch_view(view).refresh().await?;
                 }

@@ -56,7 +56,7 @@ impl Serving {
         let mut spelling = Spelling::default();
         ("dashboard", &config.name, &queries).hash(&mut spelling);
         self.compute(&queries, &spelling.0, known, true, |pin, _, merged| {
-            (write(&config.name, &queries, pin, &merged), true)
+            Ok((write(&config.name, &queries, pin, &merged), true))
         })
         .await
     }

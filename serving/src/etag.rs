@@ -39,12 +39,34 @@ pub fn matches(header: &str, tag: &str) -> bool {
     let wanted = tag.trim_matches('"');
     header.split(',').map(str::trim).any(|given| {
         let given = given.strip_prefix("W/").unwrap_or(given).trim_matches('"');
-        given == "*" || given.strip_suffix(GZIP_SUFFIX).unwrap_or(given) == wanted
+        given == "*" || plain(given) == wanted
     })
 }
 
-/// What the tag of a gzip-compressed representation ends with: other bytes, another tag.
-pub const GZIP_SUFFIX: &str = "-gzip";
+/// The encodings that a representation may have. A tag ends with its name: other bytes, another tag.
+const ENCODINGS: [&str; 2] = ["gzip", "zstd"];
+
+/// A tag without quotes and without what an encoding added.
+fn plain(tag: &str) -> &str {
+    let of = |encoding: &&str| tag.strip_suffix(*encoding)?.strip_suffix('-');
+    ENCODINGS.iter().find_map(of).unwrap_or(tag)
+}
+
+/// The tag of a representation in that encoding; of one without an encoding, the tag itself.
+pub fn encoded(tag: &str, encoding: &str) -> String {
+    if ENCODINGS.contains(&encoding) {
+        return format!("{}-{encoding}\"", tag.trim_end_matches('"'));
+    }
+    tag.to_owned()
+}
+
+/// The tag of the representation that a caller has, if its `If-None-Match` header names `tag` in any encoding.
+pub fn known_as(header: &str, tag: &str) -> String {
+    let wanted = tag.trim_matches('"');
+    let given = header.split(',').map(|given| given.trim().trim_start_matches("W/").trim_matches('"'));
+    let mut named = given.filter(|given| plain(given) == wanted);
+    named.next().map_or_else(|| tag.to_owned(), |name| format!("\"{name}\""))
+}
 
 #[cfg(test)]
 mod tests {
@@ -54,6 +76,9 @@ mod tests {
     fn a_list_of_tags_matches_any_of_them() {
         assert!(matches("\"abc\"", "\"abc\""));
         assert!(matches("\"x\", W/\"abc-gzip\"", "\"abc\""));
+        assert!(matches("\"abc-zstd\"", "\"abc\""));
+        assert_eq!(known_as("\"x\", \"abc-zstd\"", "\"abc\""), encoded("\"abc\"", "zstd"));
+        assert_eq!(known_as("*", "\"abc\""), "\"abc\"");
         assert!(matches("*", "\"abc\""));
         assert!(!matches("\"abcd\", \"x\"", "\"abc\""));
         assert!(!matches("", "\"abc\""));

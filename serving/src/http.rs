@@ -3,7 +3,9 @@ pub mod dashboard;
 pub mod health;
 pub mod live;
 pub mod metrics;
+pub mod negotiate;
 pub mod problem;
+pub mod query;
 pub mod telemetry;
 
 use std::sync::Arc;
@@ -18,11 +20,11 @@ use seam_shared::Kind;
 use seam_shared::access::Caller;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::SizeAbove;
+use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
 use crate::Serving;
 use crate::answer::Answer;
-use crate::etag::GZIP_SUFFIX;
+use crate::etag;
 use crate::query::{Format, Refusal};
 
 /// Bodies below this many bytes are not compressed.
@@ -44,6 +46,7 @@ pub fn routes(serving: Arc<Serving>) -> Router {
         .route("/api/analytics/metrics", get(metrics::list))
         .route("/api/analytics/metrics/{metric}", get(metrics::answer))
         .route("/api/analytics/explain/{metric}", get(metrics::explain))
+        .merge(query::routes())
         .route("/api/analytics/dashboard", get(dashboard::answer))
         .route("/api/analytics/live", get(live::feed))
         .with_state(serving)
@@ -55,9 +58,15 @@ pub fn finish(router: Router) -> Router {
         .fallback(nothing_here)
         .method_not_allowed_fallback(wrong_method)
         .layer(Extension(Caller::trusted()))
-        .layer(CompressionLayer::new().compress_when(SizeAbove::new(COMPRESS_FROM)))
+        .layer(CompressionLayer::new().compress_when(worth_compressing()))
         .layer(map_response(tag_compressed))
         .layer(CatchPanicLayer::custom(problem::of_panic))
+}
+
+/// Not what is small, nor what is compressed in itself, nor a feed, whose events would wait in the compressor.
+fn worth_compressing() -> impl Predicate {
+    let packed = NotForContentType::const_new("application/vnd.apache.parquet");
+    SizeAbove::new(COMPRESS_FROM).and(NotForContentType::SSE).and(packed)
 }
 
 async fn nothing_here(request: Request) -> Response {
@@ -77,9 +86,9 @@ async fn wrong_method(request: Request) -> Response {
 
 /// A compressed body is other bytes, so it has another strong tag.
 async fn tag_compressed(mut response: Response) -> Response {
-    if response.headers().contains_key(header::CONTENT_ENCODING)
-        && let Some(tag) = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok())
-        && let Ok(tag) = HeaderValue::from_str(&format!("{}{GZIP_SUFFIX}\"", tag.trim_end_matches('"')))
+    let text = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    if let (Some(encoding), Some(tag)) = (text(header::CONTENT_ENCODING), text(header::ETAG))
+        && let Ok(tag) = HeaderValue::from_str(&etag::encoded(tag, encoding))
     {
         response.headers_mut().insert(header::ETAG, tag);
     }
@@ -103,10 +112,11 @@ fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Refusal> {
 
 /// An answer as a response: its tag, its body unless the caller has it, and how far the log is ahead.
 fn respond(answer: Answer, known: Option<&str>) -> Response {
-    // A caller that has the compressed form is told that this form is unchanged.
-    let compressed = || format!("{}{GZIP_SUFFIX}\"", answer.tag.trim_end_matches('"'));
-    let has_compressed = |header: &str| header.contains(&compressed()) && !header.contains(&answer.tag);
-    let tag = if answer.body.is_none() && known.is_some_and(has_compressed) { compressed() } else { answer.tag };
+    // A caller that has a compressed form is told that this form is unchanged.
+    let tag = match known {
+        Some(header) if answer.body.is_none() => etag::known_as(header, &answer.tag),
+        _ => answer.tag,
+    };
     let mut response = Response::default();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));

@@ -4,6 +4,7 @@
 //! same bytes; nothing here ever writes to log, state or lake.
 
 // what is asked
+pub mod inquiry;
 pub mod query;
 
 // what it is answered from
@@ -23,7 +24,9 @@ pub mod json;
 pub mod page;
 pub mod present;
 pub mod scan;
+pub mod sheet;
 pub mod stamp;
+pub mod table;
 
 // how it is asked for
 pub mod http;
@@ -55,10 +58,12 @@ use tokio_util::sync::CancellationToken;
 use batch_view::BatchView;
 use cache::BlockCache;
 use door::Door;
+use inquiry::Inquiry;
 use lru::Lru;
 use page::{PAGES_BYTES, Page};
 use pin::Pins;
 use query::{Catalog, Format, Query, Question, Refusal, Request};
+use sheet::Sheet;
 use speed_view::SpeedView;
 use topics::Topics;
 
@@ -119,6 +124,8 @@ pub struct Serving {
     answers: Lru<String, Bytes>,
     /// Lists of which there are further pages, by tag.
     pages: Lru<String, Arc<Page>>,
+    /// The same of several metrics.
+    sheets: Lru<String, Arc<Sheet>>,
     /// Questions by URL, each with the `now` that it was read at.
     questions: Lru<String, (Timestamp, Arc<Question>)>,
     door: Door,
@@ -149,6 +156,7 @@ impl Serving {
             cache: Arc::new(BlockCache::new(settings.cache_bytes)),
             answers: Lru::new(settings.answer_bytes),
             pages: Lru::new(PAGES_BYTES),
+            sheets: Lru::new(PAGES_BYTES),
             questions: Lru::new(QUESTIONS_BYTES),
             caught_up: Mutex::default(),
             door: Door::default(),
@@ -232,6 +240,17 @@ impl Serving {
         let (metric, asked) = self.catalog.split_extension(metric);
         let format = asked.unwrap_or(format);
         query::parse(&self.catalog, Request { caller, metric, parameters, now: self.now(), format })
+    }
+    /// Reads and checks the body of a caller's inquiry, with `now` from the clock.
+    ///
+    /// # Errors
+    /// A refusal that points to the member at fault.
+    pub fn inquire(&self, caller: &Caller, body: &[u8], format: Format) -> Result<Inquiry, Refusal> {
+        inquiry::parse(&self.catalog, caller, body, self.now(), format)
+    }
+    /// Whether a metric's name ends with the extension of a format.
+    pub(crate) fn names_a_format(&self, metric: &str) -> bool {
+        self.catalog.split_extension(metric).1.is_some()
     }
     /// The configuration.
     pub fn config(&self) -> &Arc<Config> {

@@ -1,4 +1,5 @@
 //! Pages: the rows of one answer in pieces. All are of one generation and one vector, as they are cut from one list that is kept.
+use std::ops::Range;
 use std::sync::Arc;
 
 use seam_shared::Kind;
@@ -9,6 +10,7 @@ use crate::json::Json;
 use crate::present::Points;
 use crate::query::{Cursor, Format, Query, Question, Refusal};
 use crate::stamp::{Shares, Stamp};
+use crate::table::{Notes, Table};
 use crate::{Serving, etag};
 
 /// Bytes of lists that are kept for their further pages.
@@ -36,7 +38,10 @@ impl Page {
         Some(Cursor { tag, rows: rows + self.query.limit }).filter(|next| next.rows < self.points.list.len())
     }
     /// The page that begins after `rows`.
-    pub fn write(&self, rows: usize) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// `Internal` when a value does not fit its column.
+    pub fn write(&self, rows: usize) -> Result<Vec<u8>, Refusal> {
         let Page { query, points, shares, stamp, .. } = self;
         let found = points.list.len();
         let shown = rows..found.min(rows + query.limit);
@@ -45,9 +50,13 @@ impl Page {
             Format::Json => {}
             Format::Lines => {
                 points.write(&mut json, query, shown);
-                return json.into_bytes();
+                return Ok(json.into_bytes());
             }
-            Format::Csv => return points.write_csv(query, shown),
+            Format::Csv | Format::Arrow | Format::Parquet => {
+                let table = points.table(query, shown);
+                let notes = notes(&query.metric.name, query, stamp, Some(shares), self.next(rows));
+                return Ok(write_table(&table, 0..table.len(), query.format, notes)?);
+            }
         }
         json.open('{').key("metric").text(&query.metric.name).key("window").text(&query.window.to_string());
         json.key("dimensions").open('[');
@@ -57,18 +66,66 @@ impl Page {
         json.close(']').key("points").open('[');
         points.write(&mut json, query, shown.clone());
         json.close(']').key("meta").open('{');
-        let whole = (query.times.first.minus(query.window), query.times.last());
-        let (from, to) = query.times.range.unwrap_or(whole);
-        json.key("from").time(from).key("to").time(to);
-        let step: Option<Span> = query.times.range.map(|_| query.times.step);
-        json.key("step").optional_text(step.map(|step| step.to_string()).as_deref());
-        json.key("tz").text("UTC").key("layers").text(query.layer.name());
-        json.key("limit").number(query.limit as u64);
-        json.key("rows").number(found as u64).key("truncated").bool(shown.len() < found);
-        json.key("next").optional_text(self.next(rows).map(|next| next.to_string()).as_deref());
+        write_meta(&mut json, query, self.next(rows), shown, found);
         stamp.write(json.key("stamp"), Some(shares));
         json.close('}').close('}');
-        json.into_bytes()
+        Ok(json.into_bytes())
+    }
+}
+
+/// Writes what an answer says of its times, its layers and its pages, as members of the object that is open.
+pub fn write_meta(json: &mut Json, query: &Query, next: Option<Cursor>, shown: Range<usize>, found: usize) {
+    let whole = (query.times.first.minus(query.window), query.times.last());
+    let (from, to) = query.times.range.unwrap_or(whole);
+    json.key("from").time(from).key("to").time(to);
+    let step: Option<Span> = query.times.range.map(|_| query.times.step);
+    json.key("step").optional_text(step.map(|step| step.to_string()).as_deref());
+    json.key("tz").text("UTC").key("layers").text(query.layer.name());
+    json.key("limit").number(query.limit as u64);
+    json.key("rows").number(found as u64).key("truncated").bool(shown.len() < found);
+    json.key("next").optional_text(next.map(|next| next.to_string()).as_deref());
+}
+
+/// What an answer without a `meta` tells beside its rows.
+pub fn notes(metrics: &str, query: &Query, stamp: &Stamp, shares: Option<&[Shares]>, next: Option<Cursor>) -> Notes {
+    let mut json = Json::with_capacity(1_024);
+    stamp.write(&mut json, shares);
+    let stamp_text = String::from_utf8(json.into_bytes()).unwrap_or_default();
+    let mut notes = vec![
+        ("seam.metric", metrics.to_owned()),
+        ("seam.window", query.window.to_string()),
+        ("seam.coverage", stamp.coverage.clone()),
+        ("seam.stamp", stamp_text),
+    ];
+    notes.extend(next.map(|next| ("seam.next", next.to_string())));
+    notes
+}
+
+/// Rows of a table as CSV, Arrow or Parquet; as lines of JSON in any other format.
+///
+/// # Errors
+/// `Internal` when a value does not fit its column.
+pub fn write_table(table: &Table, rows: Range<usize>, format: Format, notes: Notes) -> seam_shared::Result<Vec<u8>> {
+    match format {
+        Format::Csv => Ok(table.csv(rows)),
+        Format::Arrow => table.arrow(rows, notes),
+        Format::Parquet => table.parquet(rows, notes),
+        Format::Json | Format::Lines => {
+            let mut json = Json::with_capacity(rows.len() * 128);
+            table.write_rows(&mut json, rows, false);
+            Ok(json.into_bytes())
+        }
+    }
+}
+
+/// The refusal of a cursor whose answer is gone.
+pub fn expired() -> Refusal {
+    Refusal {
+        kind: Kind::Conflict,
+        problem: "cursor-expired",
+        detail: "the answer that this cursor goes on with is no longer kept; ask again without `cursor`".to_owned(),
+        parameter: Some("cursor".to_owned()),
+        suggestion: None,
     }
 }
 
@@ -82,13 +139,7 @@ impl Serving {
             self.first_page(&first, None, false).await?;
             page = self.pages.get(&cursor.tag);
         }
-        let page = page.ok_or_else(|| Refusal {
-            kind: Kind::Conflict,
-            problem: "cursor-expired",
-            detail: "the answer that this cursor goes on with is no longer kept; ask again without `cursor`".to_owned(),
-            parameter: Some("cursor".to_owned()),
-            suggestion: None,
-        })?;
+        let page = page.ok_or_else(expired)?;
         // Times that are meant from `now` on are those of the first page.
         let asked = Question::from(Query { times: page.query.times, ..query.clone() });
         if asked.spelling != Question::from(page.query.as_ref().clone()).spelling
@@ -98,7 +149,8 @@ impl Serving {
         }
         let tag = format!("\"{cursor}\"");
         let next = page.next(cursor.rows).map(|next| next.to_string());
-        let body = (!known.is_some_and(|header| etag::matches(header, &tag))).then(|| page.write(cursor.rows).into());
+        let known = known.is_some_and(|header| etag::matches(header, &tag));
+        let body = if known { None } else { Some(page.write(cursor.rows)?.into()) };
         Ok(Answer { tag, body, next, coverage: page.stamp.coverage.clone(), lag: None, format: query.format })
     }
 }

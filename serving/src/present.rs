@@ -4,12 +4,13 @@ use std::ops::Range;
 
 use seam_shared::time::Timestamp;
 use seam_shared::view::aggregate::{Figures, State};
-use seam_shared::view::definition::StateKind;
+use seam_shared::view::definition::{Figure, StateKind};
 use seam_shared::view::rows::Rows;
-use seam_shared::view::value::Value;
+use seam_shared::view::value::{FieldType, Value};
 
 use crate::json::Json;
-use crate::query::{Fill, Format, OrderBy, POINTS_MAX, Query, Refusal};
+use crate::query::{Fill, Format, OrderBy, POINTS_MAX, Query, Refusal, Term};
+use crate::table::{Cells, Table};
 
 /// The rows of an answer, in the query's order.
 #[derive(Debug)]
@@ -50,6 +51,71 @@ pub fn points(query: &Query, merged: Rows) -> Result<Points, Refusal> {
         list.sort_by(|a, b| compare(query, merged, a, b));
     }
     Ok(points)
+}
+
+/// The value of a window without events.
+pub fn value_of_nothing(query: &Query) -> Value {
+    let mut values = query.terms.iter().map(|term| State::empty(term.kind()).present(term.kind()).get(term.figure));
+    match (values.next(), values.next()) {
+        (Some(numerator), Some(denominator)) => ratio(&numerator, &denominator),
+        (Some(value), None) => value,
+        (None, _) => Value::Null,
+    }
+}
+
+/// The type of a query's dimension.
+pub fn dimension_type(query: &Query, d: usize) -> FieldType {
+    let of_term = |term: &Term| Some(term.view.dimensions[*term.dimensions.get(d)?].field_type);
+    query.terms.first().and_then(of_term).unwrap_or(FieldType::String)
+}
+
+/// The type of a query's value.
+pub fn value_type(query: &Query) -> FieldType {
+    match &query.terms[..] {
+        [term] => figure_type(term.kind(), term.figure),
+        _ => FieldType::Float,
+    }
+}
+
+fn figure_type(kind: StateKind, figure: Figure) -> FieldType {
+    match (kind, figure) {
+        (StateKind::Count, _) | (_, Figure::Count) => FieldType::Int,
+        (StateKind::Fixed { .. } | StateKind::Float, Figure::Avg) => FieldType::Float,
+        (StateKind::Fixed { scale: 0 }, Figure::Min | Figure::Max) => FieldType::Int,
+        (StateKind::Fixed { scale }, Figure::Sum | Figure::Min | Figure::Max) => FieldType::Decimal(scale),
+        (StateKind::Float, Figure::Sum | Figure::Min | Figure::Max) => FieldType::Float,
+    }
+}
+
+/// What a row shows behind its value.
+fn figure_columns(query: &Query) -> Vec<(&'static str, FieldType)> {
+    let figures = [Figure::Count, Figure::Sum, Figure::Avg, Figure::Min, Figure::Max];
+    match &query.terms[..] {
+        [term] if term.kind() == StateKind::Count => Vec::new(),
+        [term] => {
+            let types = figures.map(|figure| figure_type(term.kind(), figure));
+            ["count", "sum", "avg", "min", "max"].into_iter().zip(types).collect()
+        }
+        [numerator, denominator, ..] => {
+            let of = |term: &Term| figure_type(term.kind(), term.figure);
+            vec![("numerator", of(numerator)), ("denominator", of(denominator))]
+        }
+        [] => Vec::new(),
+    }
+}
+
+/// The order of two values; null is behind all others.
+pub fn compare_values(a: &Value, b: &Value) -> Ordering {
+    match (a, b) {
+        (Value::Null, Value::Null) => Ordering::Equal,
+        (Value::Null, _) => Ordering::Greater,
+        (_, Value::Null) => Ordering::Less,
+        // A filled zero is an integer among values that may be decimals or doubles.
+        (x, y) if std::mem::discriminant(x) != std::mem::discriminant(y) => {
+            as_double(x).partial_cmp(&as_double(y)).unwrap_or(Ordering::Equal)
+        }
+        (x, y) => x.cmp(y),
+    }
 }
 
 /// What is known of a row: the figures of the measured field, or of numerator and denominator.
@@ -97,15 +163,11 @@ fn compare(query: &Query, merged: &Rows, a: &Point, b: &Point) -> Ordering {
                 let code = |point: &Point| merged.dimensions[d].codes[point.key as usize];
                 code(a).cmp(&code(b))
             }
-            OrderBy::Value => match (&a.value, &b.value) {
-                (Value::Null, Value::Null) => Ordering::Equal,
-                (Value::Null, _) => return Ordering::Greater,
-                (_, Value::Null) => return Ordering::Less,
-                // A filled zero is an integer among values that may be decimals or doubles.
-                (x, y) if std::mem::discriminant(x) != std::mem::discriminant(y) => {
-                    as_double(x).partial_cmp(&as_double(y)).unwrap_or(Ordering::Equal)
-                }
-                (x, y) => x.cmp(y),
+            OrderBy::Value => match compare_values(&a.value, &b.value) {
+                Ordering::Equal => Ordering::Equal,
+                // Null comes last in either direction.
+                found if a.value == Value::Null || b.value == Value::Null => return found,
+                found => found,
             },
         };
         let ordering = if key.descending { ordering.reverse() } else { ordering };
@@ -212,32 +274,31 @@ impl Points {
             }
         }
     }
-    /// Writes rows as CSV after a line of names: text in quotes where it must be, nothing for null.
-    pub fn write_csv(&self, query: &Query, rows: Range<usize>) -> Vec<u8> {
-        let figures: &[&str] = match &query.terms[..] {
-            [term] if term.kind() == StateKind::Count => &[],
-            [_] => &["count", "sum", "avg", "min", "max"],
-            _ => &["numerator", "denominator"],
-        };
-        let names = ["time", "start"].into_iter().chain(query.dimensions.iter().map(String::as_str)).chain(["value"]);
-        let mut out = Vec::with_capacity(256 + rows.len() * 128);
-        let names: Vec<_> = names.chain(figures.iter().copied()).map(|name| Some(name.to_owned())).collect();
-        line(&mut out, &names);
-        for point in &self.list[rows] {
-            let mut cells = vec![Some(point.time.to_rfc3339()), Some(point.time.minus(query.window).to_rfc3339())];
-            cells.extend((0..query.dimensions.len()).map(|d| cell(self.dimension(point, d))));
-            cells.push(cell(&point.value));
-            match self.figures(query, point) {
-                Known::One(f) if !figures.is_empty() => {
-                    cells.push(Some(f.count.to_string()));
-                    cells.extend([&f.sum, &f.avg, &f.min, &f.max].map(cell));
-                }
-                Known::One(_) => {}
-                Known::Two(numerator, denominator) => cells.extend([&numerator, &denominator].map(cell)),
-            }
-            line(&mut out, &cells);
+    /// Rows as a table: what CSV, Arrow and Parquet show.
+    pub fn table(&self, query: &Query, rows: Range<usize>) -> Table {
+        let list = &self.list[rows];
+        let mut table = Table::new(list.len());
+        table.push("time", Cells::Times(list.iter().map(|point| point.time).collect()));
+        table.push("start", Cells::Times(list.iter().map(|point| point.time.minus(query.window)).collect()));
+        for (d, name) in query.dimensions.iter().enumerate() {
+            let values = list.iter().map(|point| self.dimension(point, d).clone()).collect();
+            table.push(name, Cells::Values(dimension_type(query, d), values));
         }
-        out
+        let values = list.iter().map(|point| point.value.clone()).collect();
+        table.push("value", Cells::Values(value_type(query), values));
+        let figures = figure_columns(query);
+        let mut columns: Vec<Vec<Value>> = figures.iter().map(|_| Vec::with_capacity(list.len())).collect();
+        for point in list.iter().filter(|_| !figures.is_empty()) {
+            let cells = match self.figures(query, point) {
+                Known::One(f) => vec![Value::Int(f.count.cast_signed()), f.sum, f.avg, f.min, f.max],
+                Known::Two(numerator, denominator) => vec![numerator, denominator],
+            };
+            columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
+        }
+        for ((name, kind), values) in figures.into_iter().zip(columns) {
+            table.push(name, Cells::Values(kind, values));
+        }
+        table
     }
     /// Writes a row's value and figures as further members of the object that is open.
     pub fn write_value(&self, json: &mut Json, query: &Query, point: &Point) {
@@ -264,26 +325,4 @@ impl Points {
             }
         }
     }
-}
-
-/// A value as a cell of CSV; `None` for null.
-fn cell(value: &Value) -> Option<String> {
-    (*value != Value::Null).then(|| value.to_string())
-}
-
-/// A line of CSV (RFC 4180): nothing for null, a pair of quotes for empty text.
-fn line(out: &mut Vec<u8>, cells: &[Option<String>]) {
-    for (i, cell) in cells.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
-        }
-        match cell {
-            None => {}
-            Some(cell) if cell.is_empty() || cell.contains(['"', ',', '\n', '\r']) => {
-                out.extend_from_slice(format!("\"{}\"", cell.replace('"', "\"\"")).as_bytes());
-            }
-            Some(cell) => out.extend_from_slice(cell.as_bytes()),
-        }
-    }
-    out.extend_from_slice(b"\r\n");
 }

@@ -15,8 +15,8 @@ use seam_shared::view::definition::{Figure, StateKind, View};
 use seam_shared::view::expression::Expression;
 use seam_shared::view::value::Value;
 
-pub use parse::{Catalog, Request, parse};
-pub use refusal::Refusal;
+pub use parse::{Catalog, PARAMETERS, Request, parse};
+pub use refusal::{Refusal, nearest};
 pub use times::Times;
 
 /// Rows of an answer that names no limit.
@@ -67,14 +67,20 @@ pub enum Format {
     Lines,
     /// A line of names, then one a point.
     Csv,
+    /// A stream of Arrow's, its columns typed.
+    Arrow,
+    /// A Parquet file, its columns typed.
+    Parquet,
 }
 
 impl Format {
     /// The extension that asks for it, and its media type.
-    pub const NAMES: [(Format, &str, &str); 3] = [
+    pub const NAMES: [(Format, &str, &str); 5] = [
         (Format::Json, ".json", "application/json"),
         (Format::Lines, ".ndjson", "application/x-ndjson"),
         (Format::Csv, ".csv", "text/csv"),
+        (Format::Arrow, ".arrow", "application/vnd.apache.arrow.stream"),
+        (Format::Parquet, ".parquet", "application/vnd.apache.parquet"),
     ];
     /// Its media type.
     pub fn media_type(self) -> &'static str {

@@ -12,7 +12,7 @@ use seam_shared::view::definition::View;
 use seam_shared::view::value::FieldType;
 use tokio::time::Instant;
 
-use super::{known, parameters, problem, respond};
+use super::{known, negotiate, parameters, problem, respond};
 use crate::Serving;
 use crate::answer::Answer;
 use crate::json::Json;
@@ -31,12 +31,18 @@ pub async fn answer(
     let begun = Instant::now();
     let known = known(&headers);
     let answered = async {
-        let format = format(&headers);
-        let read = || serving.parse_as(&caller, &name(metric)?, &parameters(&uri)?, format);
+        let format = negotiate::format(&headers);
+        let key = format.as_ref().map_or("none", |format| format.media_type());
         let url = uri.path_and_query().map_or("", PathAndQuery::as_str);
-        let question = match format {
-            Format::Json => serving.question(&caller, url, read)?,
-            other => serving.question(&caller, &format!("{url} {}", other.media_type()), read)?,
+        let read = || {
+            let metric = name(metric)?;
+            // An extension says more than the header.
+            let format = if serving.names_a_format(&metric) { Format::Json } else { format? };
+            serving.parse_as(&caller, &metric, &parameters(&uri)?, format)
+        };
+        let question = match key {
+            "application/json" => serving.question(&caller, url, read)?,
+            other => serving.question(&caller, &format!("{url} {other}"), read)?,
         };
         serving.answer(&question, known).await
     };
@@ -60,13 +66,6 @@ pub async fn explain(
         }
         Err(refusal) => problem::respond(&uri, &refusal),
     }
-}
-
-/// The format that an `Accept` header asks for: the first that it names, else JSON.
-fn format(headers: &HeaderMap) -> Format {
-    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let named = |(format, _, media_type): (Format, &str, &str)| Some((accept.find(media_type)?, format));
-    Format::NAMES.into_iter().filter_map(named).min_by_key(|(at, _)| *at).map_or(Format::Json, |(_, format)| format)
 }
 
 fn name(metric: Metric) -> Result<String, Refusal> {

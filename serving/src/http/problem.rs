@@ -18,8 +18,19 @@ pub fn status(kind: Kind) -> StatusCode {
         Kind::Denied => StatusCode::FORBIDDEN,
         Kind::Conflict => StatusCode::CONFLICT,
         Kind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Kind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Kind::TooLarge => StatusCode::UNPROCESSABLE_ENTITY,
         Kind::Corrupt | Kind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// The status of a refusal: its kind's, but for what HTTP has a status of its own for.
+fn status_of(refusal: &Refusal) -> StatusCode {
+    match refusal.problem {
+        "not-acceptable" => StatusCode::NOT_ACCEPTABLE,
+        "method-not-allowed" => StatusCode::METHOD_NOT_ALLOWED,
+        "media-type" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "body-too-large" => StatusCode::PAYLOAD_TOO_LARGE,
+        _ => status(refusal.kind),
     }
 }
 
@@ -28,7 +39,7 @@ pub fn respond(uri: &Uri, refusal: &Refusal) -> Response {
     if matches!(refusal.kind, Kind::Corrupt | Kind::Internal) {
         tracing::error!(problem = refusal.problem, detail = %refusal.detail, path = uri.path(), "a request failed");
     }
-    document(status(refusal.kind), refusal, uri.path())
+    document(status_of(refusal), refusal, uri.path())
 }
 
 /// A method that a route does not have.
@@ -36,7 +47,7 @@ pub fn method_not_allowed(uri: &Uri, method: &Method) -> Response {
     let detail = format!("{} does not answer {method}", uri.path());
     let refusal =
         Refusal { kind: Kind::Invalid, problem: "method-not-allowed", detail, parameter: None, suggestion: None };
-    document(StatusCode::METHOD_NOT_ALLOWED, &refusal, uri.path())
+    document(status_of(&refusal), &refusal, uri.path())
 }
 
 /// A bug, told without its details.
@@ -60,7 +71,9 @@ fn document(status: StatusCode, refusal: &Refusal, path: &str) -> Response {
         json.key("suggestion").text(suggestion);
     }
     if let Some(parameter) = &refusal.parameter {
-        json.key("errors").open('[').open('{').key("parameter").text(parameter);
+        // A member of a body is named by its JSON pointer.
+        let key = if parameter.starts_with('#') { "pointer" } else { "parameter" };
+        json.key("errors").open('[').open('{').key(key).text(parameter);
         json.key("detail").text(&refusal.detail).close('}').close(']');
     }
     json.close('}');

@@ -8,6 +8,8 @@ use serde_json::json;
 use super::router;
 use crate::testing::{NOW, World, bytes, get, json, request};
 
+mod query;
+
 const ROUTE: &str = "/api/analytics/metrics";
 
 async fn whole(seed: u64) -> (World, Router) {
@@ -203,7 +205,7 @@ async fn every_refusal_is_a_problem_document_that_helps() {
         ("/api/analytics/metrics/events.total?from=now&to=now-1h", 400, "is empty"),
         ("/api/analytics/metrics/events.total?at=now&from=now-1h", 400, "one moment"),
         ("/api/analytics/metrics/events.total?from=now-1h&step=90s", 400, "the nearest is 2m"),
-        ("/api/analytics/metrics/events.total?from=1971-01-01&step=1m", 413, "at most 100000"),
+        ("/api/analytics/metrics/events.total?from=1971-01-01&step=1m", 422, "at most 100000"),
         ("/api/analytics/metrics/events.total?timeout=31s", 400, "longer than the longest"),
         ("/api/analytics/metrics/events.total?min_position=x", 400, "is no position"),
         ("/api/analytics/metrics/events.total?where=carrier%20%3D", 400, "character"),
@@ -379,7 +381,7 @@ async fn a_query_that_would_read_too_much_is_refused_with_the_estimate() {
     let settings = crate::Settings { query_rows: 20, ..crate::Settings::default() };
     let router = router(world.serving_with(settings).await);
     let refused = get(&router, &format!("{ROUTE}/spend?window=4h")).await;
-    assert_eq!(refused.status(), 413);
+    assert_eq!(refused.status(), 422);
     let problem = json(refused).await;
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("at most 20 are read")), "{problem}");
     assert_eq!(get(&router, &format!("{ROUTE}/spend?window=5m&at=2026-02-01")).await.status(), 200);
