@@ -86,8 +86,8 @@ fn view(source: &Arc<Source>, case: &Case) -> Arc<View> {
         field_type: FieldType::String,
     };
     let states = vec![
-        StateDefinition { kind: StateKind::Count, field: None },
-        StateDefinition { kind: StateKind::Fixed { scale: 2 }, field: Some(3) },
+        StateDefinition::new(StateKind::Count, None),
+        StateDefinition::new(StateKind::Fixed { scale: 2 }, Some(3)),
     ];
     Arc::new(View {
         name: case.name.replace(' ', ""),

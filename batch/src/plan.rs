@@ -12,6 +12,7 @@ mod order;
 mod pane;
 #[cfg(test)]
 pub mod tests;
+mod values;
 
 use polars::prelude as pl;
 use polars::prelude::IntoLazy;
@@ -32,7 +33,8 @@ pub struct Slice {
     pub end: Timestamp,
 }
 
-/// The events of the span that count for the view: `time` in microseconds, `d<i>` for each dimension, `s<i>` for each state's field.
+/// The events of the span that count for the view: `time` in microseconds, `d<i>` for each dimension, `s<i>` for what each state
+/// measures, and `offset` if a state goes by it.
 fn scan(view: &View, input: &Input, excerpt: Excerpt, span: Slice) -> Result<pl::LazyFrame> {
     let Excerpt { bytes, coded, narrow } = excerpt;
     let mut frame = read(bytes)?;
@@ -58,10 +60,23 @@ fn scan(view: &View, input: &Input, excerpt: Excerpt, span: Slice) -> Result<pl:
         column.alias(dimension_name(i))
     });
     let states = view.states.iter().enumerate().filter_map(|(i, state)| {
-        let column = if narrow[i] { pl::col(excerpt::narrow_name(i)) } else { field(state.field?) };
+        let column = match state.field {
+            None if state.filter.is_none() => return None,
+            None => pl::lit(1i64),
+            Some(_) if narrow[i] => pl::col(excerpt::narrow_name(i)),
+            Some(index) => field(index),
+        };
+        // what a state's own filter leaves out is missing from its column
+        let column = match &state.filter {
+            None => column,
+            Some(condition) => {
+                pl::when(filter::compile(condition, &view.source)).then(column).otherwise(pl::lit(pl::NULL))
+            }
+        };
         Some(column.alias(state_name(i)))
     });
-    Ok(frame.select(std::iter::once(time).chain(dimensions).chain(states).collect::<Vec<_>>()))
+    let offset = values::needs_places(view).then(|| pl::col("seam_offset").alias("offset"));
+    Ok(frame.select(std::iter::once(time).chain(dimensions).chain(states).chain(offset).collect::<Vec<_>>()))
 }
 
 /// How to write a moment so that it has the very type of the files' event time: only then do their statistics apply.

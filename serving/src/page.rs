@@ -7,7 +7,7 @@ use seam_shared::time::Span;
 
 use crate::answer::Answer;
 use crate::json::Json;
-use crate::present::Points;
+use crate::present::{Points, figures};
 use crate::query::{Cursor, Format, Query, Question, Refusal};
 use crate::stamp::{Shares, Stamp};
 use crate::table::{Notes, Table};
@@ -84,6 +84,7 @@ pub fn write_meta(json: &mut Json, query: &Query, next: Option<Cursor>, shown: R
     json.key("limit").number(query.limit as u64);
     json.key("rows").number(found as u64).key("truncated").bool(shown.len() < found);
     json.key("next").optional_text(next.map(|next| next.to_string()).as_deref());
+    figures::write_error(json, &query.terms);
 }
 
 /// What an answer without a `meta` tells beside its rows.

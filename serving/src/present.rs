@@ -1,10 +1,12 @@
 //! From merged states to the rows of an answer: figures, ratios, empty windows, order and limit. Pure.
+pub mod figures;
+
 use std::cmp::Ordering;
 use std::ops::Range;
 
 use seam_shared::time::Timestamp;
 use seam_shared::view::aggregate::{Figures, State};
-use seam_shared::view::definition::{Figure, StateKind};
+use seam_shared::view::definition::StateKind;
 use seam_shared::view::rows::Rows;
 use seam_shared::view::value::{FieldType, Value};
 
@@ -55,7 +57,8 @@ pub fn points(query: &Query, merged: Rows) -> Result<Points, Refusal> {
 
 /// The value of a window without events.
 pub fn value_of_nothing(query: &Query) -> Value {
-    let mut values = query.terms.iter().map(|term| State::empty(term.kind()).present(term.kind()).get(term.figure));
+    let mut values =
+        query.terms.iter().map(|term| State::empty(term.kind()).present(term.definition()).get(term.figure));
     match (values.next(), values.next()) {
         (Some(numerator), Some(denominator)) => ratio(&numerator, &denominator),
         (Some(value), None) => value,
@@ -72,33 +75,18 @@ pub fn dimension_type(query: &Query, d: usize) -> FieldType {
 /// The type of a query's value.
 pub fn value_type(query: &Query) -> FieldType {
     match &query.terms[..] {
-        [term] => figure_type(term.kind(), term.figure),
+        [term] => figures::type_of(term, term.figure),
         _ => FieldType::Float,
     }
 }
 
-fn figure_type(kind: StateKind, figure: Figure) -> FieldType {
-    match (kind, figure) {
-        (StateKind::Count, _) | (_, Figure::Count) => FieldType::Int,
-        (StateKind::Fixed { .. } | StateKind::Float, Figure::Avg) => FieldType::Float,
-        (StateKind::Fixed { scale: 0 }, Figure::Min | Figure::Max) => FieldType::Int,
-        (StateKind::Fixed { scale }, Figure::Sum | Figure::Min | Figure::Max) => FieldType::Decimal(scale),
-        (StateKind::Float, Figure::Sum | Figure::Min | Figure::Max) => FieldType::Float,
-    }
-}
-
 /// What a row shows behind its value.
-fn figure_columns(query: &Query) -> Vec<(&'static str, FieldType)> {
-    let figures = [Figure::Count, Figure::Sum, Figure::Avg, Figure::Min, Figure::Max];
+fn figure_columns(query: &Query) -> Vec<(String, FieldType)> {
     match &query.terms[..] {
-        [term] if term.kind() == StateKind::Count => Vec::new(),
-        [term] => {
-            let types = figures.map(|figure| figure_type(term.kind(), figure));
-            ["count", "sum", "avg", "min", "max"].into_iter().zip(types).collect()
-        }
+        [term] => figures::columns(term),
         [numerator, denominator, ..] => {
-            let of = |term: &Term| figure_type(term.kind(), term.figure);
-            vec![("numerator", of(numerator)), ("denominator", of(denominator))]
+            let of = |name: &str, term: &Term| (name.to_owned(), figures::type_of(term, term.figure));
+            vec![of("numerator", numerator), of("denominator", denominator)]
         }
         [] => Vec::new(),
     }
@@ -187,7 +175,7 @@ impl Points {
         let states = query.terms.iter().zip(&self.merged.states);
         let mut figures = states.map(|(term, states)| {
             let state = if point.is_own { states.get(point.key as usize) } else { State::empty(term.kind()) };
-            (term, state.present(term.kind()))
+            (term, state.present(term.definition()))
         });
         match (figures.next(), figures.next()) {
             (Some((numerator, a)), Some((denominator, b))) => {
@@ -290,7 +278,7 @@ impl Points {
         let mut columns: Vec<Vec<Value>> = figures.iter().map(|_| Vec::with_capacity(list.len())).collect();
         for point in list.iter().filter(|_| !figures.is_empty()) {
             let cells = match self.figures(query, point) {
-                Known::One(f) => vec![Value::Int(f.count.cast_signed()), f.sum, f.avg, f.min, f.max],
+                Known::One(known) => figures::cells(&known),
                 Known::Two(numerator, denominator) => vec![numerator, denominator],
             };
             columns.iter_mut().zip(cells).for_each(|(column, cell)| column.push(cell));
@@ -308,20 +296,9 @@ impl Points {
             Known::Two(numerator, denominator) => {
                 json.key("numerator").value(&numerator).key("denominator").value(&denominator);
             }
-            Known::One(_) if query.terms.iter().all(|term| term.kind() == StateKind::Count) => {}
-            Known::One(Figures { count, sum, avg, min, max, not_finite }) => {
-                json.raw(",\"count\":").number(count).raw(",\"sum\":").value(&sum).raw(",\"avg\":");
-                if avg == point.value {
-                    json.again(value)
-                } else {
-                    json.value(&avg)
-                };
-                json.raw(",\"min\":").value(&min).raw(",\"max\":").value(&max);
-                let [nan, positive, negative] = not_finite;
-                if nan + positive + negative > 0 {
-                    json.key("not_finite").open('{').key("nan").number(nan).key("inf").number(positive);
-                    json.key("-inf").number(negative).close('}');
-                }
+            Known::One(figures) => {
+                let is_count = query.terms.iter().all(|term| term.kind() == StateKind::Count);
+                figures::write(json, &figures, &point.value, value, is_count);
             }
         }
     }

@@ -11,7 +11,7 @@ use seam_shared::access::Admission;
 use seam_shared::config::Metric;
 use seam_shared::log::OffsetVector;
 use seam_shared::time::Span;
-use seam_shared::view::definition::{Figure, StateKind, View};
+use seam_shared::view::definition::{Figure, StateDefinition, StateKind, View};
 use seam_shared::view::expression::Expression;
 use seam_shared::view::value::Value;
 
@@ -156,9 +156,13 @@ pub struct Term {
 }
 
 impl Term {
+    /// Its state.
+    pub fn definition(&self) -> &StateDefinition {
+        &self.view.states[self.state]
+    }
     /// The kind of its state.
     pub fn kind(&self) -> StateKind {
-        self.view.states[self.state].kind
+        self.definition().kind
     }
     /// Every condition that a row must meet to count: what was asked for, and what the caller may see.
     pub fn all_conditions(&self) -> impl Iterator<Item = &Expression> {

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use seam_shared::time::{Span, Timestamp};
-use seam_shared::view::definition::{StateKind, View};
+use seam_shared::view::definition::{StateDefinition, StateKind, View};
 use seam_shared::view::groups::Groups;
 use seam_shared::view::rows::{Dimension, Rows, States};
 
@@ -92,7 +92,7 @@ impl<'q> Access<'q> {
         let pays =
             |w: &Span| w.0 % view.pane.0 == 0 && *w > view.pane && w.0 <= (cell.0 / w.0).saturating_mul(view.pane.0);
         let width = WIDTHS.into_iter().rfind(pays);
-        let events = view.states.iter().position(|s| s.kind == StateKind::Count);
+        let events = view.states.iter().position(StateDefinition::counts_events);
         Access { terms, needed, width, events, pane: view.pane }
     }
     /// About how many rows of a block by key are scanned.

@@ -2,7 +2,7 @@
 use std::sync::Arc;
 
 use seam_shared::log::OffsetVector;
-use seam_shared::view::definition::{StateKind, View};
+use seam_shared::view::definition::{StateDefinition, View};
 
 use crate::json::Json;
 use crate::pin::PinnedView;
@@ -96,7 +96,7 @@ impl Stamp {
 impl Shares {
     /// Writes both, what they are of `view`, as members of the object that is open.
     pub fn write(&self, json: &mut Json, view: &View) {
-        let counts_events = view.states.iter().any(|state| state.kind == StateKind::Count);
+        let counts_events = view.states.iter().any(StateDefinition::counts_events);
         for (is_batch, share) in [(true, self.batch), (false, self.speed)] {
             json.key(if is_batch { "batch" } else { "speed" }).open('{').key("rows").number(share.rows);
             if counts_events {

@@ -17,6 +17,7 @@ mod environment;
 mod identity;
 mod kafka;
 mod keys;
+mod measures;
 mod metrics;
 mod own_stream;
 mod redis;

@@ -1,5 +1,6 @@
 //! The view algebra, all of it here and only here: definition -> pane -> partial -> combine -> present. Pure.
 pub mod aggregate;
+pub(crate) mod bytes;
 pub mod definition;
 pub mod difference;
 pub mod exact_sum;

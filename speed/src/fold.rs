@@ -4,17 +4,20 @@
 //! every pane length, and the code of each dimension's value. A view then finds the row of every event, and makes one pass
 //! over each of its state columns.
 pub mod dictionary;
+pub mod measured;
 pub mod table;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use seam_shared::event::batch::{Column, EventBatch, Verdict};
+use seam_shared::event::batch::{EventBatch, Verdict};
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::View;
+use seam_shared::view::expression::Expression;
 use seam_shared::view::rows::Rows;
 
 use dictionary::Dictionary;
+use measured::Measured;
 use table::{Keys, Table, hash_all};
 
 /// Dictionaries with more values than this start anew when no open segment needs them.
@@ -23,6 +26,7 @@ const DICTIONARY_VALUES: usize = 1 << 16;
 /// The open segment of one partition, for several views of one source.
 #[derive(Debug)]
 pub struct Fold {
+    partition: u32,
     views: Vec<ViewFold>,
     /// By field of the source; those that are no dimension stay empty.
     dictionaries: Vec<Dictionary>,
@@ -52,12 +56,31 @@ struct ViewFold {
     table: Table,
     /// Which events of the current batch its filter lets pass.
     passes: Option<Vec<bool>>,
+    /// The filters of its states, each once, and which events of the current batch they let pass.
+    filters: Vec<(Arc<Expression>, Vec<bool>)>,
+    /// By state: its filter.
+    filter_of: Vec<Option<usize>>,
     selected: Vec<u32>,
 }
 
+impl ViewFold {
+    fn new(view: &Arc<View>, grouping: usize) -> ViewFold {
+        let mut filters: Vec<(Arc<Expression>, Vec<bool>)> = Vec::new();
+        let mut number = |filter: &Arc<Expression>| {
+            filters.iter().position(|(known, _)| known == filter).unwrap_or_else(|| {
+                filters.push((filter.clone(), Vec::new()));
+                filters.len() - 1
+            })
+        };
+        let filter_of = view.states.iter().map(|state| state.filter.as_ref().map(&mut number)).collect();
+        let (table, view) = (Table::new(view), view.clone());
+        ViewFold { view, grouping, table, passes: None, filters, filter_of, selected: Vec::new() }
+    }
+}
+
 impl Fold {
-    /// Empty tables for views of one source.
-    pub fn new(views: &[Arc<View>]) -> Self {
+    /// Empty tables for views of one source, in a partition of it.
+    pub fn new(views: &[Arc<View>], partition: u32) -> Self {
         let mut panes: Vec<(Span, Vec<Timestamp>)> = Vec::new();
         let mut fields: Vec<usize> = views.iter().flat_map(|v| v.dimensions.iter().map(|d| d.field)).collect();
         fields.sort_unstable();
@@ -75,11 +98,12 @@ impl Fold {
                     groupings.push(Grouping { pane, fields, hashes: Vec::new() });
                     groupings.len() - 1
                 });
-                ViewFold { view: view.clone(), grouping, table: Table::new(view), passes: None, selected: Vec::new() }
+                ViewFold::new(view, grouping)
             })
             .collect();
         let width = fields.last().map_or(0, |last| last + 1);
         Self {
+            partition,
             views,
             dictionaries: (0..width).map(|_| Dictionary::default()).collect(),
             fields,
@@ -94,6 +118,7 @@ impl Fold {
     pub fn begin(&mut self, batch: &EventBatch) {
         for view in &mut self.views {
             view.passes = view.view.filter.as_ref().map(|filter| filter.filter(batch));
+            view.filters.iter_mut().for_each(|(filter, passes)| *passes = filter.filter(batch));
         }
     }
 
@@ -136,9 +161,13 @@ impl Fold {
             };
             let Grouping { pane, fields, hashes } = &self.groupings[view.grouping];
             let codes: Vec<&[u32]> = fields.iter().map(|&field| self.codes[field].as_slice()).collect();
-            let columns: Vec<Option<&Column>> =
-                view.view.states.iter().map(|state| state.field.map(|field| &batch.columns[field])).collect();
-            view.table.fold(selected, first, &Keys { panes: &self.panes[*pane].1, codes: &codes, hashes }, &columns);
+            let states = view.view.states.iter().zip(&view.filter_of);
+            let measured = states.map(|(definition, filter)| {
+                let passes = filter.map(|filter| view.filters[filter].1.as_slice());
+                Measured { definition, batch, partition: self.partition, passes }
+            });
+            let measured: Vec<Measured<'_>> = measured.collect();
+            view.table.fold(selected, first, &Keys { panes: &self.panes[*pane].1, codes: &codes, hashes }, &measured);
         }
     }
 

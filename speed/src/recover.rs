@@ -57,7 +57,7 @@ impl Places {
         let mut decoder = Decoder::new(source.clone());
         let lowest = lowest.unwrap_or_default();
         let duplicates = self.remember(partition, source, &mut decoder, lowest).await?;
-        let segments = Segments::resume(source, resumed, decoder, duplicates);
+        let segments = Segments::resume(source, partition.number, resumed, decoder, duplicates);
         Ok(Recovered { segments, waiting })
     }
 

@@ -60,12 +60,13 @@ impl Segments {
     /// Goes on where the store stands. `duplicates` must remember what lies below the lowest position.
     pub fn resume(
         source: &Arc<Source>,
+        partition: u32,
         views: Vec<(Arc<View>, Snapshot)>,
         decoder: Decoder,
         duplicates: Duplicates,
     ) -> Self {
         let definitions: Vec<Arc<View>> = views.iter().map(|(view, _)| view.clone()).collect();
-        let mut fold = Fold::new(&definitions);
+        let mut fold = Fold::new(&definitions, partition);
         let tallies = Tallies::new(source, &definitions);
         // At one position, one view may stand in a segment that another knows to have ended there: the earlier start leads.
         let lowest = views.iter().map(|(_, s)| s.progress).min_by_key(|p| (p.position, p.segment.start));

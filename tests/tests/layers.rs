@@ -197,11 +197,11 @@ impl World {
 }
 
 fn nothing(view: &View) -> Vec<Figures> {
-    view.kinds().into_iter().map(|kind| State::empty(kind).present(kind)).collect()
+    view.states.iter().map(|state| State::empty(state.kind).present(state)).collect()
 }
 
 fn figures(view: &View, rows: &Rows, i: usize) -> Vec<Figures> {
-    rows.states.iter().zip(view.kinds()).map(|(column, kind)| column.get(i).present(kind)).collect()
+    rows.states.iter().zip(&view.states).map(|(column, state)| column.get(i).present(state)).collect()
 }
 
 async fn case(seed: u64, seen: &mut Seen) {

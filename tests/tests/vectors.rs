@@ -97,7 +97,8 @@ impl World {
         parameters.extend(question.dimensions.iter().map(|name| ("dimension".to_owned(), (*name).to_owned())));
         parameters.push(("layer".to_owned(), layer.to_owned()));
         let serving = serving(&self.config, &self.pipeline).await;
-        let asked = serving.parse(&seam_shared::access::Caller::trusted(), question.metric, &parameters).unwrap().into();
+        let asked =
+            serving.parse(&seam_shared::access::Caller::trusted(), question.metric, &parameters).unwrap().into();
         let answer = serving.answer(&asked, None).await.unwrap_or_else(|refusal| panic!("{layer}: {refusal:?}"));
         let answer: Json = serde_json::from_slice(&answer.body.unwrap()).unwrap();
         assert_eq!(answer["meta"]["stamp"]["complete"], true, "{answer}");

@@ -20,10 +20,11 @@ use seam_shared::error::{Error, Result};
 use seam_shared::lake::archive::ArchiveFile;
 use seam_shared::lake::sealed::{SealedFile, range_of};
 use seam_shared::view::definition::{StateKind, View};
+use seam_shared::view::expression::Expression;
 use seam_shared::view::value::FieldType;
 
 use super::dictionary::Dictionary;
-use super::{Slice, filter};
+use super::{Slice, filter, values};
 
 const MAGIC: &[u8] = b"PAR1";
 /// Bytes of a decimal in an archive file.
@@ -41,6 +42,8 @@ pub struct Input {
     chunks: Vec<Bytes>,
     /// Whether every row's verdict is `counts`, so that nobody need look.
     pub(super) all_count: bool,
+    /// The partition that all its events are of.
+    pub(super) partition: u32,
     /// Whether every event lies within the span.
     pub(super) all_within: bool,
 }
@@ -58,6 +61,9 @@ impl Input {
         if !all_count {
             names.push("seam_verdict");
         }
+        if values::needs_places(view) {
+            names.push("seam_offset");
+        }
         names.extend(fields(view).into_iter().map(|field| view.source.fields[field].name.as_str()));
         let columns = names.into_iter().map(|name| file.column(name)).collect::<Result<Vec<_>>>()?;
         let all = file.metadata().row_groups().iter().enumerate();
@@ -65,7 +71,7 @@ impl Input {
         let wanted: Vec<_> =
             groups.iter().flat_map(|&group| columns.iter().map(move |&column| (group, column))).collect();
         let chunks = file.chunks(store, &wanted).await?;
-        Ok(Input { file, groups, columns, chunks, all_count, all_within })
+        Ok(Input { file, groups, columns, chunks, all_count, partition: archived.partition, all_within })
     }
     /// Each group's chunk of a column and what the footer says of it.
     fn chunks_of(&self, column: usize) -> impl Iterator<Item = (&Bytes, &ColumnChunkMetaData)> {
@@ -75,13 +81,16 @@ impl Input {
     }
 }
 
+/// The filters of the view and of its states.
+fn conditions(view: &View) -> impl Iterator<Item = &Expression> {
+    view.filter.iter().chain(view.states.iter().filter_map(|state| state.filter.as_deref()))
+}
+
 /// The fields that the view reads.
 fn fields(view: &View) -> Vec<usize> {
     let mut fields: Vec<usize> =
         view.dimensions.iter().map(|d| d.field).chain(view.states.iter().filter_map(|s| s.field)).collect();
-    if let Some(condition) = &view.filter {
-        filter::fields(condition, &mut fields);
-    }
+    conditions(view).for_each(|condition| filter::fields(condition, &mut fields));
     fields.sort_unstable();
     fields.dedup();
     fields
@@ -129,9 +138,7 @@ impl Excerpt {
         }
         let place = |field: usize| input.file.column(&view.source.fields[field].name);
         let mut as_is = Vec::new();
-        if let Some(condition) = &view.filter {
-            filter::fields(condition, &mut as_is);
-        }
+        conditions(view).for_each(|condition| filter::fields(condition, &mut as_is));
         let (mut columns, mut coded, mut narrow) = (Vec::new(), Vec::new(), Vec::new());
         for (i, dimension) in view.dimensions.iter().enumerate() {
             let found = match dimension.field_type {
@@ -149,7 +156,9 @@ impl Excerpt {
             };
             let decimal = matches!(view.source.fields[field].field_type, FieldType::Decimal(_));
             let found = match state.kind {
-                StateKind::Fixed { .. } if decimal => integers(input, place(field)?, narrow_name(i))?,
+                StateKind::Fixed { .. } | StateKind::Partial(..) if decimal => {
+                    integers(input, place(field)?, narrow_name(i))?
+                }
                 _ => None,
             };
             narrow.push(found.is_some());
@@ -161,6 +170,9 @@ impl Excerpt {
         let mut wanted = vec![input.file.column("seam_time")?];
         if !input.all_count {
             wanted.push(input.file.column("seam_verdict")?);
+        }
+        if values::needs_places(view) {
+            wanted.push(input.file.column("seam_offset")?);
         }
         for field in as_is {
             wanted.push(place(field)?);

@@ -15,7 +15,8 @@ use super::dictionary::Dictionary;
 use super::excerpt::{Excerpt, Input};
 use super::index::Numbered;
 use super::order::{Order, pair};
-use super::pane::{Pane, Table, Values, collect};
+use super::pane::{Pane, Table};
+use super::values::{Place, Values, collect, needs_places};
 use super::{Slice, dimension_name, failed, scan, state_name};
 
 /// Events may wait for their pane's end in so much memory.
@@ -68,21 +69,22 @@ impl Fold {
         let keys = self.keys(&events, &coded)?;
         let mut values = Vec::with_capacity(self.kinds.len());
         for (i, state) in self.view.states.iter().enumerate() {
-            values.push(match state.field {
-                None => None,
-                Some(field) => {
-                    let column = events.column(&state_name(i)).map_err(failed)?;
-                    Some(Values::read(column, self.view.source.fields[field].field_type)?)
-                }
+            values.push(match state.counts_events() {
+                true => None,
+                false => Some(Values::read(events.column(&state_name(i)).map_err(failed)?, state, &self.view.source)?),
             });
         }
         let times = events.column("time").map_err(failed)?.as_materialized_series();
         let (times, missing) = collect(times.i64().map_err(failed)?);
-        drop(events);
         if !missing.is_empty() {
             return Err(strange());
         }
-        self.deal(&times, &keys, &values)?;
+        let places = match needs_places(&self.view) {
+            true => Place::read(&times, input.partition, events.column("offset").map_err(failed)?)?,
+            false => Vec::new(),
+        };
+        drop(events);
+        self.deal(&times, &keys, &values, &places)?;
         self.waiting_bytes = self.panes.iter().flatten().map(Pane::waiting_bytes).sum();
         if self.waiting_bytes > WAITING_BYTES {
             self.order.update(
@@ -90,7 +92,8 @@ impl Fold {
                 &self.combinations,
                 self.panes.iter().flatten().flat_map(Pane::all_keys),
             );
-            self.panes.iter_mut().flatten().for_each(|pane| pane.fold(&self.order, &mut self.table));
+            let view = &self.view;
+            self.panes.iter_mut().flatten().for_each(|pane| pane.fold(view, &self.order, &mut self.table));
         }
         Ok(())
     }
@@ -113,7 +116,7 @@ impl Fold {
         self.order.update(&self.dictionaries, &self.combinations, keys);
         let (mut rows, mut all) = (Rows::empty(self.view.dimensions.len(), &self.kinds), Vec::new());
         for (number, mut pane) in panes {
-            pane.fold(&self.order, &mut self.table);
+            pane.fold(&self.view, &self.order, &mut self.table);
             all.append(&mut pane.keys);
             let ends = self.span.start.plus(Span((number as i64 + 1) * self.view.pane.0));
             rows.panes.resize(all.len(), ends);
@@ -149,7 +152,7 @@ impl Fold {
         Ok(keys)
     }
     /// Deals the events out to their panes.
-    fn deal(&mut self, times: &[i64], keys: &[u64], values: &[Option<Values>]) -> Result<()> {
+    fn deal(&mut self, times: &[i64], keys: &[u64], values: &[Option<Values>], places: &[Place]) -> Result<()> {
         let (start, length) = (self.span.start.0, self.view.pane.0);
         let mut from = 0;
         while let Some(time) = times.get(from) {
@@ -163,8 +166,8 @@ impl Fold {
             if number == self.panes.len() {
                 self.panes.push(None);
             }
-            let pane = self.panes[number].get_or_insert_with(|| Pane::new(&self.kinds));
-            pane.extend(keys, values, &(from..from + run));
+            let pane = self.panes[number].get_or_insert_with(|| Pane::new(&self.view));
+            pane.extend(keys, values, places, &(from..from + run));
             from += run;
         }
         Ok(())
@@ -203,7 +206,8 @@ fn append(all: &mut States, more: &mut States) {
         (States::Count(all), States::Count(more)) => all.append(more),
         (States::Fixed(all), States::Fixed(more)) => all.append(more),
         (States::Float(all), States::Float(more)) => all.append(more),
-        (States::Count(_) | States::Fixed(_) | States::Float(_), _) => {
+        (States::Partial(all), States::Partial(more)) => all.append(more),
+        (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {
             debug_assert!(false, "state columns of one view have one kind");
         }
     }
@@ -216,6 +220,7 @@ fn clear(rows: &mut Rows) {
             States::Count(all) => all.clear(),
             States::Fixed(all) => all.clear(),
             States::Float(all) => all.clear(),
+            States::Partial(all) => all.clear(),
         }
     }
 }

@@ -2,132 +2,12 @@
 //! table for all panes that stays in the processor's caches, and come out in canonical order without having been sorted.
 use std::ops::Range;
 
-use polars::prelude as pl;
-use seam_shared::error::{Error, Result};
 use seam_shared::view::aggregate::{FixedStats, FloatStats};
-use seam_shared::view::definition::StateKind;
+use seam_shared::view::definition::View;
 use seam_shared::view::rows::States;
-use seam_shared::view::value::FieldType;
 
-use super::failed;
 use super::order::Order;
-
-/// Values of one state's field, one an event.
-#[derive(Debug, Clone)]
-pub struct Values {
-    numbers: Numbers,
-    /// The events, ascending, that have none.
-    missing: Vec<u32>,
-}
-
-#[derive(Debug, Clone)]
-enum Numbers {
-    Narrow(Vec<i64>),
-    Wide(Vec<i128>),
-    Double(Vec<f64>),
-}
-
-impl Values {
-    fn empty(kind: StateKind) -> Values {
-        let numbers = if kind == StateKind::Float { Numbers::Double(Vec::new()) } else { Numbers::Narrow(Vec::new()) };
-        Values { numbers, missing: Vec::new() }
-    }
-    /// A column of the field as Polars read it.
-    ///
-    /// # Errors
-    /// `Internal` if it is of another type.
-    pub fn read(column: &pl::Column, field_type: FieldType) -> Result<Values> {
-        let series = column.as_materialized_series();
-        Ok(match (field_type, series.dtype()) {
-            (FieldType::Int | FieldType::Decimal(_), pl::DataType::Int64) => {
-                let (values, missing) = collect(series.i64().map_err(failed)?);
-                Values { numbers: Numbers::Narrow(values), missing }
-            }
-            (FieldType::Decimal(_), _) => {
-                let (values, missing) = collect(series.decimal().map_err(failed)?.physical());
-                Values { numbers: Numbers::Wide(values), missing }
-            }
-            (FieldType::Float, _) => {
-                let (values, missing) = collect(series.f64().map_err(failed)?);
-                Values { numbers: Numbers::Double(values), missing }
-            }
-            (FieldType::Int | FieldType::Bool | FieldType::String, _) => {
-                return Err(Error::internal("a measured column has another type than its field"));
-            }
-        })
-    }
-    fn len(&self) -> usize {
-        match &self.numbers {
-            Numbers::Narrow(values) => values.len(),
-            Numbers::Wide(values) => values.len(),
-            Numbers::Double(values) => values.len(),
-        }
-    }
-    fn bytes(&self) -> usize {
-        let each = if let Numbers::Wide(_) = self.numbers { 16 } else { 8 };
-        self.len() * each + self.missing.len() * 4
-    }
-    fn extend(&mut self, from: &Values, range: &Range<usize>) {
-        let base = self.len() as u32;
-        if !from.missing.is_empty() {
-            let first = from.missing.partition_point(|&i| (i as usize) < range.start);
-            let missing = from.missing[first..].iter().take_while(|&&i| (i as usize) < range.end);
-            self.missing.extend(missing.map(|i| base + i - range.start as u32));
-        }
-        match (&mut self.numbers, &from.numbers) {
-            (Numbers::Narrow(values), Numbers::Narrow(more)) => values.extend_from_slice(&more[range.clone()]),
-            (Numbers::Wide(values), Numbers::Wide(more)) => values.extend_from_slice(&more[range.clone()]),
-            (Numbers::Wide(values), Numbers::Narrow(more)) => {
-                values.extend(more[range.clone()].iter().map(|&value| i128::from(value)));
-            }
-            (Numbers::Narrow(values), Numbers::Wide(more)) => {
-                let mut wide: Vec<i128> = values.iter().map(|&value| value.into()).collect();
-                wide.extend_from_slice(&more[range.clone()]);
-                self.numbers = Numbers::Wide(wide);
-            }
-            (Numbers::Double(values), Numbers::Double(more)) => values.extend_from_slice(&more[range.clone()]),
-            (Numbers::Double(_), _) | (_, Numbers::Double(_)) => {
-                debug_assert!(false, "a field has one type");
-            }
-        }
-    }
-    /// Hands each value over with its event's row.
-    fn lift(&self, rows: &[u32], states: &mut States) {
-        match (&self.numbers, states) {
-            (Numbers::Narrow(values), States::Fixed(stats)) => {
-                self.each(values, rows, |row, value| FixedStats::lift(&mut stats[row], value.into()));
-            }
-            (Numbers::Wide(values), States::Fixed(stats)) => {
-                self.each(values, rows, |row, value| FixedStats::lift(&mut stats[row], value));
-            }
-            (Numbers::Double(values), States::Float(stats)) => {
-                self.each(values, rows, |row, value| FloatStats::lift(&mut stats[row], value));
-            }
-            (Numbers::Narrow(_) | Numbers::Wide(_) | Numbers::Double(_), _) => {
-                debug_assert!(false, "a state's values are of its kind");
-            }
-        }
-    }
-    fn each<T: Copy>(&self, values: &[T], rows: &[u32], mut add: impl FnMut(usize, T)) {
-        let mut from = 0;
-        let ends = self.missing.iter().map(|&i| i as usize).chain(std::iter::once(values.len()));
-        for end in ends {
-            rows[from..end].iter().zip(&values[from..end]).for_each(|(row, value)| add(*row as usize, *value));
-            from = end + 1;
-        }
-    }
-}
-
-/// The values of a column, and which are missing.
-pub fn collect<T: pl::PolarsNumericType>(column: &pl::ChunkedArray<T>) -> (Vec<T::Native>, Vec<u32>) {
-    let mut values = Vec::with_capacity(column.len());
-    column.downcast_iter().for_each(|chunk| values.extend_from_slice(chunk.values()));
-    let mut missing = Vec::new();
-    if column.null_count() > 0 {
-        missing.extend((0..).zip(column.iter()).filter(|(_, value)| value.is_none()).map(|(i, _)| i));
-    }
-    (values, missing)
-}
+use super::values::{Place, Values};
 
 /// One pane.
 #[derive(Debug)]
@@ -138,23 +18,29 @@ pub struct Pane {
     pub states: Vec<States>,
     /// The keys of the events that wait.
     waiting: Vec<u64>,
-    /// By state the values that wait; `None` for a count.
+    /// By state the values that wait; `None` for a count of all.
     values: Vec<Option<Values>>,
+    /// Where the events that wait stand, if a state goes by it.
+    places: Vec<Place>,
 }
 
 impl Pane {
     /// No groups.
-    pub fn new(kinds: &[StateKind]) -> Pane {
+    pub fn new(view: &View) -> Pane {
+        let values =
+            view.states.iter().map(|state| (!state.counts_events()).then(|| Values::empty(state, &view.source)));
         Pane {
             keys: Vec::new(),
-            states: kinds.iter().map(|kind| States::empty(*kind)).collect(),
+            states: view.states.iter().map(|state| States::empty(state.kind)).collect(),
             waiting: Vec::new(),
-            values: kinds.iter().map(|kind| (*kind != StateKind::Count).then(|| Values::empty(*kind))).collect(),
+            values: values.collect(),
+            places: Vec::new(),
         }
     }
     /// Lets the events in `range` of all columns wait.
-    pub fn extend(&mut self, keys: &[u64], values: &[Option<Values>], range: &Range<usize>) {
+    pub fn extend(&mut self, keys: &[u64], values: &[Option<Values>], places: &[Place], range: &Range<usize>) {
         self.waiting.extend_from_slice(&keys[range.clone()]);
+        self.places.extend_from_slice(places.get(range.clone()).unwrap_or_default());
         for (mine, more) in self.values.iter_mut().zip(values) {
             if let (Some(mine), Some(more)) = (mine, more) {
                 mine.extend(more, range);
@@ -167,19 +53,23 @@ impl Pane {
     }
     /// How many bytes wait.
     pub fn waiting_bytes(&self) -> usize {
-        self.waiting.len() * 8 + self.values.iter().flatten().map(Values::bytes).sum::<usize>()
+        self.waiting.len() * 8
+            + size_of_val(&*self.places)
+            + self.values.iter().flatten().map(Values::bytes).sum::<usize>()
     }
     /// Folds what waits; the groups are in canonical order then.
-    pub fn fold(&mut self, order: &Order, table: &mut Table) {
+    pub fn fold(&mut self, view: &View, order: &Order, table: &mut Table) {
         let keys = table.number(order, &self.keys, &self.waiting);
         let (old, new) = table.rows.split_at(self.keys.len());
-        for (states, values) in self.states.iter_mut().zip(&self.values) {
+        for ((states, values), definition) in self.states.iter_mut().zip(&mut self.values).zip(&view.states) {
             let mut all = states.empty_like();
             match (&mut all, &mut *states) {
                 (States::Count(all), States::Count(before)) => {
                     all.resize(keys.len(), 0);
                     old.iter().zip(before).for_each(|(row, count)| all[*row as usize] = *count);
-                    new.iter().for_each(|row| all[*row as usize] += 1);
+                    if values.is_none() {
+                        new.iter().for_each(|row| all[*row as usize] += 1);
+                    }
                 }
                 (States::Fixed(all), States::Fixed(before)) => {
                     all.resize(keys.len(), FixedStats::default());
@@ -189,25 +79,23 @@ impl Pane {
                     all.resize(keys.len(), FloatStats::default());
                     old.iter().zip(before).for_each(|(row, stats)| all[*row as usize] = std::mem::take(stats));
                 }
-                (States::Count(_) | States::Fixed(_) | States::Float(_), _) => {
+                (States::Partial(all), States::Partial(before)) => {
+                    all.resize_with(keys.len(), Default::default);
+                    old.iter().zip(before).for_each(|(row, partial)| all[*row as usize] = std::mem::take(partial));
+                }
+                (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {
                     debug_assert!(false, "an empty column is of its kind");
                 }
             }
             if let Some(values) = values {
-                values.lift(new, &mut all);
+                values.lift(definition, new, &self.places, &mut all);
+                *values = Values::empty(definition, &view.source);
             }
             *states = all;
         }
         self.keys = keys;
         self.waiting = Vec::new();
-        for values in self.values.iter_mut().flatten() {
-            values.missing = Vec::new();
-            match &mut values.numbers {
-                Numbers::Narrow(numbers) => *numbers = Vec::new(),
-                Numbers::Wide(numbers) => *numbers = Vec::new(),
-                Numbers::Double(numbers) => *numbers = Vec::new(),
-            }
-        }
+        self.places = Vec::new();
     }
 }
 

@@ -12,6 +12,7 @@ use seam_shared::log::{Chunk, Offset};
 use seam_shared::segment::SegmentRule;
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::aggregate::State;
+use seam_shared::view::aggregate::partial::{Aggregate, Lifted, Unit};
 use seam_shared::view::definition::{DimensionDefinition, Field, Source, StateDefinition, StateKind, View};
 use seam_shared::view::expression::{Comparison, Expression};
 use seam_shared::view::groups::Groups;
@@ -180,6 +181,29 @@ fn condition(random: &mut Random, source: &Source, depth: u32) -> Expression {
     }
 }
 
+/// A state of any aggregate over a field that it can measure.
+fn general(random: &mut Random, source: &Source) -> StateDefinition {
+    let field = random.below(source.fields.len() as u64) as usize;
+    let field_type = source.fields[field].field_type;
+    let is_number = !matches!(field_type, FieldType::String | FieldType::Bool);
+    let aggregate = match random.below(if is_number { 6 } else { 3 }) {
+        0 => Aggregate::Distinct,
+        1 => Aggregate::First,
+        2 => Aggregate::Last,
+        3 => Aggregate::Variance,
+        4 => Aggregate::Quantiles(50),
+        _ => Aggregate::Histogram,
+    };
+    let mut state = StateDefinition::new(StateKind::Partial(aggregate, Unit::of(field_type)), Some(field));
+    state.bounds = match (aggregate, field_type) {
+        (Aggregate::Histogram, FieldType::Int) => [-1, 0, 1].map(Value::Int).into(),
+        (Aggregate::Histogram, FieldType::Float) => [-1.0, 0.5, 1e300].map(Value::Float).into(),
+        (Aggregate::Histogram, FieldType::Decimal(scale)) => [-1, 1].map(|n| Value::Decimal(n, scale)).into(),
+        _ => Arc::default(),
+    };
+    state
+}
+
 pub fn view(random: &mut Random, source: &Arc<Source>) -> View {
     let fields: Vec<usize> = (0..source.fields.len()).filter(|_| random.one_in(3)).collect();
     let dimension = |field: usize| DimensionDefinition {
@@ -189,7 +213,7 @@ pub fn view(random: &mut Random, source: &Arc<Source>) -> View {
     };
     let dimensions =
         fields.into_iter().filter(|&f| source.fields[f].field_type != FieldType::Float).map(dimension).collect();
-    let mut states = vec![StateDefinition { kind: StateKind::Count, field: None }];
+    let mut states = vec![StateDefinition::new(StateKind::Count, None)];
     for (field, definition) in source.fields.iter().enumerate() {
         let kind = match definition.field_type {
             FieldType::Int => StateKind::Fixed { scale: 0 },
@@ -198,7 +222,15 @@ pub fn view(random: &mut Random, source: &Arc<Source>) -> View {
             FieldType::String | FieldType::Bool => continue,
         };
         if random.one_in(2) {
-            states.push(StateDefinition { kind, field: Some(field) });
+            states.push(StateDefinition::new(kind, Some(field)));
+        }
+    }
+    for _ in 0..random.below(4) {
+        states.push(general(random, source));
+    }
+    for state in &mut states {
+        if random.one_in(4) {
+            state.filter = Some(Arc::new(condition(random, source, 1)));
         }
     }
     View {
@@ -217,16 +249,20 @@ pub fn view(random: &mut Random, source: &Arc<Source>) -> View {
 /// The same by a plain fold of one event after the other.
 pub fn fold(view: &View, events: &[Event], slice: Slice) -> Rows {
     let mut groups = Groups::new(view.dimensions.len(), &view.kinds());
-    for Event(time, verdict, values) in events {
+    for (offset, Event(time, verdict, values)) in events.iter().enumerate() {
         let matches = view.filter.as_ref().is_none_or(|f| f.matches(&|field| values[field].clone()) == Some(true));
         if *verdict != Verdict::Counts || !matches || *time < slice.start || *time >= slice.end {
             continue;
         }
         let key: Vec<Value> = view.dimensions.iter().map(|d| values[d.field].clone()).collect();
-        let states = view.states.iter().map(|state| {
-            let mut empty = State::empty(state.kind);
-            empty.lift(state.field.map_or(&Value::Null, |field| &values[field]));
-            empty
+        let states = view.states.iter().map(|definition| {
+            let mut state = State::empty(definition.kind);
+            let value = definition.field.map_or(&Value::Null, |field| &values[field]);
+            if definition.passes(&|field| values[field].clone()) {
+                let (partition, offset) = (0, Offset(offset as u64));
+                state.lift_event(definition, &Lifted { time: *time, partition, offset, value });
+            }
+            state
         });
         let states: Vec<State> = states.collect();
         groups.merge_row(view.pane_of(*time), &key, &states);

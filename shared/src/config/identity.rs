@@ -2,6 +2,7 @@
 use serde_json::{Value, json};
 
 use crate::state::ViewId;
+use crate::view::aggregate::partial::Aggregate;
 use crate::view::definition::{Field, StateKind, View};
 use crate::view::expression::{Comparison, Expression};
 use crate::view::value::{FieldType, Value as Literal};
@@ -27,8 +28,22 @@ fn canonical(view: &View) -> Value {
                 StateKind::Count => "count".to_owned(),
                 StateKind::Fixed { scale } => format!("fixed({scale})"),
                 StateKind::Float => "float".to_owned(),
+                StateKind::Partial(Aggregate::Variance, _) => "variance".to_owned(),
+                StateKind::Partial(Aggregate::Distinct, _) => "distinct".to_owned(),
+                StateKind::Partial(Aggregate::Quantiles(parts), _) => format!("quantiles({parts})"),
+                StateKind::Partial(Aggregate::First, _) => "first".to_owned(),
+                StateKind::Partial(Aggregate::Last, _) => "last".to_owned(),
+                StateKind::Partial(Aggregate::Histogram, _) => "histogram".to_owned(),
             };
-            json!([kind, state.field.map(name_of)])
+            let mut parts = vec![json!(kind), json!(state.field.map(name_of))];
+            // what a state has only now and then is left out where it has not: its identity stays what it was
+            if let Some(condition) = &state.filter {
+                parts.push(json!({ "where": filter(condition, &|field| name_of(field).to_owned()) }));
+            }
+            if !state.bounds.is_empty() {
+                parts.push(json!({ "bounds": state.bounds.iter().map(literal).collect::<Vec<_>>() }));
+            }
+            Value::Array(parts)
         })
         .collect();
     let dimensions: Vec<&str> = view.dimensions.iter().map(|d| name_of(d.field)).collect();
@@ -51,6 +66,7 @@ fn canonical(view: &View) -> Value {
 fn fields(view: &View) -> Vec<Value> {
     let mut used: Vec<usize> = view.dimensions.iter().map(|d| d.field).collect();
     used.extend(view.states.iter().filter_map(|state| state.field));
+    view.states.iter().filter_map(|state| state.filter.as_ref()).for_each(|filter| collect(filter, &mut used));
     view.filter.iter().for_each(|filter| collect(filter, &mut used));
     let mut fields: Vec<&Field> = used.iter().map(|&field| &view.source.fields[field]).collect();
     fields.sort_by(|a, b| a.name.cmp(&b.name));

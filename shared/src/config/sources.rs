@@ -1,9 +1,9 @@
 //! Sources: their paths, typed fields (declared, or inferred from the views), duplicate and segment rules.
 use std::sync::Arc;
 
+use super::measures::{MeasureCall, parse_call};
 use super::report::{Place, Problems, nearest};
 use super::tree::Node;
-use super::views::{MeasureCall, parse_call};
 use super::{Format, Intake, shape};
 use crate::segment::SegmentRule;
 use crate::time::Span;
@@ -99,9 +99,11 @@ fn inferred(root: &Node, source: &str, fields: &mut Vec<Field>, problems: &mut P
             infer(name, FieldType::String, place, fields, problems);
         }
         for (_, measure) in view.get("measures").map_or(&[][..], Node::entries) {
-            if let Some(Ok(MeasureCall { field: Some((name, at)), .. })) = measure.text().map(parse_call) {
-                let place = Place { length: name.chars().count(), ..measure.inside(at) };
-                infer(&name, FieldType::Float, place, fields, problems);
+            if let Some(Ok(call)) = measure.text().map(parse_call)
+                && let MeasureCall { field: Some((name, at)), .. } = &call
+            {
+                let place = Place { length: name.chars().count(), ..measure.inside(*at) };
+                infer(name, call.field_type(), place, fields, problems);
             }
         }
     }

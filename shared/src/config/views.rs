@@ -1,12 +1,11 @@
 //! Views: filter, dimensions, pane, windows and measures, compiled against the source's fields.
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::identity;
-use super::report::{Place, Problems, nearest};
+use super::report::{Place, Problems};
 use super::tree::Node;
+use super::{identity, measures};
 use crate::time::Span;
-use crate::view::definition::{DimensionDefinition, Field, Figure, Measure, Source, StateDefinition, StateKind, View};
+use crate::view::definition::{DimensionDefinition, Field, Source, View};
 use crate::view::expression::Expression;
 use crate::view::value::FieldType;
 
@@ -16,42 +15,28 @@ const MAX_DIMENSIONS: usize = 32;
 const WINDOWS: [Span; 3] = [Span(5 * Span::MINUTE.0), Span::HOUR, Span::DAY];
 /// The largest pane that is chosen by itself: calendar days of every time zone are unions of such panes.
 const MAX_DEFAULT_PANE: Span = Span(15 * Span::MINUTE.0);
-/// What can be called in `measures`.
-const FUNCTIONS: [&str; 6] = ["count", "sum", "avg", "min", "max", "stats"];
 /// What the rows of answers name so beside the dimensions: a dimension of that name would be there twice.
-const ANSWER_NAMES: [&str; 11] =
-    ["time", "start", "value", "count", "sum", "avg", "min", "max", "numerator", "denominator", "not_finite"];
-/// What later versions will offer.
-const LATER: [&str; 10] =
-    ["distinct", "quantiles", "variance", "stddev", "first", "last", "top", "duration", "ratio", "rank"];
-
-/// A measure's text taken apart, e.g. `sum(price)`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct MeasureCall {
-    /// The function's name.
-    pub function: String,
-    /// The field and the byte where it stands.
-    pub field: Option<(String, usize)>,
-}
-
-/// Takes `function(field)` apart; the error is the byte where it stops to be one.
-pub(super) fn parse_call(text: &str) -> Result<MeasureCall, usize> {
-    let open = text.find('(').ok_or(0usize)?;
-    let close = text.rfind(')').filter(|close| *close > open).ok_or(text.trim_end().len().saturating_sub(1))?;
-    if !text[close + 1..].trim().is_empty() {
-        return Err(close + 1);
-    }
-    let inner = &text[open + 1..close];
-    let start = open + 1 + (inner.len() - inner.trim_start().len());
-    let field = (!inner.trim().is_empty()).then(|| (inner.trim().to_owned(), start));
-    if let Some((name, start)) = &field
-        && let Some(bad) = name.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '.')
-    {
-        return Err(start + bad);
-    }
-    Ok(MeasureCall { function: text[..open].trim().to_owned(), field })
-}
-
+const ANSWER_NAMES: [&str; 19] = [
+    "time",
+    "start",
+    "value",
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "numerator",
+    "denominator",
+    "not_finite",
+    "var_pop",
+    "var_samp",
+    "stddev_pop",
+    "stddev_samp",
+    "exact",
+    "quantiles",
+    "at",
+    "histogram",
+];
 /// The views whose parts are all right, in the file's order.
 pub(super) fn compile(root: &Node, sources: &[Arc<Source>], problems: &mut Problems) -> Vec<Arc<View>> {
     let entries = root.get("views").map_or(&[][..], Node::entries);
@@ -62,16 +47,25 @@ pub(super) fn compile(root: &Node, sources: &[Arc<Source>], problems: &mut Probl
             problems.unknown(from.place, "there is no source", name, sources.iter().map(|s| s.name.as_str()));
             return None;
         };
-        view(&key.name, node, source, problems).map(Arc::new)
+        view(&key.name, node, source, &asked(root, &key.name), problems).map(Arc::new)
     });
     views.collect()
 }
 
-fn view(name: &str, node: &Node, source: &Arc<Source>, problems: &mut Problems) -> Option<View> {
+/// The measures of a view that metrics name.
+fn asked<'a>(root: &'a Node, view: &str) -> Vec<&'a str> {
+    let metrics = root.get("metrics").map_or(&[][..], Node::entries).iter();
+    metrics
+        .filter(|(_, node)| node.text_of("view") == Some(view))
+        .filter_map(|(_, node)| node.text_of("measure"))
+        .collect()
+}
+
+fn view(name: &str, node: &Node, source: &Arc<Source>, asked: &[&str], problems: &mut Problems) -> Option<View> {
     let filter = node.get("where").map(|condition| expression(condition, &source.fields, problems));
     let dimensions = dimensions(node, source, problems);
     let (pane, windows) = panes(node, problems);
-    let (states, measures) = measures(node, source, problems);
+    let (states, measures) = measures::compile(node, source, asked, problems);
     let filter = match filter {
         Some(parsed) => Some(parsed?),
         None => None,
@@ -194,111 +188,4 @@ fn default_pane(windows: &[Span]) -> Span {
 
 fn gcd(a: i64, b: i64) -> i64 {
     if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// The measures, and the states they need: a count first, then one for each measured field in the order of the names, so
-/// that the order in the file does not matter.
-fn measures(node: &Node, source: &Source, problems: &mut Problems) -> (Vec<StateDefinition>, Vec<Measure>) {
-    let mut wanted: Vec<(String, Option<usize>, Figure, Place)> = Vec::new();
-    let Some(table) = node.get("measures") else { return Default::default() };
-    if table.entries().is_empty() {
-        problems.add(table.place, "a view measures something, for example `events: count()`");
-    }
-    for (key, value) in table.entries() {
-        let Some((field, figures)) = measure(value, source, problems) else { continue };
-        for (suffix, figure) in figures {
-            wanted.push((format!("{}{suffix}", key.name), field, figure, key.place));
-        }
-    }
-    let fields: BTreeSet<(&str, usize)> =
-        wanted.iter().filter_map(|w| w.1).map(|f| (source.fields[f].name.as_str(), f)).collect();
-    let mut states = vec![StateDefinition { kind: StateKind::Count, field: None }];
-    states.extend(
-        fields.iter().map(|&(_, f)| StateDefinition { kind: kind(source.fields[f].field_type), field: Some(f) }),
-    );
-    let mut measures: Vec<Measure> = Vec::new();
-    for (name, field, figure, place) in wanted {
-        if measures.iter().any(|m| m.name == name) {
-            problems.add(place, format!("the measure `{name}` is there already"));
-        }
-        let state = states.iter().position(|s| s.field == field).unwrap_or(0);
-        measures.push(Measure { name, state, figure });
-    }
-    (states, measures)
-}
-
-fn kind(field_type: FieldType) -> StateKind {
-    match field_type {
-        FieldType::Float => StateKind::Float,
-        FieldType::Decimal(scale) => StateKind::Fixed { scale },
-        FieldType::Int | FieldType::Bool | FieldType::String => StateKind::Fixed { scale: 0 },
-    }
-}
-
-/// The figures of a measure, each with the suffix of its name.
-type Figures = Vec<(&'static str, Figure)>;
-
-fn figures(function: &str) -> Option<Figures> {
-    Some(match function {
-        "count" => vec![("", Figure::Count)],
-        "sum" => vec![("", Figure::Sum)],
-        "avg" => vec![("", Figure::Avg)],
-        "min" => vec![("", Figure::Min)],
-        "max" => vec![("", Figure::Max)],
-        "stats" => vec![
-            (".count", Figure::Count),
-            (".sum", Figure::Sum),
-            (".avg", Figure::Avg),
-            (".min", Figure::Min),
-            (".max", Figure::Max),
-        ],
-        _ => return None,
-    })
-}
-
-/// One line of `measures`: its field and its figures.
-fn measure(node: &Node, source: &Source, problems: &mut Problems) -> Option<(Option<usize>, Figures)> {
-    let text = node.text()?;
-    let example = "write it like count(), sum(price) or stats(price)".to_owned();
-    let call = match parse_call(text) {
-        Ok(call) => call,
-        Err(at) => {
-            problems.suggest(node.inside(at), format!("`{text}` is no measure"), Some(example));
-            return None;
-        }
-    };
-    let function = call.function.as_str();
-    let place = Place { length: function.chars().count().max(1), ..node.inside(0) };
-    let Some(figures) = figures(function) else {
-        if LATER.contains(&function) {
-            problems.add(place, format!("`{function}` is not supported yet"));
-        } else {
-            let average = matches!(function, "mean" | "average").then(|| "did you mean `avg`?".to_owned());
-            let suggestion = average.or_else(|| nearest(function, FUNCTIONS));
-            problems.suggest(place, format!("there is no measure `{function}`"), suggestion);
-        }
-        return None;
-    };
-    let Some((name, at)) = call.field else {
-        if function == "count" {
-            return Some((None, figures));
-        }
-        problems.suggest(place, format!("`{function}` needs a field"), Some(example));
-        return None;
-    };
-    let place = Place { length: name.chars().count(), ..node.inside(at) };
-    let Some(field) = source.field(&name) else {
-        let numbers = source.fields.iter().filter(|f| is_number(f.field_type)).map(|f| f.name.as_str());
-        problems.unknown(place, &no_field(source), &name, numbers);
-        return None;
-    };
-    if !is_number(source.fields[field].field_type) {
-        problems.add(place, format!("`{name}` is no number; {function} takes int, decimal or float fields"));
-        return None;
-    }
-    Some((Some(field), figures))
-}
-
-fn is_number(field_type: FieldType) -> bool {
-    matches!(field_type, FieldType::Int | FieldType::Decimal(_) | FieldType::Float)
 }

@@ -2,7 +2,8 @@
 //!
 //! Columns: `pane_end`, the dimensions, and for state `i`: `s{i}_count`, `s{i}_sum`, `s{i}_min`, `s{i}_max` (the last three null when
 //! the count is 0). A float state's `s{i}_sum` is the exact sum in its canonical bytes, `s{i}_sum_double` the same for people
-//! and other engines, and `s{i}_nan`, `s{i}_positive_infinite`, `s{i}_negative_infinite` are counted apart.
+//! and other engines, and `s{i}_nan`, `s{i}_positive_infinite`, `s{i}_negative_infinite` are counted apart. Any other state has one
+//! column, `s{i}_partial`: its bytes, or null when it is empty.
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::lake::archive_file::{DECIMAL_DIGITS, column_type, timestamp_type};
 use crate::lake::parquet_file::{self, GROUP_ROWS, Spelling, unbuilt, unread};
 use crate::time::Timestamp;
+use crate::view::aggregate::partial::Partial;
 use crate::view::aggregate::{FixedStats, FloatStats};
 use crate::view::definition::{StateDefinition, StateKind, View};
 use crate::view::exact_sum::ExactSum;
@@ -52,12 +54,13 @@ fn columns_of(view: &View, text: DataType) -> Schema {
         fields.push(Field::new(&dimension.name, data_type, true));
     }
     for (i, state) in view.states.iter().enumerate() {
-        fields.push(Field::new(format!("s{i}_count"), DataType::Int64, false));
         let mut add =
             |name: &str, data_type, nullable| fields.push(Field::new(format!("s{i}_{name}"), data_type, nullable));
         match state.kind {
-            StateKind::Count => {}
+            StateKind::Partial(..) => add("partial", DataType::Binary, true),
+            StateKind::Count => add("count", DataType::Int64, false),
             StateKind::Fixed { scale } => {
+                add("count", DataType::Int64, false);
                 let sum = DataType::Decimal128(DECIMAL_DIGITS, scale.cast_signed());
                 let extreme = if is_integer(view, state) { DataType::Int64 } else { sum.clone() };
                 add("sum", sum, true);
@@ -65,6 +68,7 @@ fn columns_of(view: &View, text: DataType) -> Schema {
                 add("max", extreme, true);
             }
             StateKind::Float => {
+                add("count", DataType::Int64, false);
                 add("sum", DataType::Binary, true);
                 add("min", DataType::Float64, true);
                 add("max", DataType::Float64, true);
@@ -125,6 +129,7 @@ impl<'a> Writer<'a> {
                     write_fixed(definition.kind, is_integer(self.view, definition), stats, &mut columns)?;
                 }
                 States::Float(stats) => write_float(stats, &mut columns),
+                States::Partial(partials) => columns.push(write_partials(partials)),
             }
         }
         self.rows += rows.len() as u64;
@@ -237,6 +242,15 @@ fn write_float(stats: &[FloatStats], columns: &mut Vec<ArrayRef>) {
     columns.push(counted(stats.iter().map(|s| s.positive_infinite)));
     columns.push(counted(stats.iter().map(|s| s.negative_infinite)));
     columns.push(filled(|s| s.sum.round()));
+}
+
+fn write_partials(partials: &[Partial]) -> ArrayRef {
+    let bytes = partials.iter().map(|partial| {
+        let mut bytes = Vec::new();
+        partial.encode(&mut bytes);
+        (!bytes.is_empty()).then_some(bytes)
+    });
+    Arc::new(bytes.collect::<BinaryArray>())
 }
 
 /// The rows of a file, in the order written.
@@ -355,12 +369,13 @@ impl<'a> Reading<'a> {
             read_dimension(definition.field_type, columns.next()?, dimension, coder)?;
         }
         for states in &mut self.rows.states {
-            let counts = unsigned(columns.next()?)?;
+            let first = columns.next()?;
             match states {
-                States::Count(all) => all.extend(counts),
+                States::Partial(all) => read_partials(first, all)?,
+                States::Count(all) => all.extend(unsigned(first)?),
                 States::Fixed(all) => {
                     let (sums, mins, maxs) = (columns.next()?, columns.next()?, columns.next()?);
-                    read_fixed(counts, [sums, mins, maxs], all)?;
+                    read_fixed(unsigned(first)?, [sums, mins, maxs], all)?;
                 }
                 States::Float(all) => {
                     let six = [
@@ -371,7 +386,7 @@ impl<'a> Reading<'a> {
                         columns.next()?,
                         columns.next()?,
                     ];
-                    read_float(counts, six, all)?;
+                    read_float(unsigned(first)?, six, all)?;
                 }
             }
         }
@@ -419,6 +434,13 @@ fn read_text(column: &ArrayRef, dimension: &mut Dimension, coder: &mut Coder) ->
             }
             Some(Err(_)) => return None,
         });
+    }
+    Some(())
+}
+
+fn read_partials(column: &ArrayRef, all: &mut Vec<Partial>) -> Option<()> {
+    for bytes in column.as_binary_opt::<i32>()? {
+        all.push(Partial::decode(bytes.unwrap_or_default()).ok()?);
     }
     Some(())
 }

@@ -109,6 +109,7 @@ fn empty_like(states: &States) -> States {
         States::Count(_) => States::Count(Vec::new()),
         States::Fixed(_) => States::Fixed(Vec::new()),
         States::Float(_) => States::Float(Vec::new()),
+        States::Partial(_) => States::Partial(Vec::new()),
     }
 }
 
@@ -117,7 +118,8 @@ fn replace(to: &mut States, at: usize, from: &States, row: usize) {
         (States::Count(to), States::Count(from)) => to[at] = from[row],
         (States::Fixed(to), States::Fixed(from)) => to[at] = from[row],
         (States::Float(to), States::Float(from)) => to[at].clone_from(&from[row]),
-        (States::Count(_) | States::Fixed(_) | States::Float(_), _) => {
+        (States::Partial(to), States::Partial(from)) => to[at].clone_from(&from[row]),
+        (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {
             debug_assert!(false, "state columns of one view have one kind");
         }
     }
@@ -128,7 +130,8 @@ fn push(to: &mut States, from: &States, row: usize) {
         (States::Count(to), States::Count(from)) => to.push(from[row]),
         (States::Fixed(to), States::Fixed(from)) => to.push(from[row]),
         (States::Float(to), States::Float(from)) => to.push(from[row].clone()),
-        (States::Count(_) | States::Fixed(_) | States::Float(_), _) => {
+        (States::Partial(to), States::Partial(from)) => to.push(from[row].clone()),
+        (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {
             debug_assert!(false, "state columns of one view have one kind");
         }
     }

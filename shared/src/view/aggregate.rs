@@ -1,5 +1,16 @@
 //! The aggregates: lift an event's value, combine two states, present figures. Each state is a commutative monoid.
-use crate::view::definition::{Figure, StateKind};
+pub mod distinct;
+pub mod figures;
+pub mod first_last;
+pub mod histogram;
+pub mod natural;
+pub mod partial;
+pub mod quantiles;
+pub mod variance;
+
+pub use self::figures::{Figures, More};
+use self::partial::{Lifted, Partial};
+use crate::view::definition::{StateDefinition, StateKind};
 use crate::view::exact_sum::ExactSum;
 use crate::view::value::Value;
 
@@ -109,23 +120,8 @@ pub enum State {
     Fixed(FixedStats),
     /// Of doubles.
     Float(FloatStats),
-}
-
-/// What a state says, ready to be shown. `Null` where there is nothing to say; never NaN, never an extreme.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Figures {
-    /// How many events or finite values.
-    pub count: u64,
-    /// The sum; `Null` when empty, for `Count`, or when the exact sum of doubles is beyond the range of a double.
-    pub sum: Value,
-    /// sum / count, as a double.
-    pub avg: Value,
-    /// The smallest.
-    pub min: Value,
-    /// The largest.
-    pub max: Value,
-    /// NaNs, +inf and -inf, counted apart.
-    pub not_finite: [u64; 3],
+    /// Of an aggregate that is more than a few numbers.
+    Partial(Partial),
 }
 
 impl State {
@@ -135,16 +131,27 @@ impl State {
             StateKind::Count => State::Count(0),
             StateKind::Fixed { .. } => State::Fixed(FixedStats::default()),
             StateKind::Float => State::Float(FloatStats::default()),
+            StateKind::Partial(..) => State::Partial(Partial::Empty),
         }
     }
-    /// Adds one event's value. A null adds nothing, but an event counts whatever its fields hold.
+    /// Adds one event that the state counts, whatever its kind.
+    pub fn lift_event(&mut self, definition: &StateDefinition, event: &Lifted<'_>) {
+        match (self, definition.kind) {
+            (State::Partial(partial), StateKind::Partial(aggregate, _)) => {
+                partial.lift(aggregate, &definition.bounds, event);
+            }
+            (state, _) => state.lift(event.value),
+        }
+    }
+    /// Adds one event's value to a state that needs no more than that. A null adds nothing, but an event counts whatever its
+    /// fields hold.
     pub fn lift(&mut self, value: &Value) {
         match (self, value) {
             (State::Count(n), _) => *n += 1,
             (State::Fixed(s), Value::Int(v)) => s.lift(i128::from(*v)),
             (State::Fixed(s), Value::Decimal(v, _)) => s.lift(*v),
             (State::Float(s), Value::Float(v)) => s.lift(*v),
-            (State::Fixed(_) | State::Float(_), _) => {
+            (State::Fixed(_) | State::Float(_) | State::Partial(_), _) => {
                 debug_assert_eq!(value, &Value::Null, "definitions are typed: only the measured type or null arrives");
             }
         }
@@ -155,69 +162,10 @@ impl State {
             (State::Count(a), State::Count(b)) => *a += b,
             (State::Fixed(a), State::Fixed(b)) => a.combine(b),
             (State::Float(a), State::Float(b)) => a.combine(b),
-            (State::Count(_) | State::Fixed(_) | State::Float(_), _) => {
+            (State::Partial(a), State::Partial(b)) => a.combine(b),
+            (State::Count(_) | State::Fixed(_) | State::Float(_) | State::Partial(_), _) => {
                 debug_assert!(false, "states of one definition have one kind");
             }
-        }
-    }
-    /// The figures of a state of `kind`.
-    pub fn present(&self, kind: StateKind) -> Figures {
-        let none = Figures {
-            count: 0,
-            sum: Value::Null,
-            avg: Value::Null,
-            min: Value::Null,
-            max: Value::Null,
-            not_finite: [0; 3],
-        };
-        match self {
-            State::Count(n) => Figures { count: *n, ..none },
-            State::Fixed(s) if s.count == 0 => none,
-            State::Fixed(s) => {
-                let scale = match kind {
-                    StateKind::Fixed { scale } => scale,
-                    StateKind::Count | StateKind::Float => 0,
-                };
-                let number = |v: i128| Value::Decimal(v, scale);
-                let avg = s.sum as f64 / 10f64.powi(i32::from(scale)) / s.count as f64;
-                Figures {
-                    count: s.count,
-                    sum: number(s.sum),
-                    avg: Value::Float(avg),
-                    min: number(s.min),
-                    max: number(s.max),
-                    ..none
-                }
-            }
-            State::Float(s) => {
-                let not_finite = [s.nan, s.positive_infinite, s.negative_infinite];
-                if s.count == 0 {
-                    return Figures { not_finite, ..none };
-                }
-                let finite = |v: f64| if v.is_finite() { Value::Float(v) } else { Value::Null };
-                let sum = s.sum.round();
-                Figures {
-                    count: s.count,
-                    sum: finite(sum),
-                    avg: finite(sum / s.count as f64),
-                    min: finite(s.min),
-                    max: finite(s.max),
-                    not_finite,
-                }
-            }
-        }
-    }
-}
-
-impl Figures {
-    /// One of the five.
-    pub fn get(&self, figure: Figure) -> Value {
-        match figure {
-            Figure::Count => Value::Int(i64::try_from(self.count).unwrap_or(i64::MAX)),
-            Figure::Sum => self.sum.clone(),
-            Figure::Avg => self.avg.clone(),
-            Figure::Min => self.min.clone(),
-            Figure::Max => self.max.clone(),
         }
     }
 }

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::segment::SegmentRule;
 use crate::time::{Span, Timestamp};
+use crate::view::aggregate::partial::{Aggregate, Unit};
 use crate::view::expression::Expression;
-use crate::view::value::FieldType;
+use crate::view::value::{FieldType, Value};
 
 /// A field of a source: where it lies in the event's JSON and what type it has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,15 +79,36 @@ pub enum StateKind {
     },
     /// Count, correctly rounded sum, min and max of a float field.
     Float,
+    /// A general partial of an aggregate, over numbers in that unit where they are numbers.
+    Partial(Aggregate, Unit),
 }
 
-/// One state that a view keeps for each (pane, key). Measures over the same field share it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One state that a view keeps for each (pane, key). Measures of one kind over the same field and filter share it.
+#[derive(Debug, Clone, PartialEq)]
 pub struct StateDefinition {
     /// What it keeps.
     pub kind: StateKind,
     /// The source's field it folds; `None` for `Count`.
     pub field: Option<usize>,
+    /// Which of the view's events it counts; `None`: all. An event counts only where the filter is true (not unknown).
+    pub filter: Option<Arc<Expression>>,
+    /// The bounds of a histogram, ascending and of the field's type; else empty.
+    pub bounds: Arc<[Value]>,
+}
+
+impl StateDefinition {
+    /// A state over all of the view's events, without bounds.
+    pub fn new(kind: StateKind, field: Option<usize>) -> StateDefinition {
+        StateDefinition { kind, field, filter: None, bounds: Arc::default() }
+    }
+    /// Whether it counts all of the view's events.
+    pub fn counts_events(&self) -> bool {
+        self.kind == StateKind::Count && self.filter.is_none()
+    }
+    /// Whether `values` (the source's fields, by index) are of an event that it counts.
+    pub fn passes(&self, values: &dyn Fn(usize) -> Value) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.matches(values) == Some(true))
+    }
 }
 
 /// Which figure of a state a measure shows.
@@ -103,6 +125,26 @@ pub enum Figure {
     Min,
     /// The largest.
     Max,
+    /// Their variance over n.
+    #[serde(rename = "var_pop")]
+    VarPop,
+    /// Their variance over n - 1, as SQL's `variance`.
+    #[serde(rename = "var_samp")]
+    VarSamp,
+    /// The square root of the variance over n.
+    #[serde(rename = "stddev_pop")]
+    StddevPop,
+    /// The square root of the variance over n - 1, as SQL's `stddev`.
+    #[serde(rename = "stddev_samp")]
+    StddevSamp,
+    /// How many different values.
+    Distinct,
+    /// A quantile, in millionths.
+    Quantile(u32),
+    /// The first or the last value.
+    Value,
+    /// How many numbers, with those of each bucket beside it.
+    Histogram,
 }
 
 /// A named measure: one figure of one state. `stats(f)` is five measures: `name.count`, `name.sum`, …

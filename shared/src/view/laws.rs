@@ -6,18 +6,44 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use crate::Kind;
+use crate::log::Offset;
 use crate::time::Timestamp;
 use crate::view::aggregate::State;
-use crate::view::definition::StateKind;
+use crate::view::aggregate::partial::{self, Aggregate, Unit};
+use crate::view::definition::{StateDefinition, StateKind};
 use crate::view::groups::Groups;
 use crate::view::rows::Rows;
 use crate::view::value::Value;
 
-const KINDS: [StateKind; 4] =
-    [StateKind::Count, StateKind::Fixed { scale: 2 }, StateKind::Float, StateKind::Fixed { scale: 0 }];
+const KINDS: [StateKind; 15] = [
+    StateKind::Count,
+    StateKind::Fixed { scale: 2 },
+    StateKind::Float,
+    StateKind::Fixed { scale: 0 },
+    StateKind::Partial(Aggregate::Variance, Unit::Scaled(2)),
+    StateKind::Partial(Aggregate::Variance, Unit::Double),
+    StateKind::Partial(Aggregate::Quantiles(50), Unit::Double),
+    StateKind::Partial(Aggregate::Quantiles(3), Unit::Scaled(0)),
+    StateKind::Partial(Aggregate::Distinct, Unit::Scaled(0)),
+    StateKind::Partial(Aggregate::Distinct, Unit::Double),
+    StateKind::Partial(Aggregate::First, Unit::Scaled(0)),
+    StateKind::Partial(Aggregate::Last, Unit::Double),
+    StateKind::Partial(Aggregate::Last, Unit::Scaled(0)),
+    StateKind::Partial(Aggregate::Histogram, Unit::Double),
+    StateKind::Partial(Aggregate::Histogram, Unit::Scaled(2)),
+];
 
-/// One event as the fold sees it: pane, key, and a value for each state.
-type Lifted = (Timestamp, Vec<Value>, Vec<Value>);
+/// One event as the fold sees it: pane, key, and a value for each state; and its offset, which no two events share.
+type Lifted = (Timestamp, Vec<Value>, Vec<Value>, u64);
+
+fn definition(column: usize) -> StateDefinition {
+    let bounds: &[Value] = match column {
+        13 => &[Value::Float(-1e9), Value::Float(0.0), Value::Float(0.5)],
+        14 => &[Value::Decimal(-1, 2), Value::Decimal(0, 2)],
+        _ => &[],
+    };
+    StateDefinition { bounds: bounds.into(), ..StateDefinition::new(KINDS[column], None) }
+}
 
 fn doubles() -> impl Strategy<Value = f64> {
     prop_oneof![
@@ -43,23 +69,35 @@ fn lifted() -> impl Strategy<Value = Lifted> {
         prop_oneof![1 => Just(Value::Null), 4 => any::<i64>().prop_map(Value::Int)],
     );
     let pane = prop_oneof![4 => -2i64..3, 1 => any::<i64>()].prop_map(Timestamp);
-    (pane, text, number, flag, measured)
-        .prop_map(|(pane, a, b, c, (d, f, i))| (pane, vec![a, b, c], vec![Value::Null, d, f, i]))
+    (pane, text, number, flag, measured, any::<u64>()).prop_map(|(pane, a, b, c, (d, f, i), offset)| {
+        let exact = [Value::Null, d.clone(), f.clone(), i.clone()];
+        let sketched = [d.clone(), f.clone(), f.clone(), i.clone(), a.clone(), f.clone()];
+        let rest = [a.clone(), f.clone(), c.clone(), f, d];
+        (pane, vec![a, b, c], exact.into_iter().chain(sketched).chain(rest).collect(), offset)
+    })
+}
+
+fn event(time: Timestamp, offset: u64, value: &Value) -> partial::Lifted<'_> {
+    partial::Lifted { time, partition: (offset % 3) as u32, offset: Offset(offset), value }
 }
 
 fn fold(events: &[Lifted]) -> Groups {
     let mut groups = Groups::new(3, &KINDS);
-    for (pane, key, values) in events {
+    for (pane, key, values, offset) in events {
         let codes: Vec<u32> = key.iter().enumerate().map(|(d, value)| groups.intern(d, value)).collect();
         let row = groups.row(*pane, &codes);
-        groups.states_mut().iter_mut().zip(values).for_each(|(states, value)| states.lift(row, value));
+        for (column, (states, value)) in groups.states_mut().iter_mut().zip(values).enumerate() {
+            states.lift_event(row, &definition(column), &event(*pane, *offset, value));
+        }
     }
     groups
 }
 
 fn state_of(kind: StateKind, column: usize, events: &[Lifted]) -> State {
     let mut state = State::empty(kind);
-    events.iter().for_each(|(_, _, values)| state.lift(&values[column]));
+    for (pane, _, values, offset) in events {
+        state.lift_event(&definition(column), &event(*pane, *offset, &values[column]));
+    }
     state
 }
 
@@ -166,7 +204,7 @@ proptest! {
         let mut rolled = Groups::new(chosen.len(), &[KINDS[2], KINDS[0]]);
         rolled.merge_chosen(&rows, chosen, &[2, 0], |i| later(rows.panes[i]));
         let mut direct = Groups::new(chosen.len(), &[KINDS[2], KINDS[0]]);
-        for (pane, key, values) in &stream {
+        for (pane, key, values, _) in &stream {
             let Some(pane) = later(*pane) else { continue };
             let key: Vec<Value> = chosen.iter().map(|&d| key[d].clone()).collect();
             let states = [2, 0].map(|s| { let mut state = State::empty(KINDS[s]); state.lift(&values[s]); state });

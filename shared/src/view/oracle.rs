@@ -1,5 +1,7 @@
 //! The plain oracle: keep every event, recompute from scratch. Every layer is tested against it, and it uses nothing of what
 //! they add up with.
+mod measures;
+
 use std::collections::BTreeMap;
 
 use crate::event::batch::{EventBatch, Verdict};
@@ -68,23 +70,23 @@ impl Oracle {
             }
         }
         let figures = |events: &[&KeptEvent]| -> Vec<Figures> {
-            let values = |field: Option<usize>| events.iter().filter_map(move |e| field.map(|f| &e.values[f]));
             view.states
                 .iter()
-                .map(|state| match state.kind {
-                    StateKind::Count => Figures { count: events.len() as u64, ..nothing() },
-                    StateKind::Fixed { scale } => of_fixed(values(state.field), scale),
-                    StateKind::Float => of_doubles(values(state.field)),
+                .map(|state| {
+                    let passing = |event: &&&KeptEvent| state.passes(&|field| event.values[field].clone());
+                    (state, events.iter().filter(passing).copied().collect::<Vec<&KeptEvent>>())
+                })
+                .map(|(state, events)| (state, state.field.unwrap_or(0), events))
+                .map(|(state, field, events)| match state.kind {
+                    StateKind::Count => Figures { count: events.len() as u64, ..Figures::none() },
+                    StateKind::Fixed { scale } => of_fixed(events.iter().map(|event| &event.values[field]), scale),
+                    StateKind::Float => of_doubles(events.iter().map(|event| &event.values[field])),
+                    StateKind::Partial(aggregate, unit) => measures::of(aggregate, unit, &state.bounds, &events, field),
                 })
                 .collect()
         };
         groups.into_iter().map(|(key, events)| (key, figures(&events))).collect()
     }
-}
-
-fn nothing() -> Figures {
-    let null = || Value::Null;
-    Figures { count: 0, sum: null(), avg: null(), min: null(), max: null(), not_finite: [0; 3] }
 }
 
 fn of_fixed<'a>(values: impl Iterator<Item = &'a Value>, scale: u8) -> Figures {
@@ -95,11 +97,11 @@ fn of_fixed<'a>(values: impl Iterator<Item = &'a Value>, scale: u8) -> Figures {
             _ => None,
         })
         .collect();
-    let (Some(&min), Some(&max)) = (numbers.iter().min(), numbers.iter().max()) else { return nothing() };
+    let (Some(&min), Some(&max)) = (numbers.iter().min(), numbers.iter().max()) else { return Figures::none() };
     let decimal = |number: i128| Value::Decimal(number, scale);
     let sum: i128 = numbers.iter().sum();
     let avg = sum as f64 / 10f64.powi(i32::from(scale)) / numbers.len() as f64;
-    let figures = Figures { count: numbers.len() as u64, sum: decimal(sum), avg: Value::Float(avg), ..nothing() };
+    let figures = Figures { count: numbers.len() as u64, sum: decimal(sum), avg: Value::Float(avg), ..Figures::none() };
     Figures { min: decimal(min), max: decimal(max), ..figures }
 }
 
@@ -109,11 +111,17 @@ fn of_doubles<'a>(values: impl Iterator<Item = &'a Value>) -> Figures {
     let not_finite = [how_many(f64::is_nan), how_many(|x| x == f64::INFINITY), how_many(|x| x == f64::NEG_INFINITY)];
     let mut finite: Vec<f64> = all.iter().copied().filter(|x| x.is_finite()).collect();
     finite.sort_by(f64::total_cmp);
-    let (Some(min), Some(max)) = (finite.first(), finite.last()) else { return Figures { not_finite, ..nothing() } };
+    let (Some(min), Some(max)) = (finite.first(), finite.last()) else {
+        return Figures { not_finite, ..Figures::none() };
+    };
     let double = |x: f64| if x.is_finite() { Value::Float(x + 0.0) } else { Value::Null };
     let sum = exact_sum(&finite);
-    let figures =
-        Figures { count: finite.len() as u64, sum: double(sum), avg: double(sum / finite.len() as f64), ..nothing() };
+    let figures = Figures {
+        count: finite.len() as u64,
+        sum: double(sum),
+        avg: double(sum / finite.len() as f64),
+        ..Figures::none()
+    };
     Figures { min: double(*min), max: double(*max), not_finite, ..figures }
 }
 

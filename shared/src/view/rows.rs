@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
+use crate::view::aggregate::partial::{Lifted, Partial};
 use crate::view::aggregate::{FixedStats, FloatStats, State};
-use crate::view::definition::StateKind;
+use crate::view::definition::{StateDefinition, StateKind};
 use crate::view::groups::Groups;
 use crate::view::value::Value;
 
@@ -28,6 +29,8 @@ pub enum States {
     Fixed(Vec<FixedStats>),
     /// Statistics of doubles.
     Float(Vec<FloatStats>),
+    /// General partials.
+    Partial(Vec<Partial>),
 }
 
 /// Partials by pane and key. All columns have the same length.
@@ -81,6 +84,7 @@ impl States {
             StateKind::Count => States::Count(Vec::new()),
             StateKind::Fixed { .. } => States::Fixed(Vec::new()),
             StateKind::Float => States::Float(Vec::new()),
+            StateKind::Partial(..) => States::Partial(Vec::new()),
         }
     }
     /// An empty column of the same kind.
@@ -93,6 +97,7 @@ impl States {
             States::Count(v) => v.len(),
             States::Fixed(v) => v.len(),
             States::Float(v) => v.len(),
+            States::Partial(v) => v.len(),
         }
     }
     /// Whether there are none.
@@ -105,6 +110,7 @@ impl States {
             States::Count(v) => State::Count(v[i]),
             States::Fixed(v) => State::Fixed(v[i]),
             States::Float(v) => State::Float(v[i].clone()),
+            States::Partial(v) => State::Partial(v[i].clone()),
         }
     }
     /// The rows `picks` in that order.
@@ -114,6 +120,7 @@ impl States {
             States::Count(v) => States::Count(picks.iter().map(|&i| v[i as usize]).collect()),
             States::Fixed(v) => States::Fixed(picks.iter().map(|&i| v[i as usize]).collect()),
             States::Float(v) => States::Float(picks.iter().map(|&i| v[i as usize].clone()).collect()),
+            States::Partial(v) => States::Partial(picks.iter().map(|&i| v[i as usize].clone()).collect()),
         }
     }
     /// Appends the identity.
@@ -122,16 +129,24 @@ impl States {
             States::Count(v) => v.push(0),
             States::Fixed(v) => v.push(FixedStats::default()),
             States::Float(v) => v.push(FloatStats::default()),
+            States::Partial(v) => v.push(Partial::Empty),
         }
     }
-    /// Adds one event's value to row `i`; a null adds nothing, but a `Count` counts it.
+    /// Adds one event that the state counts to row `i`, whatever its kind.
+    pub fn lift_event(&mut self, i: usize, definition: &StateDefinition, event: &Lifted<'_>) {
+        match (self, definition.kind) {
+            (States::Partial(v), StateKind::Partial(aggregate, _)) => v[i].lift(aggregate, &definition.bounds, event),
+            (states, _) => states.lift(i, event.value),
+        }
+    }
+    /// Adds one event's value to row `i` of a column that needs no more than that; a null adds nothing, but a `Count` counts it.
     pub fn lift(&mut self, i: usize, value: &Value) {
         match (self, value) {
             (States::Count(v), _) => v[i] += 1,
             (States::Fixed(v), Value::Int(n)) => v[i].lift(i128::from(*n)),
             (States::Fixed(v), Value::Decimal(n, _)) => v[i].lift(*n),
             (States::Float(v), Value::Float(x)) => v[i].lift(*x),
-            (States::Fixed(_) | States::Float(_), _) => {
+            (States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {
                 debug_assert_eq!(value, &Value::Null, "definitions are typed: only the measured type or null arrives");
             }
         }
@@ -142,7 +157,8 @@ impl States {
             (States::Count(v), State::Count(n)) => v[i] += n,
             (States::Fixed(v), State::Fixed(s)) => v[i].combine(s),
             (States::Float(v), State::Float(s)) => v[i].combine(s),
-            (States::Count(_) | States::Fixed(_) | States::Float(_), _) => {
+            (States::Partial(v), State::Partial(s)) => v[i].combine(s),
+            (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {
                 debug_assert!(false, "state columns of one view have one kind");
             }
         }
@@ -153,7 +169,8 @@ impl States {
             (States::Count(a), States::Count(b)) => a[i] += b[j],
             (States::Fixed(a), States::Fixed(b)) => a[i].combine(&b[j]),
             (States::Float(a), States::Float(b)) => a[i].combine(&b[j]),
-            (States::Count(_) | States::Fixed(_) | States::Float(_), _) => {
+            (States::Partial(a), States::Partial(b)) => a[i].combine(&b[j]),
+            (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {
                 debug_assert!(false, "state columns of one view have one kind");
             }
         }
@@ -164,7 +181,8 @@ impl States {
             (States::Count(a), States::Count(b)) => a[i] += b[range].iter().sum::<u64>(),
             (States::Fixed(a), States::Fixed(b)) => b[range].iter().for_each(|state| a[i].combine(state)),
             (States::Float(a), States::Float(b)) => b[range].iter().for_each(|state| a[i].combine(state)),
-            (States::Count(_) | States::Fixed(_) | States::Float(_), _) => {
+            (States::Partial(a), States::Partial(b)) => b[range].iter().for_each(|state| a[i].combine(state)),
+            (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {
                 debug_assert!(false, "state columns of one view have one kind");
             }
         }
@@ -175,18 +193,20 @@ impl States {
             (States::Count(a), States::Count(b)) => a[i] = b[j],
             (States::Fixed(a), States::Fixed(b)) => a[i] = b[j],
             (States::Float(a), States::Float(b)) => a[i].clone_from(&b[j]),
-            (States::Count(_) | States::Fixed(_) | States::Float(_), _) => {
+            (States::Partial(a), States::Partial(b)) => a[i].clone_from(&b[j]),
+            (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {
                 debug_assert!(false, "state columns of one view have one kind");
             }
         }
     }
     fn is_of(&self, kind: StateKind) -> bool {
-        matches!(
-            (self, kind),
+        match (self, kind) {
             (States::Count(_), StateKind::Count)
-                | (States::Fixed(_), StateKind::Fixed { .. })
-                | (States::Float(_), StateKind::Float)
-        )
+            | (States::Fixed(_), StateKind::Fixed { .. })
+            | (States::Float(_), StateKind::Float) => true,
+            (States::Partial(all), StateKind::Partial(aggregate, _)) => all.iter().all(|one| one.is_of(aggregate)),
+            (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => false,
+        }
     }
 }
 

@@ -53,7 +53,7 @@ pub fn view() -> View {
         let Field { name, field_type, .. } = source.fields[field].clone();
         DimensionDefinition { name, field, field_type }
     };
-    let state = |kind, field| StateDefinition { kind, field };
+    let state = |kind, field| StateDefinition::new(kind, field);
     View {
         name: "sales".into(),
         id: "sales@0123abcd".into(),

@@ -152,8 +152,8 @@ fn view(source: &Arc<Source>, name: String, id: String, fields: &[usize]) -> Arc
         pane: Span::MINUTE,
         windows: vec![Span::MINUTE],
         states: vec![
-            StateDefinition { kind: StateKind::Count, field: None },
-            StateDefinition { kind: StateKind::Fixed { scale: 2 }, field: Some(4) },
+            StateDefinition::new(StateKind::Count, None),
+            StateDefinition::new(StateKind::Fixed { scale: 2 }, Some(4)),
         ],
         measures: vec![Measure { name: "events".to_owned(), state: 0, figure: Figure::Count }],
     })

@@ -8,6 +8,7 @@ use seam_shared::view::definition::{StateKind, View};
 use seam_shared::view::rows::{Rows, States};
 
 use super::dictionary::Dictionary;
+use super::measured::{Measured, lift_partials};
 
 /// One view's rows since its segment opened.
 #[derive(Debug)]
@@ -27,6 +28,8 @@ pub struct Table {
     changes: Vec<u32>,
     /// Scratch: the row of each selected event.
     slots: Vec<u32>,
+    /// Scratch: the events that pass a state's own filter, and their rows.
+    passing: (Vec<u32>, Vec<u32>),
 }
 
 impl Table {
@@ -45,6 +48,7 @@ impl Table {
             changed: Vec::new(),
             changes: Vec::new(),
             slots: Vec::new(),
+            passing: Default::default(),
         }
     }
 
@@ -54,7 +58,7 @@ impl Table {
     }
 
     /// Folds the `selected` events, whose pane ends, codes and hashes (see [`hash_all`]) lie at `event - first`.
-    pub fn fold(&mut self, selected: &[u32], first: usize, keys: &Keys<'_>, columns: &[Option<&Column>]) {
+    pub fn fold(&mut self, selected: &[u32], first: usize, keys: &Keys<'_>, measured: &[Measured<'_>]) {
         self.slots.clear();
         self.slots.reserve(selected.len());
         let mut key = vec![0u32; self.width];
@@ -68,8 +72,22 @@ impl Table {
             self.slots.push(slot);
         }
         self.mark_changes();
-        for (states, column) in self.states.iter_mut().zip(columns) {
-            lift_all(states, *column, selected, &self.slots);
+        for (states, measured) in self.states.iter_mut().zip(measured) {
+            match measured.passes {
+                None => lift_all(states, measured, selected, &self.slots),
+                Some(passes) => {
+                    let (events, slots) = &mut self.passing;
+                    events.clear();
+                    slots.clear();
+                    for (&event, &slot) in
+                        selected.iter().zip(&self.slots).filter(|(event, _)| passes[**event as usize])
+                    {
+                        events.push(event);
+                        slots.push(slot);
+                    }
+                    lift_all(states, measured, events, slots);
+                }
+            }
         }
     }
 
@@ -220,9 +238,10 @@ fn mix(state: u64, word: u64) -> u64 {
 }
 
 /// One pass over one state column: the kind is decided once, not for each event.
-fn lift_all(states: &mut States, column: Option<&Column>, selected: &[u32], slots: &[u32]) {
+fn lift_all(states: &mut States, measured: &Measured<'_>, selected: &[u32], slots: &[u32]) {
     let events = || selected.iter().map(|&e| e as usize).zip(slots.iter().map(|&s| s as usize));
-    match (states, column) {
+    match (states, measured.column()) {
+        (States::Partial(partials), _) => lift_partials(partials, measured, events()),
         (States::Count(counts), _) => {
             for &slot in slots {
                 counts[slot as usize] += 1;

@@ -10,6 +10,7 @@ use seam_shared::segment::OpenSegment;
 use seam_shared::state::StateStore;
 use seam_shared::time::Timestamp;
 use seam_shared::view::aggregate::State;
+use seam_shared::view::aggregate::partial::Lifted;
 use seam_shared::view::definition::{Source, View};
 use seam_shared::view::rows::Rows;
 use seam_shared::view::value::Value;
@@ -55,7 +56,11 @@ impl Plain {
                 .entry((view.pane_of(self.batch.times[i]), key))
                 .or_insert_with(|| view.kinds().into_iter().map(State::empty).collect());
             for (state, definition) in states.iter_mut().zip(&view.states) {
-                state.lift(&definition.field.map_or(Value::Null, |field| self.batch.value(field, i)));
+                if definition.passes(&|field| self.batch.value(field, i)) {
+                    let value = &definition.field.map_or(Value::Null, |field| self.batch.value(field, i));
+                    let (time, partition) = (self.batch.times[i], 0);
+                    state.lift_event(definition, &Lifted { time, partition, offset, value });
+                }
             }
         }
         out

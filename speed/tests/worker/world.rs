@@ -85,10 +85,10 @@ pub fn view(source: &Arc<Source>, number: usize) -> Arc<View> {
         pane: [Span::SECOND, Span::MINUTE][number % 2],
         windows: vec![Span::MINUTE],
         states: vec![
-            StateDefinition { kind: StateKind::Count, field: None },
-            StateDefinition { kind: StateKind::Fixed { scale: 0 }, field: Some(3) },
-            StateDefinition { kind: StateKind::Fixed { scale: 2 }, field: Some(4) },
-            StateDefinition { kind: StateKind::Float, field: Some(5) },
+            StateDefinition::new(StateKind::Count, None),
+            StateDefinition::new(StateKind::Fixed { scale: 0 }, Some(3)),
+            StateDefinition::new(StateKind::Fixed { scale: 2 }, Some(4)),
+            StateDefinition::new(StateKind::Float, Some(5)),
         ],
         measures: vec![Measure { name: "events".to_owned(), state: 0, figure: Figure::Count }],
     })

@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use seam_shared::time::Span;
+use seam_shared::view::aggregate::partial::{Aggregate, Unit};
 use seam_shared::view::definition::{DimensionDefinition, Source, StateDefinition, StateKind, View};
 use seam_shared::view::expression::{Comparison, Expression};
 use seam_shared::view::value::{FieldType, Value};
@@ -32,7 +33,7 @@ pub fn view(dice: &Dice, source: &Arc<Source>, number: usize) -> Arc<View> {
         field,
         field_type: source.fields[field].field_type,
     };
-    let mut states = vec![StateDefinition { kind: StateKind::Count, field: None }];
+    let mut states = vec![StateDefinition::new(StateKind::Count, None)];
     for (field, definition) in source.fields.iter().enumerate() {
         let kind = match definition.field_type {
             FieldType::Int => StateKind::Fixed { scale: 0 },
@@ -41,7 +42,15 @@ pub fn view(dice: &Dice, source: &Arc<Source>, number: usize) -> Arc<View> {
             FieldType::String | FieldType::Bool => continue,
         };
         if !dice.one_in(3) {
-            states.push(StateDefinition { kind, field: Some(field) });
+            states.push(StateDefinition::new(kind, Some(field)));
+        }
+    }
+    for _ in 0..dice.below(5) {
+        states.push(general(dice, source));
+    }
+    for state in &mut states {
+        if dice.one_in(4) {
+            state.filter = Some(Arc::new(condition(dice, source, 1)));
         }
     }
     if states.len() > 1 && dice.one_in(8) {
@@ -60,18 +69,46 @@ pub fn view(dice: &Dice, source: &Arc<Source>, number: usize) -> Arc<View> {
     })
 }
 
+/// A state of any aggregate over a field that it can measure.
+fn general(dice: &Dice, source: &Source) -> StateDefinition {
+    let field = dice.below(source.fields.len() as u64) as usize;
+    let field_type = source.fields[field].field_type;
+    let is_number = !matches!(field_type, FieldType::String | FieldType::Bool);
+    let aggregate = match dice.below(if is_number { 6 } else { 3 }) {
+        0 => Aggregate::Distinct,
+        1 => Aggregate::First,
+        2 => Aggregate::Last,
+        3 => Aggregate::Variance,
+        4 => Aggregate::Quantiles([1, 50, 999][dice.below(3) as usize]),
+        _ => Aggregate::Histogram,
+    };
+    let mut state = StateDefinition::new(StateKind::Partial(aggregate, Unit::of(field_type)), Some(field));
+    if aggregate == Aggregate::Histogram {
+        let mut bounds: Vec<Value> = (0..=dice.below(4)).map(|_| literal(dice, field_type)).collect();
+        bounds.sort();
+        bounds.dedup();
+        state.bounds = bounds.into();
+    }
+    state
+}
+
+/// A value that may be written in a definition.
+fn literal(dice: &Dice, field_type: FieldType) -> Value {
+    loop {
+        match values::value(dice, field_type) {
+            Value::Null => {}
+            Value::Float(v) if !v.is_finite() => {}
+            value => return value,
+        }
+    }
+}
+
 /// A random condition that nests up to `depth` deep.
 pub fn condition(dice: &Dice, source: &Source, depth: u32) -> Expression {
     const COMPARISONS: [Comparison; 6] =
         [Comparison::Eq, Comparison::Ne, Comparison::Lt, Comparison::Le, Comparison::Gt, Comparison::Ge];
     let field = dice.below(source.fields.len() as u64) as usize;
-    let literal = || loop {
-        match values::value(dice, source.fields[field].field_type) {
-            Value::Null => {}
-            Value::Float(v) if !v.is_finite() => {}
-            value => return value,
-        }
-    };
+    let literal = || literal(dice, source.fields[field].field_type);
     let parts = || (0..2 + dice.below(2)).map(|_| condition(dice, source, depth - 1)).collect();
     match dice.below(if depth == 0 { 3 } else { 6 }) {
         0 => {

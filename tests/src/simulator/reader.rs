@@ -67,7 +67,8 @@ impl Reader {
         if any_layer && dice.one_in(10) {
             parameters.push(("layer".to_owned(), "batch".to_owned()));
         }
-        let question = Question::from(serving.parse(&seam_shared::access::Caller::trusted(), metric, &parameters).ok()?);
+        let question =
+            Question::from(serving.parse(&seam_shared::access::Caller::trusted(), metric, &parameters).ok()?);
         let asking = Box::pin(async move {
             let body = match serving.answer(&question, None).await {
                 Ok(answer) => answer.body.expect("no tag was known"),

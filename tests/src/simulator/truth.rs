@@ -11,9 +11,10 @@ use seam_shared::segment::OpenSegment;
 use seam_shared::state::ViewId;
 use seam_shared::time::Timestamp;
 use seam_shared::view::aggregate::State;
+use seam_shared::view::aggregate::partial::Lifted;
 use seam_shared::view::definition::{Source, View};
 use seam_shared::view::groups::Groups;
-use seam_shared::view::oracle::Oracle;
+use seam_shared::view::oracle::{KeptEvent, Oracle};
 use seam_shared::view::rows::Rows;
 use seam_shared::view::value::Value;
 
@@ -115,7 +116,11 @@ impl Truth {
                 let key: Vec<Value> = view.dimensions.iter().map(|d| event.values[d.field].clone()).collect();
                 let mut states: Vec<State> = view.kinds().into_iter().map(State::empty).collect();
                 for (state, definition) in states.iter_mut().zip(&view.states) {
-                    state.lift(&definition.field.map_or(Value::Null, |field| event.values[field].clone()));
+                    if definition.passes(&|field| event.values[field].clone()) {
+                        let value = &definition.field.map_or(Value::Null, |field| event.values[field].clone());
+                        let KeptEvent { time, offset, .. } = *event;
+                        state.lift_event(definition, &Lifted { time, partition, offset, value });
+                    }
                 }
                 groups.merge_row(view.pane_of(event.time), &key, &states);
             }

@@ -170,7 +170,8 @@ fn append(to: &mut States, from: &States) -> Result<()> {
         (States::Count(to), States::Count(from)) => to.extend_from_slice(from),
         (States::Fixed(to), States::Fixed(from)) => to.extend_from_slice(from),
         (States::Float(to), States::Float(from)) => to.extend_from_slice(from),
-        (States::Count(_) | States::Fixed(_) | States::Float(_), _) => return Err(damaged()),
+        (States::Partial(to), States::Partial(from)) => to.extend_from_slice(from),
+        (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => return Err(damaged()),
     }
     Ok(())
 }

@@ -4,7 +4,8 @@
 //! point (`12.30`, `7.`), a double begins with `f`. So no value can be taken for one of another type or for two.
 //! A value has the view's states in order, separated by ` | `: a count is `12`; statistics are count, sum, minimum and maximum
 //! in units of the last digit, `3 600 100 300`; those of doubles are count, sum, minimum, maximum, NaNs, infinities above and
-//! below, and the exact sum, `3 0.6 0.1 0.3 0 0 0 #0e00…`. What does not exist is `-`.
+//! below, and the exact sum, `3 0.6 0.1 0.3 0 0 0 #0e00…`. What does not exist is `-`. Any other partial is `~` and its bytes in
+//! base 64.
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
@@ -12,6 +13,7 @@ use hashbrown::HashMap;
 
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
+use crate::view::aggregate::partial::Partial;
 use crate::view::aggregate::{FixedStats, FloatStats, State};
 use crate::view::exact_sum::ExactSum;
 use crate::view::rows::{Dimension, Rows, States};
@@ -60,6 +62,10 @@ impl<'a> Writer<'a> {
                 States::Count(counts) => write!(out, "{}", counts[row]),
                 States::Fixed(stats) => write_fixed(&stats[row], out),
                 States::Float(stats) => write_float(&stats[row], out),
+                States::Partial(partials) => {
+                    write_partial(&partials[row], out);
+                    Ok(())
+                }
             };
         }
     }
@@ -81,6 +87,49 @@ fn write_float(stats: &FloatStats, out: &mut Vec<u8>) -> std::io::Result<()> {
     let mut exact = Vec::new();
     stats.sum.encode(&mut exact);
     exact.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+}
+
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+/// Three bytes as four digits, without padding (RFC 4648 §5).
+fn write_partial(partial: &Partial, out: &mut Vec<u8>) {
+    let mut bytes = Vec::new();
+    partial.encode(&mut bytes);
+    out.reserve(1 + bytes.len().div_ceil(3) * 4);
+    out.push(b'~');
+    for three in bytes.chunks(3) {
+        let word = (0..3).fold(0, |word, i| word << 8 | three.get(i).map_or(0, |byte| u32::from(*byte)));
+        out.extend((0..=three.len()).map(|i| DIGITS[(word >> (18 - 6 * i) & 63) as usize]));
+    }
+}
+
+fn read_partial(text: &str) -> Result<Partial> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
+    for four in text.as_bytes().chunks(4) {
+        let mut word = 0u32;
+        for i in 0..4 {
+            word = word << 6 | four.get(i).map_or(Ok(0), |digit| digit_of(*digit).ok_or_else(damaged))?;
+        }
+        if four.len() == 1 {
+            return Err(damaged());
+        }
+        bytes.extend_from_slice(&word.to_be_bytes()[1..four.len()]);
+    }
+    Partial::decode(&bytes)
+}
+
+fn digit_of(digit: u8) -> Option<u32> {
+    Some(
+        match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'-' => 62,
+            b'_' => 63,
+            _ => return None,
+        }
+        .into(),
+    )
 }
 
 fn value_text(value: &Value) -> String {
@@ -126,7 +175,8 @@ pub(super) fn read(pane: Timestamp, pairs: &[(&[u8], &[u8])]) -> Result<Rows> {
                 (State::Count(count), States::Count(column)) => column.push(count),
                 (State::Fixed(stats), States::Fixed(column)) => column.push(stats),
                 (State::Float(stats), States::Float(column)) => column.push(stats),
-                (State::Count(_) | State::Fixed(_) | State::Float(_), _) => return Err(damaged()),
+                (State::Partial(partial), States::Partial(column)) => column.push(partial),
+                (State::Count(_) | State::Fixed(_) | State::Float(_) | State::Partial(_), _) => return Err(damaged()),
             }
         }
     }
@@ -146,6 +196,7 @@ fn empty_like(state: &State) -> States {
         State::Count(_) => States::Count(Vec::new()),
         State::Fixed(_) => States::Fixed(Vec::new()),
         State::Float(_) => States::Float(Vec::new()),
+        State::Partial(_) => States::Partial(Vec::new()),
     }
 }
 
@@ -189,6 +240,9 @@ fn read_value(text: &str) -> Option<Value> {
 }
 
 fn state(text: &str) -> Result<State> {
+    if let Some(digits) = text.strip_prefix('~') {
+        return Ok(State::Partial(read_partial(digits)?));
+    }
     let mut parts = [""; 8];
     let mut count = 0;
     for part in text.split(' ') {

@@ -1,10 +1,11 @@
 //! The compact binary spelling of rows: variable-length integers, column by column.
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::time::Timestamp;
+use crate::view::aggregate::partial::Partial;
 use crate::view::aggregate::{FixedStats, FloatStats};
+use crate::view::bytes::{Reader, corrupt, put, put_signed, put_value};
 use crate::view::exact_sum::ExactSum;
 use crate::view::rows::{Dimension, Rows, States};
-use crate::view::value::Value;
 
 const VERSION: u8 = 1;
 /// More columns than any view may have.
@@ -41,6 +42,16 @@ pub fn encode(rows: &Rows) -> Vec<u8> {
                 out.push(2);
                 stats.iter().for_each(|stats| put_float(&mut out, stats));
             }
+            States::Partial(partials) => {
+                out.push(3);
+                let mut bytes = Vec::new();
+                for partial in partials {
+                    bytes.clear();
+                    partial.encode(&mut bytes);
+                    put(&mut out, bytes.len() as u128);
+                    out.extend_from_slice(&bytes);
+                }
+            }
         }
     }
     out
@@ -73,69 +84,10 @@ pub fn decode(bytes: &[u8]) -> Result<Rows> {
         0 => Ok(States::Count(r.many(length, Reader::count)?)),
         1 => Ok(States::Fixed(r.many(length, Reader::fixed)?)),
         2 => Ok(States::Float(r.many(length, Reader::float)?)),
+        3 => Ok(States::Partial(r.many(length, Reader::partial)?)),
         _ => Err(corrupt()),
     })?;
     if reader.rest.is_empty() { Ok(Rows { panes, dimensions, states }) } else { Err(corrupt()) }
-}
-
-fn corrupt() -> Error {
-    Error::corrupt("stored rows are damaged")
-}
-
-/// Seven bits a byte, the lowest first; the high bit says that more follow.
-#[inline]
-fn put(out: &mut Vec<u8>, number: u128) {
-    // Nearly all numbers are small, and arithmetic on 128 bits is not.
-    match u64::try_from(number) {
-        Ok(number) if number < 0x80 => out.push(number as u8),
-        Ok(mut number) => {
-            while number >= 0x80 {
-                out.push(number as u8 | 0x80);
-                number >>= 7;
-            }
-            out.push(number as u8);
-        }
-        Err(_) => put_large(out, number),
-    }
-}
-
-fn put_large(out: &mut Vec<u8>, mut number: u128) {
-    while number >= 0x80 {
-        out.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-/// Small magnitudes become small numbers: 0, -1, 1, -2, …
-#[inline]
-fn put_signed(out: &mut Vec<u8>, number: i128) {
-    put(out, ((number << 1) ^ (number >> 127)) as u128);
-}
-
-fn put_value(out: &mut Vec<u8>, value: &Value) {
-    match value {
-        Value::Null => out.push(0),
-        Value::Bool(false) => out.push(1),
-        Value::Bool(true) => out.push(2),
-        Value::Int(number) => {
-            out.push(3);
-            put_signed(out, i128::from(*number));
-        }
-        Value::Decimal(number, scale) => {
-            out.extend_from_slice(&[4, *scale]);
-            put_signed(out, *number);
-        }
-        Value::Float(number) => {
-            out.push(5);
-            out.extend_from_slice(&number.to_le_bytes());
-        }
-        Value::Str(text) => {
-            out.push(6);
-            put(out, text.len() as u128);
-            out.extend_from_slice(text.as_bytes());
-        }
-    }
 }
 
 fn put_fixed(out: &mut Vec<u8>, stats: &FixedStats) {
@@ -159,78 +111,7 @@ fn put_float(out: &mut Vec<u8>, stats: &FloatStats) {
     }
 }
 
-struct Reader<'a> {
-    rest: &'a [u8],
-}
-
 impl Reader<'_> {
-    fn take(&mut self, n: usize) -> Result<&[u8]> {
-        let (head, rest) = self.rest.split_at_checked(n).ok_or_else(corrupt)?;
-        self.rest = rest;
-        Ok(head)
-    }
-    fn byte(&mut self) -> Result<u8> {
-        Ok(self.take(1)?[0])
-    }
-    fn unsigned(&mut self) -> Result<u128> {
-        let mut number = 0;
-        for shift in (0..128).step_by(7) {
-            let byte = self.byte()?;
-            let bits = u128::from(byte & 0x7F);
-            if shift == 126 && bits > 3 {
-                return Err(corrupt());
-            }
-            number |= bits << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        Err(corrupt())
-    }
-    fn signed(&mut self) -> Result<i128> {
-        let number = self.unsigned()?;
-        Ok((number >> 1) as i128 ^ -((number & 1) as i128))
-    }
-    fn count(&mut self) -> Result<u64> {
-        u64::try_from(self.unsigned()?).map_err(|_| corrupt())
-    }
-    /// A count of things that take a byte each, or more.
-    fn length(&mut self) -> Result<usize> {
-        let length = usize::try_from(self.unsigned()?).map_err(|_| corrupt())?;
-        if length <= self.rest.len() { Ok(length) } else { Err(corrupt()) }
-    }
-    fn many<T>(&mut self, n: usize, mut read: impl FnMut(&mut Self) -> Result<T>) -> Result<Vec<T>> {
-        if n > self.rest.len() {
-            return Err(corrupt());
-        }
-        let mut all = Vec::with_capacity(n);
-        for _ in 0..n {
-            all.push(read(self)?);
-        }
-        Ok(all)
-    }
-    fn double(&mut self) -> Result<f64> {
-        let bytes = self.take(8)?.try_into().map_err(|_| corrupt())?;
-        Ok(f64::from_le_bytes(bytes))
-    }
-    fn value(&mut self) -> Result<Value> {
-        Ok(match self.byte()? {
-            0 => Value::Null,
-            1 => Value::Bool(false),
-            2 => Value::Bool(true),
-            3 => Value::Int(i64::try_from(self.signed()?).map_err(|_| corrupt())?),
-            4 => {
-                let scale = self.byte()?;
-                Value::Decimal(self.signed()?, scale)
-            }
-            5 => Value::Float(self.double()?),
-            6 => {
-                let length = self.length()?;
-                Value::text(std::str::from_utf8(self.take(length)?).map_err(|_| corrupt())?)
-            }
-            _ => return Err(corrupt()),
-        })
-    }
     fn fixed(&mut self) -> Result<FixedStats> {
         let count = self.count()?;
         if count == 0 {
@@ -249,5 +130,9 @@ impl Reader<'_> {
         stats.positive_infinite = self.count()?;
         stats.negative_infinite = self.count()?;
         Ok(stats)
+    }
+    fn partial(&mut self) -> Result<Partial> {
+        let length = self.length()?;
+        Partial::decode(self.take(length)?)
     }
 }

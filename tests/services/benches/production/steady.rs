@@ -95,7 +95,9 @@ pub async fn ask(serving: &Serving, newest: &AtomicU64) -> Vec<Seen> {
             ("timeout", "30s".to_owned()),
         ];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value));
-        let question = Question::from(serving.parse(&seam_shared::access::Caller::trusted(), "events", &parameters).expect("a question"));
+        let question = Question::from(
+            serving.parse(&seam_shared::access::Caller::trusted(), "events", &parameters).expect("a question"),
+        );
         let answer = serving.answer(&question, None).await.expect("an answer");
         covered = answer.coverage.rsplit('@').next().and_then(|at| at.parse().ok()).expect("a position");
         seen.push((Instant::now(), covered));

@@ -58,9 +58,9 @@ pub fn views(source: &Arc<Source>) -> Vec<Arc<View>> {
             pane,
             windows: vec![Span::MINUTE],
             states: vec![
-                StateDefinition { kind: StateKind::Count, field: None },
-                StateDefinition { kind: StateKind::Fixed { scale: 0 }, field: Some(1) },
-                StateDefinition { kind: StateKind::Float, field: Some(2) },
+                StateDefinition::new(StateKind::Count, None),
+                StateDefinition::new(StateKind::Fixed { scale: 0 }, Some(1)),
+                StateDefinition::new(StateKind::Float, Some(2)),
             ],
             measures: vec![Measure { name: "events".to_owned(), state: 0, figure: Figure::Count }],
         })
