@@ -1,4 +1,5 @@
 //! Every URL of the serving layer on one screen.
+pub mod assets;
 pub mod dashboard;
 pub mod health;
 pub mod live;
@@ -50,6 +51,7 @@ pub fn routes(serving: Arc<Serving>) -> Router {
         .route("/api/analytics/dashboard", get(dashboard::answer))
         .route("/api/analytics/live", get(live::feed))
         .with_state(serving)
+        .merge(assets::routes())
 }
 
 /// Adds what all routes share: problem documents for what no route answers, compression, and an answer even to a panic.
