@@ -1,11 +1,13 @@
 //! The command line: what may be typed, and nothing about how it is done.
+mod examples;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Seam: streaming and batch analytics with one exact answer.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, about, max_term_width = 100, after_help = examples::SEAM)]
 pub struct Cli {
     /// The configuration file.
     #[arg(short, long, global = true, env = "SEAM_CONFIG", default_value = "seam.yaml")]
@@ -13,6 +15,12 @@ pub struct Cli {
     /// How logs are written: human-readable on a terminal, JSON otherwise.
     #[arg(long, global = true, env = "SEAM_LOG_FORMAT", value_enum, default_value_t = LogFormat::Auto)]
     pub log_format: LogFormat,
+    /// The key to show to a running Seam. In a variable or a file (SEAM_KEY_FILE) it is in no list of processes.
+    #[arg(long, global = true, env = "SEAM_KEY", hide_env_values = true, value_name = "KEY")]
+    pub key: Option<String>,
+    /// A file of certificates (PEM) to trust when a running Seam is asked over https, instead of those that browsers trust.
+    #[arg(long, global = true, env = "SEAM_CACERT", value_name = "FILE")]
+    pub cacert: Option<PathBuf>,
     #[command(subcommand)]
     pub command: Command,
 }
@@ -27,33 +35,58 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run every layer in this process: ingest, speed, archive, scheduled batch, serving.
+    #[command(after_help = examples::UP)]
     Up(Process),
     /// Replay a piece of real flight data through every layer and say where to look.
+    #[command(after_help = examples::DEMO)]
     Demo(Demo),
     /// Check the configuration; print every problem with its place (exit code 78 if there is one).
+    #[command(after_help = examples::VALIDATE)]
     Validate(Validate),
     /// Print the JSON Schema of seam.yaml for editors.
+    #[command(after_help = examples::SCHEMA)]
     Schema,
     /// Send events from files (NDJSON, CSV; .gz, .zst) or standard input (-); without files, take them over HTTP.
+    #[command(after_help = examples::INGEST)]
     Ingest(Ingest),
     /// Run the speed layer: fold the log. Any number of these processes share a topic's partitions.
+    #[command(after_help = examples::SPEED)]
     Speed(Speed),
     /// Run the archiver: copy the log into the lake. Any number of these processes share a topic's partitions.
+    #[command(after_help = examples::ARCHIVE)]
     Archive(Archive),
     /// Run the schedule that recomputes views from the archive; or, with a subcommand, do one thing and end.
+    #[command(after_help = examples::BATCH)]
     Batch(Batch),
     /// Answer over HTTP. Any number of these processes may stand behind a balancer.
+    #[command(after_help = examples::SERVE)]
     Serve(Process),
     /// Fold a view again from an offset or a time into a shadow, and compare it with the live one.
+    #[command(after_help = examples::REPLAY)]
     Replay(Rebuild),
     /// Ask a running Seam for a metric.
+    #[command(after_help = examples::QUERY)]
     Query(Query),
     /// Ask how an answer comes about: generation, files, segments, shares.
+    #[command(after_help = examples::EXPLAIN)]
     Explain(Query),
     /// Look at refused events.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = examples::DLQ)]
     Dlq(Dlq),
+    /// Show events as they come into a running Seam, one JSON object a line; needs the scope `admin`.
+    #[command(after_help = examples::TAP)]
+    Tap(Tap),
+    /// Watch a running Seam: rates, lag, freshness, generations, drift; needs the scope `metrics`.
+    #[command(after_help = examples::TOP)]
+    Top(Top),
+    /// Make and list the keys that clients show.
+    #[command(subcommand, after_help = examples::KEYS)]
+    Keys(Keys),
+    /// Print a script that completes commands, options and values in a shell.
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions(Completions),
     /// Try out log, state store, lake, disks and clocks; say what endangers events or numbers (exit code 1 if something does).
+    #[command(after_help = examples::DOCTOR)]
     Doctor(Doctor),
 }
 
@@ -254,6 +287,79 @@ pub enum Dlq {
     List(DlqList),
     /// Show one refused event with its original bytes.
     Show(DlqShow),
+}
+
+#[derive(Debug, Args)]
+pub struct Tap {
+    /// The source (may be left out when there is just one).
+    pub source: Option<String>,
+    /// Where to begin: end, start, -100 for the last hundred of each partition, or positions like flights/0@1234.
+    #[arg(long, default_value = "end", allow_hyphen_values = true)]
+    pub from: String,
+    /// End after that many events.
+    #[arg(short = 'n', long)]
+    pub limit: Option<u64>,
+    /// The running Seam to ask.
+    #[arg(long, env = "SEAM_URL")]
+    pub url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Top {
+    /// Seconds between looks.
+    #[arg(short, long, default_value_t = 2.0)]
+    pub interval: f64,
+    /// Print what one interval brought, and end.
+    #[arg(long)]
+    pub once: bool,
+    /// How to print: a table, or a JSON object a look.
+    #[arg(short, long, value_enum, default_value_t = TopOutput::Table)]
+    pub output: TopOutput,
+    /// The running Seam to ask; repeat it for roles that run as processes of their own.
+    #[arg(long, env = "SEAM_URL", value_delimiter = ',')]
+    pub url: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TopOutput {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Keys {
+    /// Make a key. It is printed once, on standard output; Seam keeps its hash alone.
+    Create(KeysCreate),
+    /// List the configured keys: what they are for, and until when.
+    List,
+}
+
+#[derive(Debug, Args)]
+pub struct KeysCreate {
+    /// What it is for: ingest:<source>, query:<view>, metrics or admin; * stands for every name; repeatable.
+    #[arg(short, long = "scope", value_name = "SCOPE", required = true)]
+    pub scopes: Vec<String>,
+    /// When it ends: 90d from now, or a time (RFC 3339); never by default.
+    #[arg(long)]
+    pub expires: Option<String>,
+    /// What it is called in lists and logs.
+    #[arg(short, long)]
+    pub name: Option<String>,
+    /// Requests that it may send, like 100/s or 600/m; any number by default.
+    #[arg(long)]
+    pub rate: Option<String>,
+    /// Rows that it may see, e.g. region=eu,us; repeatable.
+    #[arg(long, value_name = "DIMENSION=VALUE,…")]
+    pub filter: Vec<String>,
+    /// Add the hash to this file, the one that server.access.keys names; by default it is printed on standard error.
+    #[arg(short, long)]
+    pub file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Completions {
+    /// The shell.
+    pub shell: clap_complete::Shell,
 }
 
 #[derive(Debug, Args)]

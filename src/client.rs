@@ -1,18 +1,37 @@
 //! The terminal's way to a running Seam: ask over HTTP, print a table, JSON or CSV.
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use seam_shared::config::{Config, Secret};
 use seam_shared::{Error, Kind, Result};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+
 use crate::args::{Output, Query};
+
+/// How long an answer may take, and a sign of life.
+const PATIENCE: Duration = Duration::from_secs(60);
+const GLANCE: Duration = Duration::from_secs(5);
 
 /// A running Seam.
 pub struct Client {
     base: String,
     agent: ureq::Agent,
+    key: Option<Secret>,
+}
+
+/// What a client shows, and whom it trusts.
+#[derive(Debug, Clone, Default)]
+pub struct Credentials {
+    /// The key or token.
+    pub key: Option<Secret>,
+    /// A file of certificates (PEM) to trust instead of those that browsers trust.
+    pub certificates: Option<PathBuf>,
 }
 
 /// What came back: the status and the body.
@@ -61,40 +80,81 @@ impl<'de> Deserialize<'de> for Point {
 
 impl Client {
     /// A client of the Seam at `url`, e.g. `http://127.0.0.1:8080`.
-    pub fn new(url: &str) -> Self {
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .timeout_global(Some(Duration::from_secs(60)))
-            .build();
+    ///
+    /// # Errors
+    /// The certificates cannot be read.
+    pub fn new(url: &str, credentials: &Credentials) -> Result<Self> {
+        let builder = ureq::Agent::config_builder().http_status_as_error(false);
+        let builder = builder.tls_config(trust(credentials.certificates.as_deref())?);
         let base = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-        Self { base: base.trim_end_matches('/').to_owned(), agent: config.into() }
+        let base = base.trim_end_matches('/').to_owned();
+        Ok(Self { base, agent: builder.build().into(), key: credentials.key.clone() })
+    }
+
+    /// A client of the Seam that a configuration describes.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn of(config: &Config, credentials: &Credentials) -> Result<Self> {
+        let scheme = if config.server.tls.is_some() { "https" } else { "http" };
+        let mut address = config.server.listen;
+        if address.ip().is_unspecified() {
+            address.set_ip(if address.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
+        }
+        Client::new(&format!("{scheme}://{address}"), credentials)
     }
 
     /// Whether a Seam answers there.
     pub fn is_up(&self) -> bool {
-        self.agent.get(format!("{}/livez", self.base)).call().is_ok_and(|reply| reply.status() == 200)
+        let request = self.agent.get(format!("{}/livez", self.base)).config().timeout_global(Some(GLANCE)).build();
+        request.call().is_ok_and(|reply| reply.status() == 200)
     }
 
     /// GET with query parameters.
     pub fn get(&self, path: &str, parameters: &[(&str, String)]) -> Result<Reply> {
-        let mut request = self.agent.get(format!("{}{path}", self.base));
-        for (name, value) in parameters {
-            request = request.query(name, value);
+        self.read(self.request(path, parameters).config().timeout_global(Some(PATIENCE)).build().call())
+    }
+
+    /// GET of what goes on and on.
+    ///
+    /// # Errors
+    /// As [`Reply::success`].
+    pub fn stream(&self, path: &str, parameters: &[(&str, String)]) -> Result<impl std::io::Read> {
+        let reply = self.request(path, parameters).call();
+        if reply.as_ref().is_ok_and(|reply| reply.status().is_success()) {
+            let reply = reply.map_err(|e| self.no_answer().because(e))?;
+            return Ok(reply.into_body().into_with_config().limit(u64::MAX).reader());
         }
-        self.read(request.call())
+        Err(self.read(reply)?.success().err().unwrap_or_else(|| self.no_answer()))
     }
 
     /// POST of a body.
     pub fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Result<Reply> {
-        let request = self.agent.post(format!("{}{path}", self.base)).header("content-type", content_type);
-        self.read(request.send(body))
+        let mut request = self.agent.post(format!("{}{path}", self.base)).header("content-type", content_type);
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {}", key.expose()));
+        }
+        self.read(request.config().timeout_global(Some(PATIENCE)).build().send(body))
+    }
+
+    fn request(&self, path: &str, parameters: &[(&str, String)]) -> ureq::RequestBuilder<ureq::typestate::WithoutBody> {
+        let mut request = self.agent.get(format!("{}{path}", self.base));
+        for (name, value) in parameters {
+            request = request.query(name, value);
+        }
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {}", key.expose()));
+        }
+        request
+    }
+
+    fn no_answer(&self) -> Error {
+        let hint = "start one with `seam up`, or name another with --url";
+        Error::unavailable(format!("no Seam answers at {}; {hint}", self.base))
     }
 
     fn read(&self, reply: std::result::Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Reply> {
-        let mut reply = reply.map_err(|e| {
-            let hint = "start one with `seam up`, or name another with --url";
-            Error::unavailable(format!("no Seam answers at {}; {hint}", self.base)).because(e)
-        })?;
+        let mut reply = reply.map_err(|e| self.no_answer().because(e))?;
         let status = reply.status().as_u16();
         let text = reply
             .body_mut()
@@ -105,6 +165,22 @@ impl Client {
         let body = serde_json::from_str(&text).unwrap_or_else(|_| Value::String(text.clone()));
         Ok(Reply { status, body, text })
     }
+}
+
+/// Whom to trust: the authorities that browsers trust, or those of a file.
+fn trust(certificates: Option<&Path>) -> Result<TlsConfig> {
+    let Some(path) = certificates else { return Ok(TlsConfig::default()) };
+    let unusable = || Error::invalid(format!("{} holds no certificates", path.display()));
+    let pem = std::fs::read(path).map_err(|e| unusable().because(e))?;
+    let certificates = parse_pem(&pem).filter_map(|item| match item {
+        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+        _ => None,
+    });
+    let certificates: Vec<Certificate<'static>> = certificates.collect();
+    if certificates.is_empty() {
+        return Err(unusable());
+    }
+    Ok(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&certificates)).build())
 }
 
 impl Reply {
@@ -197,7 +273,8 @@ fn columns(points: &[Point]) -> (Vec<String>, Vec<Vec<String>>) {
     (names, rows)
 }
 
-fn table(names: &[String], rows: &[Vec<String>]) -> String {
+/// Columns that are as wide as they must be.
+pub fn table(names: &[String], rows: &[Vec<String>]) -> String {
     if rows.is_empty() {
         return "no events in that window".to_owned();
     }

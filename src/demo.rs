@@ -8,7 +8,7 @@ use seam_shared::config::{self, Config};
 use seam_shared::{Error, Result};
 
 use crate::args::{Demo, Output, Query};
-use crate::client::{self, Client};
+use crate::client::{self, Client, Credentials};
 use crate::role::runtime;
 use crate::shutdown;
 use crate::up;
@@ -27,7 +27,7 @@ pub fn run(command: &Demo) -> Result<()> {
         let running = up::start(config).await?;
         let url = format!("http://{}", running.address);
         println!("Seam is up at {url}; its data is in {}", folder.display());
-        let (client, rate) = (Client::new(&url), command.rate.max(1));
+        let (client, rate) = (Client::new(&url, &Credentials::default())?, command.rate.max(1));
         let replayed = tokio::select! {
             replayed = tokio::task::spawn_blocking(move || replay(&client, rate)) => replayed,
             () = signal.cancelled() => return running.stop().await,

@@ -8,7 +8,7 @@ use seam_shared::{Error, Result};
 use serde_json::Value;
 
 use crate::args::{DlqList, DlqShow};
-use crate::client::Client;
+use crate::client::{Client, Credentials};
 use crate::ingest::source;
 use crate::wire::Ports;
 
@@ -18,10 +18,10 @@ enum Place {
     Log(tokio::runtime::Runtime, Arc<dyn EventLog>),
 }
 
-fn place(config: Config, url: Option<&str>) -> Result<Place> {
+fn place(config: Config, url: Option<&str>, credentials: &Credentials) -> Result<Place> {
     let client = match url {
-        Some(url) => return Ok(Place::Running(Client::new(url))),
-        None => Client::new(&config.server.listen.to_string()),
+        Some(url) => return Ok(Place::Running(Client::new(url, credentials)?)),
+        None => Client::of(&config, credentials)?,
     };
     if client.is_up() {
         return Ok(Place::Running(client));
@@ -35,9 +35,9 @@ fn place(config: Config, url: Option<&str>) -> Result<Place> {
 }
 
 /// Prints a line for each refused event.
-pub fn list(config: Config, command: &DlqList) -> Result<()> {
+pub fn list(config: Config, command: &DlqList, credentials: &Credentials) -> Result<()> {
     let source = source(&config, command.source.as_deref())?.name.clone();
-    let (letters, kept) = match place(config, command.url.as_deref())? {
+    let (letters, kept) = match place(config, command.url.as_deref(), credentials)? {
         Place::Log(runtime, log) => {
             let (letters, kept) = runtime.block_on(dead_letters::newest(&log, &source, command.limit))?;
             (letters.iter().map(row).collect::<Vec<_>>(), kept)
@@ -70,10 +70,10 @@ fn json_row(letter: &Value) -> String {
 }
 
 /// Prints one refused event: the reason on standard error, the original bytes on standard output.
-pub fn show(config: Config, command: &DlqShow) -> Result<()> {
+pub fn show(config: Config, command: &DlqShow, credentials: &Credentials) -> Result<()> {
     use std::io::Write;
     let source = source(&config, command.source.as_deref())?.name.clone();
-    let (reason, event) = match place(config, command.url.as_deref())? {
+    let (reason, event) = match place(config, command.url.as_deref(), credentials)? {
         Place::Log(runtime, log) => {
             let letter = runtime.block_on(dead_letters::show(&log, &source, Offset(command.entry)))?;
             (row(&letter), letter.event)

@@ -12,7 +12,7 @@ use seam_shared::{Error, Result};
 use serde_json::Value;
 
 use crate::args::Ingest;
-use crate::client::Client;
+use crate::client::{Client, Credentials};
 use crate::wire::Ports;
 
 /// Refused lines that are printed; the others are counted and kept as dead letters like these.
@@ -32,11 +32,11 @@ struct Totals {
 }
 
 /// Sends every file; exit code 1 when an event was refused.
-pub fn run(config: Config, command: &Ingest) -> Result<u8> {
+pub fn run(config: Config, command: &Ingest, credentials: &Credentials) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Error::internal("threads cannot be started").because(e))?;
     let source = source(&config, command.source.as_deref())?;
-    let target = runtime.block_on(target(config, command.url.as_deref()))?;
+    let target = runtime.block_on(target(config, command.url.as_deref(), credentials))?;
     let bar = progress(command.quiet);
     let mut totals = Totals::default();
     for file in &command.files {
@@ -69,10 +69,10 @@ pub fn source(config: &Config, name: Option<&str>) -> Result<Arc<Source>> {
     }
 }
 
-async fn target(config: Config, url: Option<&str>) -> Result<Target> {
+async fn target(config: Config, url: Option<&str>, credentials: &Credentials) -> Result<Target> {
     let client = match url {
-        Some(url) => return Ok(Target::Running(Client::new(url))),
-        None => Client::new(&config.server.listen.to_string()),
+        Some(url) => return Ok(Target::Running(Client::new(url, credentials)?)),
+        None => Client::of(&config, credentials)?,
     };
     if client.is_up() {
         return Ok(Target::Running(client));

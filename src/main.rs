@@ -3,14 +3,18 @@ mod archive;
 mod args;
 mod batch;
 mod client;
+mod completions;
 mod demo;
 mod dlq;
 mod doctor;
 mod ingest;
+mod keys;
 mod log_output;
 mod rebuild;
 mod role;
 mod shutdown;
+mod tap;
+mod top;
 mod up;
 mod wire;
 
@@ -21,7 +25,7 @@ use seam_shared::config::{self, Config, Report};
 use seam_shared::{Error, Kind, Result};
 
 use args::{Cli, Command};
-use client::Client;
+use client::{Client, Credentials};
 use role::Role;
 
 #[global_allocator]
@@ -90,6 +94,7 @@ impl From<Report> for Failure {
 
 fn run(cli: Cli) -> Result<u8, Failure> {
     let file = cli.config.as_path();
+    let credentials = credentials(&cli);
     match &cli.command {
         Command::Schema => println!("{:#}", config::schema()),
         Command::Validate(command) => return Ok(validate(file, command.json)?),
@@ -102,7 +107,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         }
         Command::Demo(command) => demo::run(command)?,
         Command::Ingest(command) if command.files.is_empty() => process(file, Role::Ingest, &command.process)?,
-        Command::Ingest(command) => return Ok(ingest::run(load(file)?, command)?),
+        Command::Ingest(command) => return Ok(ingest::run(load(file)?, command, &credentials)?),
         Command::Speed(args::Speed { command: Some(args::SpeedCommand::Rebuild(command)), .. }) => {
             return Ok(rebuild::run(load(file)?, command)?);
         }
@@ -120,11 +125,30 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         }
         Command::Batch(command) => process(file, Role::Batch, &command.process)?,
         Command::Serve(command) => process(file, Role::Serve, command)?,
-        Command::Query(command) => println!("{}", client::query(&client(file, command.url.as_deref()), command)?),
-        Command::Explain(command) => println!("{}", client::explain(&client(file, command.url.as_deref()), command)?),
+        Command::Query(command) => {
+            println!("{}", client::query(&client(file, command.url.as_deref(), &credentials)?, command)?);
+        }
+        Command::Explain(command) => {
+            println!("{}", client::explain(&client(file, command.url.as_deref(), &credentials)?, command)?);
+        }
+        Command::Tap(command) => {
+            let client = client(file, command.url.as_deref(), &credentials)?;
+            tap::run(configured(file).as_ref(), &client, command)?;
+        }
+        Command::Top(command) => {
+            let named = command.url.iter().map(|url| Client::new(url, &credentials));
+            let mut clients = named.collect::<Result<Vec<Client>>>()?;
+            if clients.is_empty() {
+                clients.push(client(file, None, &credentials)?);
+            }
+            top::run(&clients, command)?;
+        }
+        Command::Keys(args::Keys::Create(command)) => keys::create(command)?,
+        Command::Keys(args::Keys::List) => keys::list(&load(file)?)?,
+        Command::Completions(command) => completions::print(command),
         Command::Doctor(command) => return doctor(file, command),
-        Command::Dlq(args::Dlq::List(command)) => dlq::list(load(file)?, command)?,
-        Command::Dlq(args::Dlq::Show(command)) => dlq::show(load(file)?, command)?,
+        Command::Dlq(args::Dlq::List(command)) => dlq::list(load(file)?, command, &credentials)?,
+        Command::Dlq(args::Dlq::Show(command)) => dlq::show(load(file)?, command, &credentials)?,
     }
     Ok(0)
 }
@@ -161,15 +185,23 @@ fn read(file: &std::path::Path) -> Result<String> {
     })
 }
 
+/// What to show to a running Seam: what was typed, else what the environment or the file that it names holds.
+fn credentials(cli: &Cli) -> Credentials {
+    let key = cli.key.clone().or_else(|| config::variable("SEAM_KEY"));
+    Credentials { key: key.map(config::Secret::new), certificates: cli.cacert.clone() }
+}
+
+/// The configuration, if there is one and it is right: commands that ask a running Seam can do without.
+fn configured(file: &std::path::Path) -> Option<Config> {
+    read(file).ok().and_then(|text| config::load(&text, "seam.yaml").ok())
+}
+
 /// A client of the Seam that is named, or of the one that the configuration describes.
-fn client(file: &std::path::Path, url: Option<&str>) -> Client {
-    match url {
-        Some(url) => Client::new(url),
-        None => {
-            let configured = read(file).ok().and_then(|text| config::load(&text, "seam.yaml").ok());
-            let listen = configured.map_or_else(|| "127.0.0.1:8080".to_owned(), |c| c.server.listen.to_string());
-            Client::new(&listen)
-        }
+fn client(file: &std::path::Path, url: Option<&str>, credentials: &Credentials) -> Result<Client> {
+    match (url, configured(file)) {
+        (Some(url), _) => Client::new(url, credentials),
+        (None, Some(config)) => Client::of(&config, credentials),
+        (None, None) => Client::new("127.0.0.1:8080", credentials),
     }
 }
 

@@ -15,6 +15,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use seam_serving::access::tls::Entrance;
+use seam_serving::access::{Access, check_listen};
+use seam_shared::clock::SystemClock;
 use seam_shared::config::{Config, LogStorage, SpeedStorage};
 use seam_shared::{Error, Kind, Result};
 use tokio::net::TcpListener;
@@ -85,20 +88,12 @@ pub fn run(config: Config, role: Role, listen: Option<SocketAddr>, insecure: boo
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let standard = if role.has_api() { config.server.listen } else { any_port };
     let listen = listen.unwrap_or(standard);
-    if role.has_api() {
-        refuse_open_door(listen, insecure)?;
-    }
     let config = Config { server: seam_shared::config::ServerSettings { listen, ..config.server.clone() }, ..config };
-    until_signal(config, &[role], &format!("seam {}", role.name()))
-}
-
-/// Without keys, who may listen beyond this machine?
-pub fn refuse_open_door(listen: SocketAddr, insecure: bool) -> Result<()> {
-    if listen.ip().is_loopback() || insecure {
-        return Ok(());
+    // The other roles answer probes and metrics only, which tell nothing of any event.
+    if role.has_api() {
+        check_listen(&config, insecure)?;
     }
-    let why = "anybody who reaches it could read and write; there are no keys yet";
-    Err(Error::invalid(format!("refusing to listen on {listen}: {why}; add --insecure to do it anyway")))
+    until_signal(config, &[role], &format!("seam {}", role.name()))
 }
 
 /// A role of its own needs stores that processes can share.
@@ -129,7 +124,7 @@ pub fn until_signal(config: Config, roles: &[Role], name: &str) -> Result<()> {
             started = Process::start(config, roles) => started?,
             () = signal.cancelled() => return Ok(()),
         };
-        println!("{name} is up: http://{}", process.address);
+        println!("{name} is up: {}", process.url());
         signal.cancelled().await;
         process.stop().await
     })
@@ -147,6 +142,8 @@ pub struct Process {
     pub address: SocketAddr,
     /// What its roles read and write.
     pub ports: Arc<Ports>,
+    /// Who may ask: for contracts that do not speak HTTP.
+    pub access: Arc<Access>,
     health: Arc<Health>,
     routes: Router,
     take: CancellationToken,
@@ -163,18 +160,23 @@ impl Process {
         let listener = listener
             .map_err(|e| Error::unavailable(format!("cannot listen on {}", config.server.listen)).because(e))?;
         let address = listener.local_addr().map_err(|e| Error::internal("a listener has an address").because(e))?;
+        let access = Arc::new(Access::of(&Arc::new(config.clone()), Arc::new(SystemClock))?);
+        let entrance = Entrance::open(listener, config.server.tls.as_ref())?;
         let shared = !matches!(config.storage.log, LogStorage::Embedded);
         let health = Arc::new(Health::new());
         let take = CancellationToken::new();
-        let server = tokio::spawn(health::serve(listener, health.clone(), take.clone()));
+        let server = tokio::spawn(health::serve(entrance, health.clone(), access.clone(), take.clone()));
+        let (watched, until) = (access.clone(), take.clone());
+        tokio::spawn(async move { watched.run(until).await });
         let ports = Arc::new(opened(config, shared, &health).await?);
         health.prints(ports.telemetry.clone());
         let (layers, routes, threads) = (CancellationToken::new(), Router::new(), Vec::new());
-        let mut process = Process { address, ports, health, routes, take, layers, server, threads };
+        let mut process = Process { address, ports, access, health, routes, take, layers, server, threads };
         for role in roles {
             process.add(*role, shared).await?;
         }
-        process.health.open(seam_serving::http::finish(std::mem::take(&mut process.routes)));
+        let routes = std::mem::take(&mut process.routes);
+        process.health.open(seam_serving::http::finish(routes, &process.access, &process.ports.config));
         tracing::info!(%address, "every role is up");
         Ok(process)
     }
@@ -195,6 +197,12 @@ impl Process {
     pub fn work(&mut self, name: &str, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
         self.threads.push(thread(name.to_owned(), work)?);
         Ok(())
+    }
+
+    /// Where it is to be asked.
+    pub fn url(&self) -> String {
+        let scheme = if self.ports.config.server.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     /// Adds routes.

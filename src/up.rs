@@ -1,4 +1,5 @@
 //! Every layer in one process: the same roles as the processes that `seam ingest`, `speed`, `archive`, `batch` and `serve` are.
+use seam_serving::access::check_listen;
 use seam_shared::Result;
 use seam_shared::config::Config;
 
@@ -6,7 +7,7 @@ use crate::role::{self, Process, Role};
 
 /// `seam up`: runs until a signal, then ends in order.
 pub fn run(config: Config, insecure: bool) -> Result<()> {
-    role::refuse_open_door(config.server.listen, insecure)?;
+    check_listen(&config, insecure)?;
     role::until_signal(config, &Role::ALL, "seam")
 }
 

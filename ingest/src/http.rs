@@ -25,6 +25,7 @@ use crate::formats::Format;
 use crate::formats::unpack::Encoding;
 use crate::limits;
 use crate::problem::Problem;
+use crate::tap;
 
 /// Bodies beyond this are read beside the async threads.
 const LARGE_BYTES: usize = 64 << 10;
@@ -87,7 +88,8 @@ pub fn routes(door: Arc<Door>, rules: Rules) -> Router {
         .route("/v1/events/{source}", post(post_events))
         .route("/v1/dead-letters/{source}", get(get_dead_letters))
         .route("/v1/dead-letters/{source}/{entry}", get(get_dead_letter))
-        .with_state(Collector { door, memory, rules })
+        .with_state(Collector { door: door.clone(), memory, rules })
+        .merge(Router::new().route("/v1/tap/{source}", get(tap::tap)).with_state(door))
 }
 
 /// Dead letters of one answer, unless `limit` asks for fewer.

@@ -13,6 +13,7 @@ pub mod http;
 pub mod limits;
 pub mod own_stream;
 pub mod problem;
+mod tap;
 
 pub use door::{Door, LineError, RawEvent, Receipt};
 pub use http::{Rules, routes};

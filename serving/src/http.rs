@@ -10,20 +10,23 @@ pub mod query;
 pub mod telemetry;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::Request;
-use axum::http::{HeaderName, HeaderValue, StatusCode, Uri, header};
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::get;
-use axum::{Extension, Router};
 use seam_shared::Kind;
-use seam_shared::access::Caller;
+use seam_shared::config::Config;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
+use tower_http::cors::CorsLayer;
 
 use crate::Serving;
+use crate::access::Access;
 use crate::answer::Answer;
 use crate::etag;
 use crate::query::{Format, Refusal};
@@ -38,7 +41,8 @@ pub fn router(serving: Arc<Serving>) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(telemetry::print))
         .with_state(serving.clone());
-    finish(routes(serving).merge(probes))
+    let config = serving.config().clone();
+    finish(routes(serving).merge(probes), &Arc::new(Access::open()), &config)
 }
 
 /// The routes alone, without probes, for a server that adds its own and calls [`finish`] itself.
@@ -54,15 +58,34 @@ pub fn routes(serving: Arc<Serving>) -> Router {
         .merge(assets::routes())
 }
 
-/// Adds what all routes share: problem documents for what no route answers, compression, and an answer even to a panic.
-pub fn finish(router: Router) -> Router {
-    router
-        .fallback(nothing_here)
-        .method_not_allowed_fallback(wrong_method)
-        .layer(Extension(Caller::trusted()))
+/// Adds what all routes share: the guard, a limit of bodies, problem documents for what no route answers, compression, the origins
+/// whose pages may ask, and an answer even to a panic.
+pub fn finish(router: Router, access: &Arc<Access>, config: &Config) -> Router {
+    let router = router.fallback(nothing_here).method_not_allowed_fallback(wrong_method);
+    let router = router.layer(DefaultBodyLimit::max(usize::try_from(config.server.max_body).unwrap_or(usize::MAX)));
+    let router = access
+        .guard(router)
         .layer(CompressionLayer::new().compress_when(worth_compressing()))
-        .layer(map_response(tag_compressed))
-        .layer(CatchPanicLayer::custom(problem::of_panic))
+        .layer(map_response(tag_compressed));
+    let router = match cross_origin(&config.server.cors) {
+        Some(origins) => router.layer(origins),
+        None => router,
+    };
+    router.layer(CatchPanicLayer::custom(problem::of_panic))
+}
+
+/// What browsers are told about other origins; nothing unless some are configured, so that they keep answers from all of them.
+fn cross_origin(origins: &[String]) -> Option<CorsLayer> {
+    let origins: Vec<HeaderValue> = origins.iter().filter_map(|origin| origin.parse().ok()).collect();
+    let exposed = ["etag", "retry-after", "ratelimit", "ratelimit-policy", "seam-lag", "seam-coverage", "seam-next"];
+    (!origins.is_empty()).then(|| {
+        CorsLayer::new()
+            .allow_origin(origins)
+            .allow_methods([Method::GET, Method::POST])
+            .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, header::IF_NONE_MATCH, header::CACHE_CONTROL])
+            .expose_headers(exposed.map(HeaderName::from_static))
+            .max_age(Duration::from_secs(600))
+    })
 }
 
 /// Not what is small, nor what is compressed in itself, nor a feed, whose events would wait in the compressor.

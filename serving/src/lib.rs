@@ -28,7 +28,8 @@ pub mod sheet;
 pub mod stamp;
 pub mod table;
 
-// how it is asked for
+// how it is asked for, and by whom
+pub mod access;
 pub mod http;
 
 mod door;

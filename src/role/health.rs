@@ -8,10 +8,11 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use seam_serving::access::Access;
+use seam_serving::access::tls::{Entrance, Peer};
 use seam_serving::http::health::{report, text};
 use seam_shared::telemetry::Telemetry;
 use seam_shared::{Error, Result};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
@@ -77,14 +78,16 @@ impl Health {
 }
 
 /// Answers requests until `take` is cancelled: probes at once, the roles' routes once they are there.
-pub async fn serve(listener: TcpListener, health: Arc<Health>, take: CancellationToken) {
-    let router = Router::new()
+pub async fn serve(entrance: Entrance, health: Arc<Health>, access: Arc<Access>, take: CancellationToken) {
+    let probes = Router::new()
         .route("/livez", get(async || text(StatusCode::OK, "ok\n".to_owned())))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .fallback(pass_on)
-        .with_state(health);
-    let served = axum::serve(listener, router).with_graceful_shutdown(take.cancelled_owned()).await;
+        .with_state(health.clone());
+    // The roles' routes have a guard of their own, as they come later.
+    let router = access.guard(probes).merge(Router::new().fallback(pass_on).with_state(health));
+    let service = router.into_make_service_with_connect_info::<Peer>();
+    let served = axum::serve(entrance, service).with_graceful_shutdown(take.cancelled_owned()).await;
     if let Err(error) = served {
         tracing::error!(%error, "the HTTP server ended");
     }

@@ -58,7 +58,8 @@ pub fn of_panic(_: Box<dyn std::any::Any + Send>) -> Response {
     document(StatusCode::INTERNAL_SERVER_ERROR, &refusal, "")
 }
 
-fn document(status: StatusCode, refusal: &Refusal, path: &str) -> Response {
+/// A refusal as a document with this status.
+pub fn document(status: StatusCode, refusal: &Refusal, path: &str) -> Response {
     let mut detail = refusal.detail.clone();
     if let Some(suggestion) = &refusal.suggestion {
         detail.push_str(&format!("; did you mean {suggestion}?"));

@@ -246,7 +246,7 @@ fn key(node: &Node, known: &Known<'_>, problems: &mut Problems) -> Option<Key> {
         name: node.text_of("name")?.to_owned(),
         hash: read?,
         scopes,
-        rows: RowFilter::from_json(&filter).unwrap_or_default(),
+        rows: RowFilter::from_json(&filter).ok()?,
         expires,
         rate: node.get("rate").and_then(|given| rate(given, problems)),
     })
@@ -271,6 +271,10 @@ pub fn keys_of(text: &str, file: &str, config: &Config) -> Result<Vec<Key>, Repo
     let read = tree::parse(text, &mut problems).map(|mut root| {
         environment::substitute(&mut root, &|name| super::variable(name), &mut problems);
         problems.next_stage();
+        // Whoever takes the last key away leaves `keys:` behind: that is no key, not no file.
+        if root.get("keys").is_some_and(Node::is_null) {
+            return Vec::new();
+        }
         shape::check(&root, &KEYS_FILE, &mut problems);
         problems.next_stage();
         keys(root.get("keys").map_or(&[][..], Node::items), &known, &mut problems)

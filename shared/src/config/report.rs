@@ -1,6 +1,7 @@
 //! Problems of a configuration file and the report that shows all of them, each with its line and a caret.
 use std::fmt;
 
+use super::access::KEY_PREFIX;
 use crate::error::Error;
 
 /// A run of characters in one line of the file.
@@ -92,11 +93,25 @@ impl Problems {
                     self.add(Place { line: 1, column: 1, length: 1 }, "the file cannot be read as a configuration");
                 }
                 let wanted = |number: &usize| self.all.iter().any(|p| p.line == *number);
-                let lines = (1..).zip(text.lines().map(str::to_owned)).filter(|(n, _)| wanted(n)).collect();
+                let lines = (1..).zip(text.lines().map(without_keys)).filter(|(n, _)| wanted(n)).collect();
                 Err(Report { file: file.to_owned(), problems: self.all, lines })
             }
         }
     }
+}
+
+/// A line with stars in the place of API keys: reports end up in logs.
+fn without_keys(line: &str) -> String {
+    let mut out = String::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = rest.find(KEY_PREFIX) {
+        let (before, key) = rest.split_at(at + KEY_PREFIX.len());
+        let digits = key.bytes().take_while(u8::is_ascii_hexdigit).count();
+        out.push_str(before);
+        out.push_str(&if digits < 16 { key[..digits].to_owned() } else { "*".repeat(digits) });
+        rest = &key[digits..];
+    }
+    out + rest
 }
 
 /// The suggestion for a name that does not exist: the known name that is nearest to it, or all if they are few.

@@ -1,0 +1,129 @@
+//! `seam keys`: makes keys, which are shown once and kept as hashes, and lists what is kept.
+use std::io::Write;
+
+use seam_shared::access::Scope;
+use seam_shared::clock::{Clock, SystemClock};
+use seam_shared::config::{Config, KEY_PREFIX, Key, KeyHash, Keys, Rate, keys_of};
+use seam_shared::time::{Span, Timestamp};
+use seam_shared::{Error, Result};
+
+use crate::args::KeysCreate;
+
+/// Random bytes of a key: 256 bits, so that nobody has to slow down the hash.
+const KEY_BYTES: usize = 32;
+/// What an empty file of keys begins with.
+const HEAD: &str = "# Keys of Seam: hashes alone. `seam keys create` makes another; a running Seam reads this file again when it changes.\nkeys:\n";
+
+/// Makes a key: the key itself on standard output, what is to be kept of it into the file or beside it.
+pub fn create(command: &KeysCreate) -> Result<()> {
+    let scopes = command.scopes.iter().map(|text| Scope::parse(text).map_err(Error::invalid));
+    let scopes = scopes.collect::<Result<Vec<Scope>>>()?;
+    let now = SystemClock.now();
+    let expires = command.expires.as_deref().map(|text| end(text, now)).transpose()?;
+    if let Some(rate) = &command.rate {
+        Rate::parse(rate)
+            .ok_or_else(|| Error::invalid(format!("`{rate}` is no rate; write it like 100/s or 600/m")))?;
+    }
+    let mut random = [0; KEY_BYTES];
+    getrandom::fill(&mut random).map_err(|e| Error::internal("the system has no random numbers").because(e))?;
+    let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = format!("{KEY_PREFIX}{digits}");
+    let name = command.name.clone().unwrap_or_else(|| format!("key-{}", &digits[..6]));
+    let entry = entry(&name, &key, &scopes, expires, command)?;
+    match &command.file {
+        Some(file) => {
+            append(file, &entry)?;
+            println!("{key}");
+            eprintln!("The key `{name}` is shown this once. Its hash is in {}.", file.display());
+        }
+        None => {
+            println!("{key}");
+            eprintln!("The key `{name}` is shown this once. Put this into the file that server.access.keys names:");
+            eprint!("{entry}");
+        }
+    }
+    Ok(())
+}
+
+/// The entry of a keys file.
+fn entry(name: &str, key: &str, scopes: &[Scope], expires: Option<Timestamp>, command: &KeysCreate) -> Result<String> {
+    let quoted = |text: &str| serde_json::Value::from(text).to_string();
+    let words: Vec<String> = scopes.iter().map(|scope| quoted(&scope.to_string())).collect();
+    let mut entry = format!("  - name: {}\n    hash: {}\n", quoted(name), quoted(&KeyHash::of(key).to_string()));
+    entry.push_str(&format!("    scopes: [{}]\n", words.join(", ")));
+    if let Some(end) = expires {
+        entry.push_str(&format!("    expires: {}\n", quoted(&end.to_rfc3339())));
+    }
+    if let Some(rate) = &command.rate {
+        entry.push_str(&format!("    rate: {}\n", quoted(rate)));
+    }
+    let mut filters: Vec<(&str, Vec<String>)> = Vec::new();
+    for filter in &command.filter {
+        let (dimension, values) = filter
+            .split_once('=')
+            .ok_or_else(|| Error::invalid(format!("`{filter}` is no filter; write it like region=eu,us")))?;
+        filters.push((dimension, values.split(',').map(quoted).collect()));
+    }
+    if !filters.is_empty() {
+        let filters: Vec<String> = filters.iter().map(|(d, values)| format!("{d}: [{}]", values.join(", "))).collect();
+        entry.push_str(&format!("    filter: {{ {} }}\n", filters.join(", ")));
+    }
+    Ok(entry)
+}
+
+/// When a key ends: `90d` from now, or a time.
+fn end(text: &str, now: Timestamp) -> Result<Timestamp> {
+    let wrong = || Error::invalid(format!("`{text}` is no end; write it like 90d or 2027-01-01T00:00:00Z"));
+    match Span::parse(text) {
+        Ok(span) if span.0 > 0 => Ok(now.plus(span).ceil(Span::SECOND)),
+        _ => Timestamp::parse_rfc3339(text).ok_or_else(wrong),
+    }
+}
+
+fn append(path: &std::path::Path, entry: &str) -> Result<()> {
+    let failed = |e| Error::invalid(format!("{} cannot be written", path.display())).because(e);
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path).map_err(failed)?;
+    let is_new = file.metadata().map_err(failed)?.len() == 0;
+    // One write, so that a running Seam never reads half of it.
+    let text = if is_new { format!("{HEAD}{entry}") } else { entry.to_owned() };
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
+}
+
+/// Lists the keys that are configured, with what they are for; never the keys themselves, which nobody knows.
+pub fn list(config: &Config) -> Result<()> {
+    let Some(access) = &config.server.access else {
+        println!("no keys are configured (server.access): whoever reaches {} may do everything", config.server.listen);
+        return Ok(());
+    };
+    let keys = match &access.keys {
+        Keys::Inline(keys) => keys.clone(),
+        Keys::File(path) => {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path)
+                .map_err(|e| Error::not_found(format!("the keys file {name} cannot be read")).because(e))?;
+            keys_of(&text, &name, config)
+                .map_err(|report| Error::invalid(format!("{name} is no file of keys:\n{report}")))?
+        }
+    };
+    let now = SystemClock.now();
+    let names = ["name", "scopes", "expires", "rate", "rows"].map(str::to_owned).to_vec();
+    let rows: Vec<Vec<String>> = keys.iter().map(|key| row(key, now)).collect();
+    println!("{}", crate::client::table(&names, &rows));
+    Ok(())
+}
+
+fn row(key: &Key, now: Timestamp) -> Vec<String> {
+    let scopes: Vec<String> = key.scopes.iter().map(Scope::to_string).collect();
+    let expires = match key.expires {
+        None => "never".to_owned(),
+        Some(end) if end <= now => format!("{end} (expired)"),
+        Some(end) => end.to_string(),
+    };
+    let rate = key.rate.map_or_else(|| "any".to_owned(), |rate| rate.to_string());
+    let rows = if key.rows.is_empty() { "all".to_owned() } else { key.rows.to_string() };
+    vec![key.name.clone(), scopes.join(" "), expires, rate, rows]
+}

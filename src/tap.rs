@@ -1,0 +1,34 @@
+//! `seam tap`: events as they come into a running Seam, one JSON object a line.
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+
+use seam_shared::config::Config;
+use seam_shared::{Error, Result};
+
+use crate::args::Tap;
+use crate::client::Client;
+use crate::ingest::source;
+
+/// Prints events until the limit, or until nobody reads them.
+pub fn run(config: Option<&Config>, client: &Client, command: &Tap) -> Result<()> {
+    let source = match (config, &command.source) {
+        (_, Some(source)) => source.clone(),
+        (Some(config), None) => source(config, None)?.name.clone(),
+        (None, None) => return Err(Error::invalid("name the source: `seam tap flights`")),
+    };
+    let mut parameters = vec![("from", command.from.clone())];
+    parameters.extend(command.limit.map(|limit| ("limit", limit.to_string())));
+    let mut out = std::io::stdout().lock();
+    for line in BufReader::new(client.stream(&format!("/v1/tap/{source}"), &parameters)?).lines() {
+        let line = line.map_err(|e| Error::unavailable("the stream broke off").because(e))?;
+        // An empty line shows that the stream is alive.
+        if line.is_empty() {
+            continue;
+        }
+        match writeln!(out, "{line}").and_then(|()| out.flush()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => return Err(Error::internal("standard output cannot be written").because(error)),
+        }
+    }
+    Ok(())
+}
