@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::aggregate::State;
-use seam_shared::view::aggregate::partial::Partial;
 use seam_shared::view::groups::Groups;
 use seam_shared::view::rows::{Dimension, Rows, States};
 use seam_shared::view::value::Value;
@@ -235,7 +234,7 @@ fn size_of_columns(panes: &[Timestamp], dimensions: &[Dimension], states: &[Stat
         States::Fixed(v) => std::mem::size_of_val(v.as_slice()),
         // The limbs of an exact sum lie outside the struct; ordinary data has few.
         States::Float(v) => std::mem::size_of_val(v.as_slice()) + v.len() * 48,
-        States::Partial(v) => std::mem::size_of_val(v.as_slice()) + v.iter().map(Partial::heap_bytes).sum::<usize>(),
+        States::Partial(v) => std::mem::size_of_val(v.as_slice()) + states.heap_bytes(),
     });
     panes.len() * 8 + dimensions.sum::<usize>() + states.sum::<usize>()
 }

@@ -7,7 +7,7 @@ use std::ops::Range;
 use seam_shared::time::Timestamp;
 use seam_shared::view::aggregate::{Figures, State};
 use seam_shared::view::definition::StateKind;
-use seam_shared::view::rows::Rows;
+use seam_shared::view::rows::{Rows, States};
 use seam_shared::view::value::{FieldType, Value};
 
 use crate::json::Json;
@@ -234,7 +234,8 @@ impl Points {
     /// About how much memory it takes.
     pub fn bytes(&self) -> usize {
         let merged = self.merged.len() * (8 + 4 * self.merged.dimensions.len() + 112 * self.merged.states.len());
-        merged + self.list.len() * size_of::<Point>()
+        let partials: usize = self.merged.states.iter().map(States::heap_bytes).sum();
+        merged + partials + self.list.len() * size_of::<Point>()
     }
     /// Writes rows as flat objects: items of the list that is open, or one a line.
     pub fn write(&self, json: &mut Json, query: &Query, rows: Range<usize>) {
@@ -303,3 +304,6 @@ impl Points {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

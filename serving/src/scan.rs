@@ -20,6 +20,9 @@ use filter::{Conditions, Slices};
 const UNSORTED_ROWS_FOR_ONE: usize = 8;
 /// A scan of more rows than this by key looks for a roll-up.
 const ROLL_UP_FROM: usize = 256;
+/// The partials of a query's groups may take so much memory; it is looked at again each time that so many groups have come.
+const PARTIAL_BYTES_MAX: usize = 512 << 20;
+const WEIGH_EVERY: usize = 1_024;
 /// Cells of one key that there is room for from the start.
 const ROOM: usize = 1_024;
 /// Widths of panes in roll-ups.
@@ -59,6 +62,8 @@ pub struct Scan<'q> {
     cells: Cells,
     /// By cell (a window's end, or a number in the place of it) and key: the state of each term.
     groups: Groups,
+    /// From so many groups on, the memory of their partials is looked at again.
+    weigh_from: usize,
 }
 
 /// What is scanned of one view: the terms that are about it. They have the same slices and dimensions.
@@ -145,7 +150,7 @@ impl<'q> Scan<'q> {
         let cells = Cells::new(&query.times, query.window);
         let mut groups = Groups::new(query.dimensions.len(), &kinds);
         groups.reserve(query.times.count.min(ROOM));
-        Scan { query, cells, groups }
+        Scan { query, cells, groups, weigh_from: WEIGH_EVERY }
     }
     /// Merges the rows of `block`, of the view that `access` is about, that match; and says how much that was.
     ///
@@ -222,7 +227,17 @@ impl<'q> Scan<'q> {
         }
         self.check().map(|()| share)
     }
-    fn check(&self) -> Result<(), Refusal> {
+    fn check(&mut self) -> Result<(), Refusal> {
+        if self.groups.len() >= self.weigh_from {
+            self.weigh_from = self.groups.len() + WEIGH_EVERY;
+            let bytes: usize = self.groups.rows().states.iter().map(States::heap_bytes).sum();
+            if bytes > PARTIAL_BYTES_MAX {
+                return Err(Refusal::too_large(format!(
+                    "the partials of the query's groups take more than {} MiB; ask for fewer dimensions, a shorter range or slices",
+                    PARTIAL_BYTES_MAX >> 20
+                )));
+            }
+        }
         if self.groups.len() <= PARTIALS_MAX {
             return Ok(());
         }
@@ -240,7 +255,7 @@ impl<'q> Scan<'q> {
                 "the query has more than {POINTS_MAX} points; ask for fewer dimensions, a longer step or slices"
             ))
         };
-        let Scan { query, cells, groups } = self;
+        let Scan { query, cells, groups, .. } = self;
         if cells.are_windows() {
             return if groups.len() > POINTS_MAX { Err(too_many()) } else { Ok(groups.into_rows()) };
         }

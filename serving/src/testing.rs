@@ -15,6 +15,7 @@ use seam_shared::state::memory::MemoryState;
 use seam_shared::state::{Committed, Progress, SegmentWrite, StateStore, ViewCommit};
 use seam_shared::telemetry::Telemetry;
 use seam_shared::time::{Span, Timestamp};
+use seam_shared::view::aggregate::partial::Lifted;
 use seam_shared::view::definition::View;
 use seam_shared::view::groups::Groups;
 use seam_shared::view::rows::Rows;
@@ -130,7 +131,12 @@ impl World {
                 (0..view.dimensions.len()).map(|d| groups.intern(d, &value(view.dimensions[d].field))).collect();
             let row = groups.row(view.pane_of(event.time), &key);
             for (state, column) in view.states.iter().zip(groups.states_mut()) {
-                column.lift(row, &state.field.map_or(Value::Null, value));
+                let of = |field: usize| value(field);
+                if state.passes(&of) {
+                    let (time, offset, value) =
+                        (event.time, Offset(event.offset), &state.field.map_or(Value::Null, of));
+                    column.lift_event(row, state, &Lifted { time, partition, offset, value });
+                }
             }
         }
         groups.into_rows()

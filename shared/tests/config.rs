@@ -62,8 +62,8 @@ fn every_bad_file_gives_its_report() {
 fn every_good_file_is_accepted() {
     let paths = files("good");
     assert!(paths.len() >= 3, "only {} good files", paths.len());
-    let demo = Path::new(env!("CARGO_MANIFEST_DIR")).join("../seam.yaml");
-    for path in paths.into_iter().chain([demo]) {
+    let whole = ["../seam.yaml", "../examples/measures.yaml"].map(|p| Path::new(env!("CARGO_MANIFEST_DIR")).join(p));
+    for path in paths.into_iter().chain(whole) {
         good(&std::fs::read_to_string(path).expect("readable"));
     }
 }
@@ -81,6 +81,39 @@ views:
     windows: [5m, 1h]
     measures: { events: count(), price: stats(price), most: max(ratio), deep: avg(deep) }
 ";
+
+#[test]
+fn measures_share_what_they_can() {
+    let text = std::fs::read_to_string(folder("good").join("measures.yaml")).expect("readable");
+    let config = good(&text);
+    let view = config.view("v").expect("declared");
+    let state = |name: &str| view.measure(name).map(|measure| measure.state);
+    assert_eq!(state("spread"), state("deviation"), "one field, one kind");
+    assert_eq!(state("errors"), state("also_errors"), "one condition");
+    assert_eq!(state("latency.p50"), state("most"), "one accuracy");
+    assert_ne!(state("latency.p50"), state("fine.p50"));
+    assert_ne!(state("users"), state("buyers"));
+    assert_eq!(view.states.len(), 10, "{:?}", view.states);
+    assert_eq!(
+        config.metric("slow").map(|m| m.kind.measures()[0].definition().figure),
+        Some(Figure::Quantile(975_000))
+    );
+    let inferred = config.source("inferred").expect("declared");
+    let types: Vec<FieldType> =
+        ["user", "delay", "page"].map(|f| inferred.fields[inferred.field(f).expect("used")].field_type).into();
+    assert_eq!(types, [FieldType::String, FieldType::Float, FieldType::String]);
+    let id = |text: &str| good(text).view("v").expect("declared").id.clone();
+    assert_eq!(
+        id(SMALL),
+        id(&SMALL.replace("events: count()", "events: count(), again: count()")),
+        "names do not count"
+    );
+    let changed = SMALL.replace("most: max(ratio)", "most: max(ratio), few: count() where n > 1");
+    assert_ne!(id(SMALL), id(&changed));
+    assert_ne!(id(&changed), id(&changed.replace("n > 1", "n > 2")));
+    let bounds = SMALL.replace("most: max(ratio)", "most: max(ratio), h: \"histogram(n, [1])\"");
+    assert_ne!(id(&bounds), id(&bounds.replace("[1]", "[2]")));
+}
 
 #[test]
 fn a_file_becomes_typed() {

@@ -10,7 +10,7 @@ use seam_batch::archive::{Settings, Step as ArchiverStep};
 use seam_shared::event::batch::Verdict;
 use seam_shared::log::{Offset, OffsetVector};
 use seam_shared::time::{Span, Timestamp};
-use seam_shared::view::aggregate::{Figures, State};
+use seam_shared::view::aggregate::{Figures, More, State};
 use seam_shared::view::definition::{DuplicateRule, View};
 use seam_shared::view::expression::Expression;
 use seam_shared::view::groups::Groups;
@@ -45,6 +45,10 @@ struct Seen {
     failovers: u64,
     null_dimensions: u64,
     sums_beyond_doubles: u64,
+    /// Groups with something in them, by aggregate: variance, distinct, quantiles, first or last, histogram.
+    general: [u64; 5],
+    /// States with a filter of their own that drops some of their view's events.
+    own_filters: u64,
 }
 
 /// The duplicate rule as it is written, over one partition.
@@ -247,12 +251,28 @@ fn count(world: &World, view: &View, rows: &Rows, seen: &mut Seen) {
     seen.null_dimensions += nulls.count() as u64;
     let all: Vec<Figures> = (0..rows.len()).flat_map(|i| figures(view, rows, i)).collect();
     seen.not_finite += all.iter().filter(|figures| figures.not_finite != [0; 3]).count() as u64;
-    let beyond = |figures: &&Figures| figures.sum == Value::Null && figures.max != Value::Null;
+    let beyond = |f: &&Figures| f.more == More::Nothing && f.sum == Value::Null && f.max != Value::Null;
     seen.sums_beyond_doubles += all.iter().filter(beyond).count() as u64;
     let counting = world.oracle.events.iter().filter(|event| event.verdict == Verdict::Counts);
     let passes = |event: &&KeptEvent| {
         view.filter.as_ref().is_none_or(|f| f.matches(&|field| event.values[field].clone()) == Some(true))
     };
+    for figures in all.iter().filter(|figures| figures.count > 0) {
+        let place = match figures.more {
+            More::Nothing => continue,
+            More::Spread(_) => 0,
+            More::Distinct { .. } => 1,
+            More::Ranks(_) => 2,
+            More::Moment(_) => 3,
+            More::Buckets(_) => 4,
+        };
+        seen.general[place] += 1;
+    }
+    for state in view.states.iter().filter(|state| state.filter.is_some()) {
+        let of_view = counting.clone().filter(passes);
+        let of_state = of_view.clone().filter(|event| state.passes(&|field| event.values[field].clone())).count();
+        seen.own_filters += u64::from(of_state > 0 && of_state < of_view.count());
+    }
     let passing = counting.clone().filter(passes).count();
     seen.filters_that_drop += u64::from(passing > 0 && passing < counting.count());
 }
@@ -272,5 +292,6 @@ async fn layers_speed_and_batch_are_equal_byte_for_byte_and_both_equal_the_oracl
     assert!(duplicates > seeds && invalid > seeds && not_finite > seeds, "{seen:?}");
     assert!(filters_that_drop > cases / 10 && segments > cases / 2, "{seen:?}");
     assert!(seen.crashes > seeds && seen.failovers > 0 && seen.files > seeds, "{seen:?}");
+    assert!(seen.general.iter().all(|groups| *groups > seeds * 10) && seen.own_filters > seeds / 2, "{seen:?}");
     assert!(seen.null_dimensions > seeds && seen.sums_beyond_doubles > seeds / 20, "{seen:?}");
 }

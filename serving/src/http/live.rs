@@ -24,8 +24,27 @@ const LOOK: Duration = Duration::from_millis(200);
 /// How often a comment keeps an idle connection open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Members of a point that name the group or the figure's parts; the others are its window and value.
-const FIGURES: [&str; 11] =
-    ["time", "start", "value", "count", "sum", "avg", "min", "max", "numerator", "denominator", "not_finite"];
+const FIGURES: [&str; 19] = [
+    "time",
+    "start",
+    "value",
+    "count",
+    "sum",
+    "avg",
+    "min",
+    "max",
+    "numerator",
+    "denominator",
+    "not_finite",
+    "var_pop",
+    "var_samp",
+    "stddev_pop",
+    "stddev_samp",
+    "exact",
+    "quantiles",
+    "at",
+    "histogram",
+];
 
 /// The feed of one metric.
 pub async fn feed(State(serving): State<Arc<Serving>>, Extension(caller): Extension<Caller>, uri: Uri) -> Response {

@@ -139,9 +139,7 @@ static VIEW: Shape = Shape::Table(&[
     required(
         "measures",
         &Shape::Named("measure", &Shape::Text),
-        "what is measured, by name: count(), sum(f), avg(f), min(f), max(f), stats(f); variance(f), stddev(f), var_pop(f), \
-         stddev_pop(f); distinct(f); quantiles(f) or quantiles(f, 0.5%) with .p50 to .p99.9, quantile(f, 0.95); first(f), last(f); \
-         histogram(f, [10, 50, 100]). Each may end with its own condition: count() where type = \"error\"",
+        "what is measured, by name: count(), stats(f), distinct(f), quantiles(f) and so on, each with `where …` if need be",
     ),
     later("key"),
     later("retain"),

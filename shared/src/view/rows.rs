@@ -104,6 +104,13 @@ impl States {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+    /// Memory that general partials take outside of the column, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        match self {
+            States::Count(_) | States::Fixed(_) | States::Float(_) => 0,
+            States::Partial(v) => v.iter().map(Partial::heap_bytes).sum(),
+        }
+    }
     /// The state in row `i`.
     pub fn get(&self, i: usize) -> State {
         match self {

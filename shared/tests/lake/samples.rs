@@ -5,6 +5,7 @@ use seam_shared::event::batch::{Column, EventBatch, Verdict};
 use seam_shared::log::{Chunk, Offset};
 use seam_shared::segment::SegmentRule;
 use seam_shared::time::{Span, Timestamp};
+use seam_shared::view::aggregate::partial::{Aggregate, Partial, Unit};
 use seam_shared::view::aggregate::{FixedStats, FloatStats};
 use seam_shared::view::definition::{
     DimensionDefinition, DuplicateRule, Field, Source, StateDefinition, StateKind, View,
@@ -66,6 +67,7 @@ pub fn view() -> View {
             state(StateKind::Fixed { scale: 0 }, Some(2)),
             state(StateKind::Fixed { scale: 2 }, Some(3)),
             state(StateKind::Float, Some(4)),
+            state(StateKind::Partial(Aggregate::Distinct, Unit::Scaled(0)), Some(2)),
         ],
         measures: Vec::new(),
         source: Arc::new(source),
@@ -119,6 +121,11 @@ pub fn rows(seed: u64, count: usize, order: u64) -> Rows {
                         [f64::NAN, f64::INFINITY, f64::NEG_INFINITY].into_iter().for_each(|v| stats.lift(v));
                     }
                     all.push(stats);
+                }
+                States::Partial(all) => {
+                    let mut partial = Partial::Empty;
+                    (0..lifts * 400).for_each(|_| partial.distinct().unwrap().insert(random.next()));
+                    all.push(partial);
                 }
             }
         }

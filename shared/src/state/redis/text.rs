@@ -289,6 +289,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::log::Offset;
+    use crate::view::aggregate::partial::{Aggregate, Lifted};
 
     fn values() -> impl Strategy<Value = Value> {
         prop_oneof![
@@ -318,11 +320,32 @@ mod tests {
         })
     }
 
-    type Row = (Vec<Value>, u64, FixedStats, FloatStats);
+    type Row = (Vec<Value>, u64, FixedStats, FloatStats, Partial);
+
+    fn partials() -> impl Strategy<Value = Partial> {
+        let one = |values: Vec<Value>| {
+            let mut partial = Partial::Empty;
+            for (value, offset) in values.iter().zip(0..) {
+                let event = Lifted { time: Timestamp(3), partition: 1, offset: Offset(offset), value };
+                partial.lift(Aggregate::Last, &[], &event);
+            }
+            partial
+        };
+        let many = |hashes: Vec<u64>| {
+            let mut partial = Partial::Empty;
+            hashes.into_iter().for_each(|hash| partial.distinct().unwrap().insert(hash));
+            partial
+        };
+        prop_oneof![
+            prop::collection::vec(values(), 0..3).prop_map(one),
+            prop::collection::vec(any::<u64>(), 0..1_200).prop_map(many),
+        ]
+    }
 
     fn rows() -> impl Strategy<Value = Vec<Row>> {
         (0..4usize).prop_flat_map(|width| {
-            prop::collection::vec((prop::collection::vec(values(), width), any::<u64>(), fixed(), floats()), 0..8)
+            let key = prop::collection::vec(values(), width);
+            prop::collection::vec((key, any::<u64>(), fixed(), floats(), partials()), 0..8)
         })
     }
 
@@ -334,10 +357,12 @@ mod tests {
             for (key, ..) in &all {
                 table.push_row(Timestamp(7), key);
             }
-            let columns = all.iter().map(|(_, count, fixed, float)| (*count, *fixed, float.clone()));
-            let (counts, rest): (Vec<_>, Vec<_>) = columns.map(|(a, b, c)| (a, (b, c))).unzip();
-            let (fixed, floats) = rest.into_iter().unzip();
-            table.states = vec![States::Count(counts), States::Fixed(fixed), States::Float(floats)];
+            let fixed = all.iter().map(|row| row.2).collect();
+            let floats = all.iter().map(|row| row.3.clone()).collect();
+            let partials = all.iter().map(|row| row.4.clone()).collect();
+            let counts = all.iter().map(|row| row.1).collect();
+            table.states =
+                vec![States::Count(counts), States::Fixed(fixed), States::Float(floats), States::Partial(partials)];
             let writer = Writer::new(&table);
             let spelled: Vec<(Vec<u8>, Vec<u8>)> = (0..table.len())
                 .map(|row| {
@@ -371,6 +396,7 @@ mod tests {
             let _ = read(Timestamp(0), &[(&field, &value)]);
             let _ = read(Timestamp(0), &[(format!("[{text}]").as_bytes(), b"1 | 0 0 - -")]);
             let _ = read(Timestamp(0), &[(b"[\"a\"]", text.as_bytes())]);
+            let _ = read(Timestamp(0), &[(b"[\"a\"]", format!("~{text}").as_bytes())]);
         }
     }
 
