@@ -1,4 +1,5 @@
 //! Promises of the built program, seen from outside: real processes, real files, real HTTP, kill -9.
+mod access;
 mod cluster;
 mod commands;
 mod doctor;
