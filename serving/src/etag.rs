@@ -8,7 +8,7 @@ use crate::pin::PinnedView;
 use crate::query::{Layer, Spelling};
 
 /// Raised when the same inputs begin to be written as other bytes.
-const FORMAT: &str = concat!("seam-answer-2 ", env!("CARGO_PKG_VERSION"));
+const FORMAT: &str = concat!("seam-answer-3 ", env!("CARGO_PKG_VERSION"));
 
 /// The strong tag, in quotes, of what a question in that spelling is answered with from what was `pinned`, so spelled.
 pub fn tag(question: &[u8], pinned: &[u8]) -> String {

@@ -24,7 +24,8 @@ impl Serving {
             pinned_at = Instant::now();
             false
         });
-        let Reading { pin, halves, .. } = reading.await?;
+        let Reading { pin, halves, queries, .. } = reading.await?;
+        let query = queries.first().unwrap_or(query);
         let halves = halves.unwrap_or_default();
         let read_at = Instant::now();
         let range = scan::range(query);

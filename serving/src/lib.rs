@@ -23,6 +23,7 @@ pub mod explain;
 pub mod json;
 pub mod page;
 pub mod present;
+pub mod rate;
 pub mod scan;
 pub mod sheet;
 pub mod stamp;
@@ -177,7 +178,7 @@ impl Serving {
     /// The log and the lake, looked at side by side: neither has to wait for the other if that is away.
     pub(crate) async fn look(&self) -> (Result<()>, Result<()>) {
         let views = futures::future::join_all(self.batch.values().map(BatchView::refresh));
-        let (topics, views) = futures::future::join(self.topics.refresh(), views).await;
+        let (topics, views) = futures::future::join(self.topics.refresh(self.clock.now()), views).await;
         (topics, views.into_iter().collect::<Result<Vec<bool>>>().map(|_| ()))
     }
     /// Refreshes until cancelled.

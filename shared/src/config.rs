@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::time::Span;
-use crate::view::definition::{Measure, Source, View};
+use crate::view::definition::{Figure, Measure, Source, View};
 use crate::view::expression::Expression;
 
 mod access;
@@ -134,6 +134,18 @@ pub struct Metric {
     pub help: Option<String>,
     /// The unit of its value, e.g. `minutes`.
     pub unit: Option<String>,
+    /// The value is so much per this, divided by the time that a window covers.
+    pub per: Option<Span>,
+}
+
+impl Metric {
+    /// Whether its value grows with time, so that it can be said per time: a number of events or a sum.
+    pub fn can_be_rate(&self) -> bool {
+        match &self.kind {
+            MetricKind::Measure(measure) => matches!(measure.definition().figure, Figure::Count | Figure::Sum),
+            MetricKind::Ratio(..) => false,
+        }
+    }
 }
 
 /// What a metric's value is.

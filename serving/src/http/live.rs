@@ -24,9 +24,11 @@ const LOOK: Duration = Duration::from_millis(200);
 /// How often a comment keeps an idle connection open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Members of a point that name the group or the figure's parts; the others are its window and value.
-const FIGURES: [&str; 19] = [
+const FIGURES: [&str; 21] = [
     "time",
     "start",
+    "partial",
+    "covered_seconds",
     "value",
     "count",
     "sum",

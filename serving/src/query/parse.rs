@@ -12,16 +12,21 @@ use seam_shared::view::expression::Expression;
 use seam_shared::view::value::{FieldType, Value, parse_decimal};
 
 use super::refusal::{Refusal, nearest};
-use super::times::{Asked, check_grid, parse_moment, resolve};
+use super::times::{Asked, Grid, Resolved, parse_moment, resolve};
 use super::{
-    Cursor, Fill, Format, LIMIT_DEFAULT, LIMIT_MAX, Layer, OrderBy, OrderKey, Query, TIMEOUT_DEFAULT, TIMEOUT_MAX,
-    Term, WINDOW_DEFAULT,
+    Cursor, Fill, Format, LIMIT_DEFAULT, LIMIT_MAX, Layer, Length, OrderBy, OrderKey, Query, Rate, TIMEOUT_DEFAULT,
+    TIMEOUT_MAX, Term, WINDOW_DEFAULT, Zone, divisor,
 };
 
 /// The parameters that a metric query may have.
-pub const PARAMETERS: [&str; 14] = [
+pub const PARAMETERS: [&str; 19] = [
     "dimension",
     "window",
+    "cumulative",
+    "tz",
+    "final",
+    "per",
+    "top",
     "from",
     "to",
     "at",
@@ -92,16 +97,35 @@ pub fn parse(catalog: &Catalog, request: Request<'_>) -> Result<Query, Refusal> 
     let parameters = Parameters::check(request.parameters)?;
     let measures = metric.kind.measures();
     let pane = measures.iter().map(|m| m.view.pane).reduce(common_multiple).unwrap_or(Span::MINUTE);
-    let window = parameters.span("window")?.unwrap_or_else(|| default_window(&measures[0].view, pane));
-    check_grid("window", window, pane)?;
-    let moment = |name: &str| parameters.one(name).map(|text| parse_moment(name, text, request.now)).transpose();
-    let asked = Asked { from: moment("from")?, to: moment("to")?, at: moment("at")?, step: parameters.span("step")? };
-    let times = resolve(asked, window, pane, request.now)?;
+    let zone = parameters.one("tz").map_or(Ok(Zone::UTC), Zone::parse)?;
+    let is_final = parameters.choice("final", &[("true", true), ("false", false)])?.unwrap_or(false);
+    let moment = |name: &str| parameters.one(name).map(|text| parse_moment(name, text, request.now, zone)).transpose();
+    let length = |name: &str| parameters.one(name).map(|text| Length::parse(name, text)).transpose();
+    let asked = Asked {
+        from: moment("from")?,
+        to: moment("to")?,
+        at: moment("at")?,
+        step: length("step")?,
+        window: length("window")?,
+        cumulative: length("cumulative")?,
+        zone,
+        is_final,
+    };
+    let grid = Grid { pane, window: default_window(&measures[0].view, pane), now: request.now };
+    let Resolved { shape, step, times } = resolve(asked, grid)?;
     let dimensions = dimensions(&parameters, &measures)?;
     let terms =
         measures.iter().map(|m| term(request.caller, m, &dimensions, &parameters)).collect::<Result<Vec<_>, _>>()?;
     let names: Vec<String> = dimensions.into_iter().map(|d| d.name).collect();
+    let until = request.now.min(times.span().1);
+    if is_final && parameters.one("layer") == Some("speed") {
+        let detail =
+            "the speed layer alone holds what no generation covers yet, so that none of its windows is complete";
+        return Err(Refusal::parameter("final", detail));
+    }
     let query = Query {
+        rate: rate(&parameters, &metric)?.map(|per| Rate { per, until }),
+        top: parameters.one("top").map(|text| rows("top", text)).transpose()?,
         order: order(&parameters, &names)?,
         limit: limit(&parameters)?,
         fill: parameters
@@ -116,8 +140,11 @@ pub fn parse(catalog: &Catalog, request: Request<'_>) -> Result<Query, Refusal> 
         cursor: parameters.one("cursor").map(cursor).transpose()?,
         dimensions: names,
         terms,
-        window,
+        window: shape,
+        step,
         times,
+        zone,
+        is_final,
         metric: metric.clone(),
     };
     Ok(query)
@@ -158,11 +185,7 @@ impl<'a> Parameters<'a> {
 }
 
 fn common_multiple(a: Span, b: Span) -> Span {
-    let (mut x, mut y) = (a.0, b.0);
-    while y != 0 {
-        (x, y) = (y, x % y);
-    }
-    Span(a.0 / x * b.0)
+    Span(a.0 / divisor(a.0, b.0) * b.0)
 }
 
 /// Five minutes; where the panes are no part of that, the view's shortest window that they are a part of, or one pane.
@@ -312,9 +335,33 @@ fn order(parameters: &Parameters<'_>, dimensions: &[String]) -> Result<Vec<Order
 }
 
 fn limit(parameters: &Parameters<'_>) -> Result<usize, Refusal> {
-    let Some(text) = parameters.one("limit") else { return Ok(LIMIT_DEFAULT) };
-    let limit = text.parse().ok().filter(|n| (1..=LIMIT_MAX).contains(n));
-    limit.ok_or_else(|| Refusal::parameter("limit", format!("limit=`{text}` is no number from 1 to {LIMIT_MAX}")))
+    parameters.one("limit").map_or(Ok(LIMIT_DEFAULT), |text| rows("limit", text))
+}
+
+/// Reads a number of rows.
+fn rows(name: &str, text: &str) -> Result<usize, Refusal> {
+    let number = text.parse().ok().filter(|n| (1..=LIMIT_MAX).contains(n));
+    number.ok_or_else(|| Refusal::parameter(name, format!("{name}=`{text}` is no number from 1 to {LIMIT_MAX}")))
+}
+
+/// The time that a value is said per: as the query says, else as the metric does.
+fn rate(parameters: &Parameters<'_>, metric: &Metric) -> Result<Option<Span>, Refusal> {
+    let units = [("second", Span::SECOND), ("minute", Span::MINUTE), ("hour", Span::HOUR), ("day", Span::DAY)];
+    let per = match parameters.one("per") {
+        None => return Ok(metric.per),
+        Some(text) => units.iter().find(|(name, _)| *name == text).map(|(_, span)| *span).or(Span::parse(text).ok()),
+    };
+    let Some(per) = per.filter(|per| per.0 > 0) else {
+        return Err(Refusal::parameter("per", "per= is second, minute, hour, day, or a duration like 10s"));
+    };
+    if metric.can_be_rate() {
+        return Ok(Some(per));
+    }
+    let detail = format!(
+        "{} is no number of events and no sum: it does not grow with time, so there is none per time",
+        metric.name
+    );
+    Err(Refusal::parameter("per", detail))
 }
 
 fn timeout(parameters: &Parameters<'_>) -> Result<Span, Refusal> {

@@ -151,6 +151,8 @@ static METRIC: Shape = Shape::Table(&[
     key("measure", &Shape::Text, "its measure; for stats(f) without a suffix, the average"),
     key("where", &Shape::Text, "which keys count: a condition over the view's dimensions"),
     key("ratio", &SOME_NAMES, "two metrics: the first is divided by the second"),
+    key("rate", &Shape::Text, "a metric that is divided by the time that a window covers"),
+    key("per", &Shape::Duration, "the time that a rate is said of; 1s by default"),
     key("help", &Shape::Text, "what it means, for people"),
     key("unit", &Shape::Text, "the unit of its value"),
 ]);
