@@ -36,6 +36,8 @@ pub struct Answer {
     /// Records that the log held, when it was last asked, beyond the answer's coverage: `flights/0=12`. Not in the body,
     /// which is a function of what the tag names.
     pub lag: Option<String>,
+    /// How far the definitions are that are being built to follow those that answered. Not in the body either.
+    pub building: Option<String>,
     /// How far the answer reaches: `flights/0@12`.
     pub coverage: String,
     /// The cursor of the next page, where there is one.
@@ -187,8 +189,8 @@ impl Serving {
             }
             made = Some(body);
         }
-        let (lag, coverage) = (pin.lag.clone(), pin.stamp.coverage.clone());
-        Ok(Answer { tag, body: made, lag, coverage, next: None, format: Format::Json })
+        let (lag, building, coverage) = (pin.lag.clone(), pin.building.clone(), pin.stamp.coverage.clone());
+        Ok(Answer { tag, body: made, lag, building, coverage, next: None, format: Format::Json })
     }
 
     /// Pins what queries of one layer need, and reads it unless their tag `is_enough`. What was retired between pin and read is
@@ -213,6 +215,9 @@ impl Serving {
             }
             match self.halves(&pin.views, range, is_rate).await {
                 Ok(halves) => return Ok(Reading { queries, tag, pin, halves: Some(halves) }),
+                Err(error) if error.kind() == Kind::NotFound && queries.iter().any(|q| q.generation.is_some()) => {
+                    return Err(crate::history::retired(&error));
+                }
                 Err(error) if error.kind() == Kind::NotFound && attempt < ATTEMPTS => {
                     for view in views {
                         self.batch_view(view).refresh().await?;
@@ -230,6 +235,13 @@ impl Serving {
 
     /// Pins for queries of one layer, waiting until each one's `min_position` is covered.
     async fn pin_for(&self, queries: &[Arc<Query>], views: &[Arc<View>], fresh: bool) -> Result<Arc<Pin>, Refusal> {
+        if let Some((query, which)) = queries.iter().find_map(|query| Some((query, query.generation?))) {
+            let [_] = queries else {
+                let detail = "several queries at once are answered from one moment, the newest; ask for it alone";
+                return Err(Refusal::parameter("generation", detail));
+            };
+            return self.pin_at(query, views, which).await;
+        }
         let layer = queries.first().map_or(Layer::Merged, |query| query.layer);
         let waiting: Vec<(&Arc<Query>, &OffsetVector)> =
             queries.iter().filter_map(|query| Some((query, query.min_position.as_ref()?))).collect();

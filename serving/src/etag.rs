@@ -22,7 +22,7 @@ pub fn spelling(layer: Layer, pinned: &[PinnedView]) -> Vec<u8> {
     let mut out = Spelling::default();
     (FORMAT, layer).hash(&mut out);
     for view in pinned {
-        view.view.id.hash(&mut out);
+        (&view.view.id, &view.successor).hash(&mut out);
         view.generation.as_ref().map(|g| (g.number, &g.incarnation, &g.cut.0)).hash(&mut out);
         for (number, part) in &view.parts {
             let held = part.held.as_ref().map(|held| held.progress.position);

@@ -93,6 +93,10 @@ impl Json {
         }
         self
     }
+    /// A value that is a tree already.
+    pub fn tree(&mut self, value: Option<&serde_json::Value>) -> &mut Self {
+        self.serialize(&value)
+    }
     /// Text.
     pub fn text(&mut self, text: &str) -> &mut Self {
         self.serialize(text)

@@ -166,6 +166,7 @@ impl Serving {
         let next = page.next(cursor.rows).map(|next| next.to_string());
         let known = known.is_some_and(|header| etag::matches(header, &tag));
         let body = if known { None } else { Some(page.write(cursor.rows)?.into()) };
-        Ok(Answer { tag, body, next, coverage: page.stamp.coverage.clone(), lag: None, format: query.format })
+        let coverage = page.stamp.coverage.clone();
+        Ok(Answer { tag, body, next, coverage, lag: None, building: None, format: query.format })
     }
 }

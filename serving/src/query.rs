@@ -64,6 +64,15 @@ impl Layer {
     }
 }
 
+/// An earlier generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Which {
+    /// The one of this number.
+    Number(u64),
+    /// The one that was the newest at this moment.
+    AsOf(Timestamp),
+}
+
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
@@ -216,6 +225,8 @@ pub struct Query {
     pub fill: Fill,
     /// Which halves to use.
     pub layer: Layer,
+    /// The generation to answer from instead of the newest.
+    pub generation: Option<Which>,
     /// The answer must cover this, or be refused.
     pub min_position: Option<OffsetVector>,
     /// How long to wait for it.

@@ -13,6 +13,7 @@ use crate::view::expression::Expression;
 
 mod access;
 mod compile;
+mod definitions;
 mod environment;
 mod identity;
 mod kafka;
@@ -64,6 +65,8 @@ pub struct Config {
     pub batch: BatchSettings,
     /// The HTTP server.
     pub server: ServerSettings,
+    /// Sources, views and metrics as a document of the same format, in one spelling: what [`crate::lake::editions`] keeps.
+    pub definitions: Arc<str>,
 }
 
 /// Where things are kept.
@@ -79,6 +82,8 @@ pub struct Storage {
     pub log: LogStorage,
     /// How long the embedded log keeps records that are archived and in every view's generation; 1 day by default.
     pub retain_log: Span,
+    /// How long the state of a replaced definition is kept after the new one took its name over; 1 hour by default.
+    pub retain_replaced: Span,
 }
 
 /// The state stores to choose from.
@@ -206,6 +211,17 @@ pub struct BatchSettings {
     pub starting_deadline: Span,
     /// Names of the views it computes; all by default.
     pub views: Vec<String>,
+    /// Whether there is a batch layer at all.
+    pub mode: Mode,
+}
+
+/// Which layers there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch and speed: the log is archived, views are recomputed from the archive, and the speed layer adds what is newer.
+    Lambda,
+    /// Speed alone: views are what the log folds to, rebuilt by replaying it; the log keeps everything.
+    Kappa,
 }
 
 /// The HTTP server.

@@ -106,7 +106,7 @@ pub async fn list(State(serving): State<Arc<Serving>>, Extension(caller): Extens
     }
     let mut json = Json::with_capacity(4_096);
     json.open('{').key("metrics").open('[');
-    for metric in &serving.config().metrics {
+    for metric in serving.metrics() {
         let measures = metric.kind.measures();
         if measures.iter().any(|measure| caller.admit(&measure.view).is_err()) {
             continue;

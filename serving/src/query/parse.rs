@@ -1,6 +1,7 @@
 //! From the parameters of a URL to a checked query; every refusal names the parameter and what was probably meant.
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use seam_shared::Kind;
 use seam_shared::access::Caller;
@@ -15,11 +16,11 @@ use super::refusal::{Refusal, nearest};
 use super::times::{Asked, Grid, Resolved, parse_moment, resolve};
 use super::{
     Cursor, Fill, Format, LIMIT_DEFAULT, LIMIT_MAX, Layer, Length, OrderBy, OrderKey, Query, Rate, TIMEOUT_DEFAULT,
-    TIMEOUT_MAX, Term, WINDOW_DEFAULT, Zone, divisor,
+    TIMEOUT_MAX, Term, WINDOW_DEFAULT, Which, Zone, divisor,
 };
 
 /// The parameters that a metric query may have.
-pub const PARAMETERS: [&str; 19] = [
+pub const PARAMETERS: [&str; 21] = [
     "dimension",
     "window",
     "cumulative",
@@ -39,20 +40,33 @@ pub const PARAMETERS: [&str; 19] = [
     "timeout",
     "where",
     "cursor",
+    "generation",
+    "as_of",
 ];
 
 /// What can be asked for: the metrics of a configuration by name.
 #[derive(Debug)]
 pub struct Catalog {
     config: Arc<Config>,
-    metrics: HashMap<String, Arc<Metric>>,
+    /// What answers under each name now.
+    metrics: ArcSwap<HashMap<String, Arc<Metric>>>,
 }
 
 impl Catalog {
     /// The metrics of `config`.
     pub fn new(config: Arc<Config>) -> Catalog {
-        let metrics = config.metrics.iter().map(|m| (m.name.clone(), Arc::new(m.clone()))).collect();
-        Catalog { config, metrics }
+        let catalog = Catalog { metrics: ArcSwap::default(), config: config.clone() };
+        catalog.show(config.metrics.iter().cloned());
+        catalog
+    }
+    /// Lets these be what answers under their names from now on.
+    pub fn show(&self, metrics: impl Iterator<Item = Metric>) {
+        self.metrics.store(Arc::new(metrics.map(|metric| (metric.name.clone(), Arc::new(metric))).collect()));
+    }
+    /// The metrics in the file's order.
+    pub fn metrics(&self) -> Vec<Arc<Metric>> {
+        let shown = self.metrics.load();
+        self.config.metrics.iter().filter_map(|metric| shown.get(&metric.name).cloned()).collect()
     }
     /// The configuration.
     pub fn config(&self) -> &Arc<Config> {
@@ -62,16 +76,17 @@ impl Catalog {
     pub fn split_extension<'a>(&self, name: &'a str) -> (&'a str, Option<Format>) {
         let ends = |(format, extension, _): (Format, &str, &str)| Some((name.strip_suffix(extension)?, Some(format)));
         let split = Format::NAMES.into_iter().find_map(ends);
-        split.filter(|_| !self.metrics.contains_key(name)).unwrap_or((name, None))
+        split.filter(|_| !self.metrics.load().contains_key(name)).unwrap_or((name, None))
     }
     /// A metric by name, or a refusal that names the nearest.
-    pub fn metric(&self, name: &str) -> Result<&Arc<Metric>, Refusal> {
-        self.metrics.get(name).ok_or_else(|| Refusal {
+    pub fn metric(&self, name: &str) -> Result<Arc<Metric>, Refusal> {
+        let metrics = self.metrics.load();
+        metrics.get(name).cloned().ok_or_else(|| Refusal {
             kind: Kind::NotFound,
             problem: "unknown-metric",
             detail: format!("there is no metric `{name}`"),
             parameter: None,
-            suggestion: nearest(name, self.metrics.keys().map(String::as_str)).map(str::to_owned),
+            suggestion: nearest(name, metrics.keys().map(String::as_str)).map(str::to_owned),
         })
     }
 }
@@ -93,7 +108,7 @@ pub struct Request<'a> {
 
 /// Reads and checks a request.
 pub fn parse(catalog: &Catalog, request: Request<'_>) -> Result<Query, Refusal> {
-    let metric = catalog.metric(request.metric)?.clone();
+    let metric = catalog.metric(request.metric)?;
     let parameters = Parameters::check(request.parameters)?;
     let measures = metric.kind.measures();
     let pane = measures.iter().map(|m| m.view.pane).reduce(common_multiple).unwrap_or(Span::MINUTE);
@@ -123,6 +138,7 @@ pub fn parse(catalog: &Catalog, request: Request<'_>) -> Result<Query, Refusal> 
             "the speed layer alone holds what no generation covers yet, so that none of its windows is complete";
         return Err(Refusal::parameter("final", detail));
     }
+    let generation = generation(&parameters, request.now)?;
     let query = Query {
         rate: rate(&parameters, &metric)?.map(|per| Rate { per, until }),
         top: parameters.one("top").map(|text| rows("top", text)).transpose()?,
@@ -133,7 +149,8 @@ pub fn parse(catalog: &Catalog, request: Request<'_>) -> Result<Query, Refusal> 
             .unwrap_or(Fill::Natural),
         layer: parameters
             .choice("layer", &[("merged", Layer::Merged), ("batch", Layer::Batch), ("speed", Layer::Speed)])?
-            .unwrap_or(Layer::Merged),
+            .unwrap_or(if generation.is_some() { Layer::Batch } else { Layer::Merged }),
+        generation,
         min_position: min_position(&parameters, &measures[0].view)?,
         timeout: timeout(&parameters)?,
         format: request.format,
@@ -373,6 +390,23 @@ fn timeout(parameters: &Parameters<'_>) -> Result<Span, Refusal> {
         ));
     }
     Ok(timeout)
+}
+
+/// The generation asked for: by its number, or by a moment at which it was the newest.
+fn generation(parameters: &Parameters<'_>, now: Timestamp) -> Result<Option<Which>, Refusal> {
+    let by_number = parameters.one("generation").map(|text| {
+        let number = text.parse().ok().filter(|number| *number > 0).map(Which::Number);
+        number.ok_or_else(|| Refusal::parameter("generation", format!("generation=`{text}` is no number from 1 on")))
+    });
+    let by_time = parameters.one("as_of").map(|text| Ok(Which::AsOf(parse_moment("as_of", text, now)?)));
+    if by_number.is_some() && by_time.is_some() {
+        return Err(Refusal::parameter("as_of", "`as_of` and `generation` both name one generation; give one of them"));
+    }
+    let which = by_number.or(by_time).transpose()?;
+    if which.is_some() && parameters.one("layer") == Some("speed") {
+        return Err(Refusal::parameter("layer", "the speed layer has no generations"));
+    }
+    Ok(which)
 }
 
 fn cursor(text: &str) -> Result<Cursor, Refusal> {

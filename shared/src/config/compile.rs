@@ -1,7 +1,7 @@
 //! From the checked tree to the typed configuration: sources, then views, then what names them.
 use super::report::Problems;
 use super::tree::Node;
-use super::{Config, metrics, settings, sources, views};
+use super::{Config, definitions, metrics, settings, sources, views};
 
 /// Compiles what passed the check of shapes, adding the problems of names and relations. Parts with problems are left out.
 pub(super) fn compile(root: &Node, problems: &mut Problems) -> Option<Config> {
@@ -21,5 +21,6 @@ pub(super) fn compile(root: &Node, problems: &mut Problems) -> Option<Config> {
         metrics,
         dashboard,
         server: settings::server(root, problems),
+        definitions: definitions::of(root).into(),
     })
 }

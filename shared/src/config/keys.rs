@@ -51,6 +51,11 @@ static STORAGE: Shape = Shape::Table(&[
     key("redis", &REDIS, "more about the Redis that is the state store"),
     key("log", &Shape::Text, "the log: embedded, or Kafka's brokers like host:9092,host:9092"),
     key("retain_log", &Shape::Duration, "how long the embedded log keeps what is archived and covered; 1d by default"),
+    key(
+        "retain_replaced",
+        &Shape::Duration,
+        "how long the state of a replaced definition is kept after the new one took its name over; 1h by default",
+    ),
     key("kafka", &KAFKA, "how to reach Kafka"),
 ]);
 static KAFKA: Shape = Shape::Table(&[
@@ -180,7 +185,13 @@ static BATCH: Shape = Shape::Table(&[
     ),
     key("starting_deadline", &Shape::Duration, "how late a run may start before it is left out; 10m by default"),
     key("views", &SOME_NAMES, "the views to compute; all by default"),
+    key(
+        "mode",
+        &Shape::OneOf(&MODES),
+        "lambda (default), or kappa: no batch layer, views are rebuilt by replaying the log, which must keep everything",
+    ),
 ]);
+static MODES: [Choice; 2] = [word("lambda"), word("kappa")];
 static CONCURRENCY: [Choice; 3] = [
     word("forbid"),
     refused("replace", NOT_YET),
