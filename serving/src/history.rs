@@ -107,3 +107,6 @@ impl Serving {
         Ok(found.into_iter().map(|object| object.location).collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

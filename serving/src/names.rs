@@ -175,3 +175,6 @@ impl Serving {
         (!parts.is_empty()).then(|| parts.join(","))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,10 +2,11 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use seam_shared::Kind;
+use seam_shared::access::Caller;
 use seam_shared::view::definition::View;
 
 use super::{parameters, problem};
@@ -18,12 +19,18 @@ use crate::query::Refusal;
 const LIMITS: (u64, u64) = (100, 10_000);
 
 /// The list of one view.
-pub async fn list(State(serving): State<Arc<Serving>>, view: Result<Path<String>, PathRejection>, uri: Uri) -> Response {
+pub async fn list(
+    State(serving): State<Arc<Serving>>,
+    Extension(caller): Extension<Caller>,
+    view: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Response {
     let listed = async {
         let Path(name) = view.map_err(|error| Refusal::parameter("view", error.to_string()))?;
         let limit = limit(&uri)?;
         let configured = serving.config().view(&name).ok_or_else(|| unknown(&serving, &name))?;
         let shown = serving.shown(configured);
+        caller.admit(&shown)?;
         let entries = serving.generations(&shown, limit).await?;
         Ok::<_, Refusal>(write(&serving, &shown, &entries))
     };
