@@ -189,7 +189,8 @@ impl Serving {
     }
     /// The log and the lake, looked at side by side: neither has to wait for the other if that is away.
     pub(crate) async fn look(&self) -> (Result<()>, Result<()>) {
-        let views = futures::future::join_all(self.batch_views().into_iter().map(|view| async move { view.refresh().await }));
+        let views =
+            futures::future::join_all(self.batch_views().into_iter().map(|view| async move { view.refresh().await }));
         let (topics, views) = futures::future::join(self.topics.refresh(self.clock.now()), views).await;
         (topics, views.into_iter().collect::<Result<Vec<bool>>>().map(|_| ()))
     }
@@ -223,7 +224,7 @@ impl Serving {
         read: impl FnOnce() -> Result<Query, Refusal>,
     ) -> Result<Arc<Question>, Refusal> {
         let now = self.now();
-        let url = &format!("{url} {}", caller.fingerprint());
+        let url = &format!("{url} {} {}", caller.fingerprint(), self.names.moves());
         if let Some((_, question)) = self.questions.get(url).filter(|(read, _)| *read == now) {
             return Ok(question);
         }

@@ -3,6 +3,7 @@
 //! A changed view is another namespace that has to be built. Each look asks how far the definitions of a name reach, oldest first;
 //! a newer one takes the name over when it reaches what the older one reached at that look or the one before. From then on it keeps
 //! the name. Whoever asks is told by the stamp which definition answered, and by `Seam-Building` how far the next one is.
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -38,6 +39,8 @@ pub struct Names {
     /// By public name.
     building: ArcSwap<HashMap<String, Building>>,
     memory: Mutex<Memory>,
+    /// How often a name went to another definition.
+    moves: AtomicU64,
     /// One look at a time.
     looking: tokio::sync::Mutex<()>,
 }
@@ -53,11 +56,16 @@ struct Memory {
 impl Names {
     /// Every name is its configured definition's until somebody looks.
     pub fn new(editions: Editions) -> Names {
-        Names { editions, building: ArcSwap::default(), memory: Mutex::default(), looking: tokio::sync::Mutex::default() }
+        let (memory, looking) = (Mutex::default(), tokio::sync::Mutex::default());
+        Names { editions, building: ArcSwap::default(), memory, moves: AtomicU64::new(0), looking }
     }
     /// The names that an earlier definition answers.
     pub fn building(&self) -> Arc<HashMap<String, Building>> {
         self.building.load_full()
+    }
+    /// How often a name went to another definition: what was read of a question before may be about the one before.
+    pub fn moves(&self) -> u64 {
+        self.moves.load(Ordering::Acquire)
     }
     /// The definition that is to follow `view` under its name.
     pub fn successor(&self, view: &View) -> Option<ViewId> {
@@ -96,6 +104,7 @@ impl Serving {
         self.names.building.store(Arc::new(building));
         if moved {
             self.catalog.show(self.config().metrics.iter().map(|own| self.shown_metric(own, &others)));
+            self.names.moves.fetch_add(1, Ordering::Release);
         }
         Ok(())
     }
@@ -131,7 +140,12 @@ impl Serving {
             return None;
         }
         let (reached, goal) = last.unwrap_or_default();
-        Some(Building { shown: definitions[at].clone(), next: view.id.clone(), reached, goal: goal.unwrap_or_default() })
+        Some(Building {
+            shown: definitions[at].clone(),
+            next: view.id.clone(),
+            reached,
+            goal: goal.unwrap_or_default(),
+        })
     }
 
     /// What `newer` has to reach to be whole, either of two: what the older definition reached at the look before this one, and what

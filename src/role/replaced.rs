@@ -59,7 +59,8 @@ impl Replaced {
         let others = editions.others(&config).await?;
         let mut taken: BTreeSet<String> = config.views.iter().map(|view| view.id.to_string()).collect();
         let followed = |view: &Arc<View>| others.iter().any(|other| other.views.contains_key(&view.name));
-        let known = |view: &Arc<View>| others.iter().any(|o| o.views.get(&view.name).is_some_and(|id| **id == *view.id));
+        let known =
+            |view: &Arc<View>| others.iter().any(|o| o.views.get(&view.name).is_some_and(|id| **id == *view.id));
         let settled = config.views.iter().filter(|view| known(view) || !followed(view)).map(|v| v.id.to_string());
         let settled = settled.collect();
         let mut earlier = Vec::new();
