@@ -1,7 +1,7 @@
 //! Which definition answers under a view's name: the configured one once it is whole, until then the newest one before it that is.
 //!
 //! A changed view is another namespace that has to be built. Each look asks how far the definitions of a name reach, oldest first;
-//! a newer one takes the name over when it reaches what the older one reached at that look or the one before. From then on it keeps
+//! a newer one takes the name over when it reaches what the older one does, so that answers do not go back. From then on it keeps
 //! the name. Whoever asks is told by the stamp which definition answered, and by `Seam-Building` how far the next one is.
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +18,9 @@ use seam_shared::view::definition::View;
 use crate::Serving;
 use crate::pin::PinnedView;
 use crate::query::Layer;
+
+/// How often a new definition may be found just behind the one before: where events never cease, it is as fresh by then.
+const JUST_BEHIND: u32 = 30;
 
 /// A view whose name an earlier definition still answers.
 #[derive(Debug, Clone)]
@@ -49,8 +52,8 @@ pub struct Names {
 struct Memory {
     /// The definition that answers, by name.
     chosen: HashMap<String, ViewId>,
-    /// What the definition before reached at the last look, by the id of the one that must reach it.
-    goals: HashMap<ViewId, OffsetVector>,
+    /// By the id of a definition to come: what the one before reached at the last look, and at how many looks it was just behind.
+    goals: HashMap<ViewId, (OffsetVector, u32)>,
 }
 
 impl Names {
@@ -127,11 +130,12 @@ impl Serving {
         let mut last = None;
         for (i, newer) in definitions.iter().enumerate().skip(at + 1) {
             // Asked after the older one: whoever is as fresh as that has caught up with it.
-            let (now, goal) = (self.reached(newer).await, self.goal(newer, definitions[at], reached.as_ref()));
-            if now.as_ref().is_some_and(|now| goal.iter().any(|goal| now.covers(goal))) {
+            let now = self.reached(newer).await;
+            let (goal, whole) = self.goal(newer, definitions[at], reached.as_ref(), now.as_ref());
+            if whole {
                 (at, reached, last) = (i, now, None);
             } else {
-                last = Some((now, goal.into_iter().next_back()));
+                last = Some((now, goal));
             }
         }
         self.names.memory(|memory| memory.chosen.insert(view.name.clone(), definitions[at].id.clone()));
@@ -140,21 +144,31 @@ impl Serving {
             return None;
         }
         let (reached, goal) = last.unwrap_or_default();
-        Some(Building {
-            shown: definitions[at].clone(),
-            next: view.id.clone(),
-            reached,
-            goal: goal.unwrap_or_default(),
-        })
+        Some(Building { shown: definitions[at].clone(), next: view.id.clone(), reached, goal })
     }
 
-    /// What `newer` has to reach to be whole, either of two: what the older definition reached at the look before this one, and what
-    /// it reaches now. Where the older one has no answer, what the log held when serving began.
-    fn goal(&self, newer: &View, older: &View, reached: Option<&OffsetVector>) -> Vec<OffsetVector> {
-        let comparable = reached.filter(|_| older.source.name == newer.source.name);
-        let Some(reached) = comparable else { return vec![self.ends_at_start(&newer.source.name)] };
-        let before = self.names.memory(|memory| memory.goals.insert(newer.id.clone(), reached.clone()));
-        before.into_iter().chain([reached.clone()]).collect()
+    /// What `newer` has to reach to be whole, and whether it does: what the older definition reaches; where that has no answer, what
+    /// the log held when serving began.
+    fn goal(
+        &self,
+        newer: &View,
+        older: &View,
+        reached: Option<&OffsetVector>,
+        now: Option<&OffsetVector>,
+    ) -> (OffsetVector, bool) {
+        let reaches = |goal: &OffsetVector| now.is_some_and(|now| now.covers(goal));
+        let Some(reached) = reached.filter(|_| older.source.name == newer.source.name) else {
+            let goal = self.ends_at_start(&newer.source.name);
+            let whole = reaches(&goal);
+            return (goal, whole);
+        };
+        let looks = self.names.memory(|memory| {
+            let (before, looks) = memory.goals.entry(newer.id.clone()).or_insert_with(|| (reached.clone(), 0));
+            *looks = if reaches(before) { *looks + 1 } else { 0 };
+            before.clone_from(reached);
+            *looks
+        });
+        (reached.clone(), reaches(reached) || looks > JUST_BEHIND)
     }
 
     async fn reached(&self, view: &Arc<View>) -> Option<OffsetVector> {

@@ -229,7 +229,8 @@ impl Serving {
         let next = sheet.next(cursor.rows).map(|next| next.to_string());
         let is_known = known.is_some_and(|header| etag::matches(header, &tag));
         let body = if is_known { None } else { Some(sheet.write(cursor.rows)?.into()) };
-        Ok(Answer { tag, body, next, coverage: sheet.stamp.coverage.clone(), lag: None, format: inquiry.format })
+        let (coverage, format) = (sheet.stamp.coverage.clone(), inquiry.format);
+        Ok(Answer { tag, body, next, coverage, lag: None, building: None, format })
     }
 }
 
