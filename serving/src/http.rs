@@ -56,8 +56,9 @@ pub fn routes(serving: Arc<Serving>) -> Router {
         .route("/api/analytics/generations/{view}", get(generations::list))
         .route("/api/analytics/dashboard", get(dashboard::answer))
         .route("/api/analytics/live", get(live::feed))
-        .with_state(serving)
+        .with_state(serving.clone())
         .merge(assets::routes())
+        .merge(crate::prometheus::routes(serving))
 }
 
 /// Adds what all routes share: the guard, a limit of bodies, problem documents for what no route answers, compression, the origins
