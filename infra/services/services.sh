@@ -10,8 +10,9 @@
 #                                         installed, else moto, which keeps them in memory; user seam, password seamseam
 #   services.sh run kafka FOLDER PORT [property=value ...]     becomes a broker on 127.0.0.1:PORT, its controller on PORT+1
 #
-# WHAT is one of: build (what the rdkafka crate compiles with), redis, kafka, s3, prometheus (promtool). All of these if none is
-# named; and minio, which needs Go and a quarter of an hour: faster than moto, and it checks signatures.
+# WHAT is one of: build (what the rdkafka crate compiles with), redis, kafka, s3, prometheus (promtool), alerting (vmalert,
+# alertmanager). All of these if none is named; and minio, which needs Go and a quarter of an hour: faster than moto, and it
+# checks signatures.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/seam"
@@ -19,7 +20,7 @@ moto_version=5.2.5
 moto="$cache/services/moto-$moto_version"
 minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
 minio="$cache/services/minio-$minio_version"
-everything=(build redis kafka s3 prometheus)
+everything=(build redis kafka s3 prometheus alerting)
 
 usage() { sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -36,6 +37,7 @@ missing() {
     minio) [ -x "$minio/minio" ] || { has go || echo golang-go; echo minio; } ;;
     s3) [ -x "$minio/minio" ] || [ -f "$moto/installed" ] || { python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv; echo moto; } ;;
     prometheus) has promtool || echo prometheus ;;
+    alerting) has vmalert || echo victoria-metrics; has prometheus-alertmanager || echo prometheus-alertmanager ;;
     *) echo "services.sh: no service is called $1" >&2; exit 64 ;;
   esac
 }

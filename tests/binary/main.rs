@@ -4,4 +4,5 @@ mod cluster;
 mod commands;
 mod doctor;
 mod flights;
+mod grafana;
 mod server;
