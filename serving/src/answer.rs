@@ -284,7 +284,7 @@ impl Serving {
     ///
     /// # Errors
     /// `NotFound` when a file or segment was retired since it was pinned.
-    async fn halves(
+    pub(crate) async fn halves(
         &self,
         pinned: &[PinnedView],
         range: (Timestamp, Timestamp),

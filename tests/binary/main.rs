@@ -6,3 +6,5 @@ mod doctor;
 mod flights;
 mod grafana;
 mod server;
+#[cfg(feature = "sql")]
+mod sql;
