@@ -95,7 +95,7 @@ impl Serving {
             if rows > READ_FOR_ONE.saturating_mul(rows_max as u64) {
                 return Err(Error::new(Kind::TooLarge, format!("about {rows} rows of batch files would be read")));
             }
-            let mut halves = self.halves(std::slice::from_ref(pinned), selection.range).await?;
+            let mut halves = self.halves(std::slice::from_ref(pinned), selection.range, false).await?;
             out.extend(halves.pop());
         }
         Ok(out)
@@ -110,7 +110,7 @@ fn merge_all(
 ) -> Result<Vec<Rows>, Refusal> {
     let mut out = Vec::with_capacity(selections.len());
     let mut left = rows_max;
-    for (selection, Halves { batch, speed }) in selections.iter().zip(halves) {
+    for (selection, Halves { batch, speed, .. }) in selections.iter().zip(halves) {
         let kinds: Vec<StateKind> = selection.states.iter().map(|&state| selection.view.states[state].kind).collect();
         let groups = Groups::new(selection.view.dimensions.len(), &kinds);
         let mut merge = Merge { selection, groups, left, cancel, unseen: 0 };

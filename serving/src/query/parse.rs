@@ -138,7 +138,7 @@ pub fn parse(catalog: &Catalog, request: Request<'_>) -> Result<Query, Refusal> 
             "the speed layer alone holds what no generation covers yet, so that none of its windows is complete";
         return Err(Refusal::parameter("final", detail));
     }
-    let generation = generation(&parameters, request.now)?;
+    let generation = generation(&parameters, request.now, zone)?;
     let query = Query {
         rate: rate(&parameters, &metric)?.map(|per| Rate { per, until }),
         top: parameters.one("top").map(|text| rows("top", text)).transpose()?,
@@ -393,12 +393,12 @@ fn timeout(parameters: &Parameters<'_>) -> Result<Span, Refusal> {
 }
 
 /// The generation asked for: by its number, or by a moment at which it was the newest.
-fn generation(parameters: &Parameters<'_>, now: Timestamp) -> Result<Option<Which>, Refusal> {
+fn generation(parameters: &Parameters<'_>, now: Timestamp, zone: Zone) -> Result<Option<Which>, Refusal> {
     let by_number = parameters.one("generation").map(|text| {
         let number = text.parse().ok().filter(|number| *number > 0).map(Which::Number);
         number.ok_or_else(|| Refusal::parameter("generation", format!("generation=`{text}` is no number from 1 on")))
     });
-    let by_time = parameters.one("as_of").map(|text| Ok(Which::AsOf(parse_moment("as_of", text, now)?)));
+    let by_time = parameters.one("as_of").map(|text| Ok(Which::AsOf(parse_moment("as_of", text, now, zone)?)));
     if by_number.is_some() && by_time.is_some() {
         return Err(Refusal::parameter("as_of", "`as_of` and `generation` both name one generation; give one of them"));
     }
