@@ -23,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use seam_shared::config::{self, Config, Report};
-use seam_shared::{Error, Kind, Result};
+use seam_shared::{Error, Kind, Result, failpoint};
 
 use args::{Cli, Command};
 use client::{Client, Credentials};
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         _ => "warn",
     };
     log_output::start(cli.log_format, default_filter);
-    match run(cli) {
+    match arm_failpoint().and_then(|()| run(cli)) {
         Ok(code) => ExitCode::from(code),
         Err(Failure::Configuration(report)) => {
             eprint!("{report}");
@@ -72,6 +72,14 @@ fn main() -> ExitCode {
                 Kind::Invalid | Kind::NotFound | Kind::TooLarge | Kind::Corrupt | Kind::Internal => 1,
             })
         }
+    }
+}
+
+/// Only tests set this variable.
+fn arm_failpoint() -> Result<(), Failure> {
+    match std::env::var("SEAM_FAILPOINT") {
+        Ok(text) => Ok(failpoint::arm(&text).map_err(Error::invalid)?),
+        Err(_) => Ok(()),
     }
 }
 

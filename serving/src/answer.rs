@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use seam_shared::failpoint::{self, Failpoint};
 use seam_shared::log::{OffsetVector, Partition};
 use seam_shared::time::Timestamp;
 use seam_shared::view::definition::View;
@@ -182,6 +183,7 @@ impl Serving {
         let Reading { queries, tag, pin, halves } = self.read(queries, &views, question, is_enough).await?;
         if let Some(halves) = halves {
             let merged = self.merge_all(&queries, views, halves).await?;
+            failpoint::reach(Failpoint::ServeAnswered);
             let (body, may_be_kept) = body(&pin, &tag, &queries, merged)?;
             let body = Bytes::from(body);
             if keep && may_be_kept {
