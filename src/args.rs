@@ -72,6 +72,8 @@ pub enum Command {
     /// Ask how an answer comes about: generation, files, segments, shares.
     #[command(after_help = examples::EXPLAIN)]
     Explain(Query),
+    /// Run the configuration's `tests` in speed, batch and merged answers; with --random, prove the views on hostile streams.
+    Test(Test),
     /// Look at refused events.
     #[command(subcommand, after_help = examples::DLQ)]
     Dlq(Dlq),
@@ -427,6 +429,21 @@ pub struct DlqShow {
     /// The running Seam to ask.
     #[arg(long, env = "SEAM_URL")]
     pub url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Only the tests whose name contains one of these.
+    pub names: Vec<String>,
+    /// Also try this many random streams for each source, with the seam at every place, against a plain recomputation.
+    #[arg(long, value_name = "STREAMS", num_args = 0..=1, default_missing_value = "50")]
+    pub random: Option<u64>,
+    /// Mix records of the archive into the random streams.
+    #[arg(long, requires = "random")]
+    pub sample: bool,
+    /// The first seed of the random streams.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod grafana;
 mod ingest;
 mod keys;
 mod log_output;
+mod prove;
 mod rebuild;
 mod role;
 mod shutdown;
@@ -156,6 +157,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Keys(args::Keys::Create(command)) => keys::create(command)?,
         Command::Keys(args::Keys::List) => keys::list(&load(file)?)?,
         Command::Completions(command) => completions::print(command),
+        Command::Test(command) => return Ok(prove::run(load(file)?, command)?),
         Command::Doctor(command) => return doctor(file, command),
         Command::Dlq(args::Dlq::List(command)) => dlq::list(load(file)?, command, &credentials)?,
         Command::Dlq(args::Dlq::Show(command)) => dlq::show(load(file)?, command, &credentials)?,

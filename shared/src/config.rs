@@ -12,6 +12,7 @@ use crate::view::definition::{Figure, Measure, Source, View};
 use crate::view::expression::Expression;
 
 mod access;
+mod cases;
 mod compile;
 mod definitions;
 mod environment;
@@ -34,6 +35,7 @@ mod tree;
 mod views;
 
 pub use access::{AccessSettings, JwtSettings, KEY_PREFIX, Key, KeyHash, Keys, Rate, TlsSettings, keys_of};
+pub use cases::TestCase;
 pub use kafka::KafkaStorage;
 pub use own_stream::OWN_STREAM;
 pub use redis::RedisSettings;
@@ -69,6 +71,8 @@ pub struct Config {
     pub server: ServerSettings,
     /// Sources, views and metrics as a document of the same format, in one spelling: what [`crate::lake::editions`] keeps.
     pub definitions: Arc<str>,
+    /// What `seam test` runs.
+    pub tests: Vec<TestCase>,
 }
 
 /// Where things are kept.

@@ -36,7 +36,7 @@ pub(super) static FILE: Shape = Shape::Table(&[
     later("enrich"),
     later("notify"),
     later("recommend"),
-    later("tests"),
+    key("tests", &Shape::List(&TEST, 0), "what `seam test` runs: events, a question, and what its answer must say"),
 ]);
 
 static STORAGE: Shape = Shape::Table(&[
@@ -197,6 +197,23 @@ static CONCURRENCY: [Choice; 3] = [
     refused("replace", NOT_YET),
     refused("allow", "is not possible: two runs would compute the same generation"),
 ];
+
+static TEST: Shape = Shape::Table(&[
+    required("name", &Shape::Text, "what the test is called"),
+    required("events", &Shape::List(&Shape::Anything, 0), "the events in order of arrival"),
+    required(
+        "query",
+        &Shape::Named("parameter", &Shape::Either(&Shape::Scalar, &Shape::List(&Shape::Scalar, 1))),
+        "the metric, and the parameters of the HTTP API",
+    ),
+    required(
+        "expect",
+        &Shape::List(&Shape::Anything, 0),
+        "the rows of the answer; members that are left out do not matter",
+    ),
+    key("layers", &Shape::List(&Shape::OneOf(&TEST_LAYERS), 1), "the layers that must say so; all three by default"),
+]);
+static TEST_LAYERS: [Choice; 3] = [word("speed"), word("batch"), word("merged")];
 
 static SERVER: Shape = Shape::Table(&[
     key("listen", &Shape::Address, "address and port; 127.0.0.1:8080 by default"),
