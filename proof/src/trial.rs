@@ -227,9 +227,9 @@ fn told(pane: Timestamp, found: &Keyed, expected: &Keyed) -> String {
 }
 
 fn nothing(view: &View) -> Vec<Figures> {
-    view.kinds().into_iter().map(|kind| State::empty(kind).present(kind)).collect()
+    view.states.iter().map(|state| State::empty(state.kind).present(state)).collect()
 }
 
 fn figures(view: &View, rows: &Rows, i: usize) -> Vec<Figures> {
-    rows.states.iter().zip(view.kinds()).map(|(column, kind)| column.get(i).present(kind)).collect()
+    rows.states.iter().zip(&view.states).map(|(column, state)| column.get(i).present(state)).collect()
 }
