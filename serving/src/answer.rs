@@ -14,6 +14,7 @@ use crate::Serving;
 use crate::batch_view;
 use crate::block::Block;
 use crate::cache::BlockCache;
+use crate::deadline::{Stop, within};
 use crate::page::Page;
 use crate::pin::{Pin, PinnedView};
 use crate::present::{self, Points};
@@ -68,8 +69,22 @@ pub type Merged = (Points, Vec<Shares>);
 /// # Errors
 /// `TooLarge` beyond the limits of points and partials.
 pub fn merge(query: &Query, views: &[Arc<View>], halves: &[Halves], cache: &BlockCache) -> Result<Merged, Refusal> {
+    merge_until(query, views, halves, cache, &Stop::default())
+}
+
+/// The same, as long as somebody waits for it.
+///
+/// # Errors
+/// As [`merge`]; `Unavailable` once it was stopped.
+pub fn merge_until(
+    query: &Query,
+    views: &[Arc<View>],
+    halves: &[Halves],
+    cache: &BlockCache,
+    stop: &Stop,
+) -> Result<Merged, Refusal> {
     let mut shares = vec![Shares::default(); views.len()];
-    let mut scan = Scan::new(query);
+    let mut scan = Scan::new(query).until(stop);
     for ((view, Halves { batch, speed }), shares) in views.iter().zip(halves).zip(&mut shares) {
         let access = Access::new(query, view);
         for block in batch {
@@ -115,13 +130,18 @@ impl Serving {
     /// Answers a query; with `known` (an `If-None-Match` header) that names the answer's tag, nothing is computed.
     ///
     /// # Errors
-    /// `Unavailable` when the halves do not meet, or `min_position` is not covered in time; `TooLarge` beyond a limit;
+    /// `Unavailable` when the halves do not meet, or it takes longer than the query's timeout; `TooLarge` beyond a limit;
     /// `Conflict` when a cursor's answer is gone; `Corrupt` when a file is damaged.
     pub async fn answer(&self, question: &Question, known: Option<&str>) -> Result<Answer, Refusal> {
-        match &question.query.cursor {
-            Some(cursor) => self.page(&question.query, cursor, known).await,
-            None => self.first_page(question, known, question.asked.swap(true, Ordering::Relaxed)).await,
-        }
+        let query = &question.query;
+        let keep = question.asked.swap(true, Ordering::Relaxed);
+        within(query.timeout, async {
+            match &query.cursor {
+                Some(cursor) => self.page(query, cursor, known).await,
+                None => self.first_page(question, known, keep).await,
+            }
+        })
+        .await
     }
 
     /// Answers with the first page. What has more pages is kept as a list.
@@ -305,7 +325,10 @@ impl Serving {
         let cache = self.cache().clone();
         let effort: usize = queries.iter().map(|query| effort(query, &views, &halves, &cache)).sum();
         let queries = queries.to_vec();
-        let work = move || queries.iter().map(|query| merge(query, &views, &halves, &cache)).collect();
+        let stop = Stop::default();
+        // The thread does not notice by itself that the request is gone.
+        let _stopped = stop.on_drop();
+        let work = move || queries.iter().map(|query| merge_until(query, &views, &halves, &cache, &stop)).collect();
         if effort <= INLINE_ROWS {
             return work();
         }

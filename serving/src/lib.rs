@@ -23,6 +23,7 @@ pub mod explain;
 pub mod json;
 pub mod page;
 pub mod present;
+pub mod raw;
 pub mod scan;
 pub mod sheet;
 pub mod stamp;
@@ -32,6 +33,7 @@ pub mod table;
 pub mod access;
 pub mod http;
 
+mod deadline;
 mod door;
 mod lru;
 #[cfg(test)]
@@ -49,6 +51,7 @@ use seam_shared::Result;
 use seam_shared::access::Caller;
 use seam_shared::clock::Clock;
 use seam_shared::config::Config;
+use seam_shared::lake::archive::ArchiveTable;
 use seam_shared::log::EventLog;
 use seam_shared::state::{StateStore, ViewId};
 use seam_shared::telemetry::Telemetry;
@@ -131,6 +134,10 @@ pub struct Serving {
     questions: Lru<String, (Timestamp, Arc<Question>)>,
     door: Door,
     topics: Topics,
+    /// The lake, for raw events.
+    lake: Arc<dyn ObjectStore>,
+    /// The archives that were found in it, by source.
+    archives: Mutex<HashMap<String, Arc<ArchiveTable>>>,
     /// Views whose answers have reached what the log held when serving began.
     caught_up: Mutex<HashSet<ViewId>>,
     clock: Arc<dyn Clock>,
@@ -153,6 +160,8 @@ impl Serving {
             topics: Topics::new(stores.log, &config),
             catalog: Catalog::new(config),
             speed: SpeedView::new(stores.state),
+            lake: stores.lake,
+            archives: Mutex::default(),
             pins: Pins::default(),
             cache: Arc::new(BlockCache::new(settings.cache_bytes)),
             answers: Lru::new(settings.answer_bytes),

@@ -19,7 +19,7 @@ pub async fn start(process: &mut Process) -> Result<()> {
     }
     let (refreshed, cancel) = (serving.clone(), process.layers());
     process.work("serving", async move { refreshed.run(cancel).await })?;
-    process.route(seam_serving::http::routes(serving.clone()));
+    process.route(seam_serving::http::routes(serving.clone()), seam_serving::http::openapi::analytics());
     process.watch(Arc::new(Watch(serving)));
     Ok(())
 }

@@ -8,7 +8,10 @@ use serde_json::json;
 use super::router;
 use crate::testing::{NOW, World, bytes, get, json, request};
 
+mod fuzz;
+mod openapi;
 mod query;
+mod rows;
 
 const ROUTE: &str = "/api/analytics/metrics";
 

@@ -14,8 +14,7 @@ use seam_shared::view::value::{FieldType, Value, parse_decimal};
 use super::refusal::{Refusal, nearest};
 use super::times::{Asked, check_grid, parse_moment, resolve};
 use super::{
-    Cursor, Fill, Format, LIMIT_DEFAULT, LIMIT_MAX, Layer, OrderBy, OrderKey, Query, TIMEOUT_DEFAULT, TIMEOUT_MAX,
-    Term, WINDOW_DEFAULT,
+    Cursor, Fill, Format, LIMIT_DEFAULT, LIMIT_MAX, Layer, OrderBy, OrderKey, Query, TIMEOUT_MAX, Term, WINDOW_DEFAULT,
 };
 
 /// The parameters that a metric query may have.
@@ -111,7 +110,7 @@ pub fn parse(catalog: &Catalog, request: Request<'_>) -> Result<Query, Refusal> 
             .choice("layer", &[("merged", Layer::Merged), ("batch", Layer::Batch), ("speed", Layer::Speed)])?
             .unwrap_or(Layer::Merged),
         min_position: min_position(&parameters, &measures[0].view)?,
-        timeout: timeout(&parameters)?,
+        timeout: timeout(&parameters, catalog.config.server.query_timeout)?,
         format: request.format,
         cursor: parameters.one("cursor").map(cursor).transpose()?,
         dimensions: names,
@@ -317,13 +316,12 @@ fn limit(parameters: &Parameters<'_>) -> Result<usize, Refusal> {
     limit.ok_or_else(|| Refusal::parameter("limit", format!("limit=`{text}` is no number from 1 to {LIMIT_MAX}")))
 }
 
-fn timeout(parameters: &Parameters<'_>) -> Result<Span, Refusal> {
-    let timeout = parameters.span("timeout")?.unwrap_or(TIMEOUT_DEFAULT);
-    if timeout > TIMEOUT_MAX {
-        return Err(Refusal::parameter(
-            "timeout",
-            format!("timeout={timeout} is longer than the longest, {TIMEOUT_MAX}"),
-        ));
+/// As asked, or as configured; the longest is what is configured, or [`TIMEOUT_MAX`] if that is longer.
+fn timeout(parameters: &Parameters<'_>, configured: Span) -> Result<Span, Refusal> {
+    let timeout = parameters.span("timeout")?.unwrap_or(configured);
+    let longest = configured.max(TIMEOUT_MAX);
+    if timeout > longest {
+        return Err(Refusal::parameter("timeout", format!("timeout={timeout} is longer than the longest, {longest}")));
     }
     Ok(timeout)
 }

@@ -21,6 +21,7 @@ const SCHEDULE: &str = "*/15 * * * *";
 const STARTING_DEADLINE: Span = Span(10 * Span::MINUTE.0);
 const RETAIN_LOG: Span = Span::DAY;
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+const QUERY_TIMEOUT: Span = Span(10 * Span::SECOND.0);
 const MAX_BODY: u64 = 16 << 20;
 
 /// Where things are kept.
@@ -214,6 +215,7 @@ pub(super) fn server(root: &Node, problems: &mut Problems) -> ServerSettings {
     let node = root.get("server");
     ServerSettings {
         listen: node.and_then(|n| n.text_of("listen")).and_then(|text| text.parse().ok()).unwrap_or(LISTEN),
+        query_timeout: node.and_then(|n| n.duration("query_timeout")).unwrap_or(QUERY_TIMEOUT),
         max_body: node.and_then(|n| n.text_of("max_body")).and_then(shape::size).unwrap_or(MAX_BODY),
         access: access::access(root, problems),
         tls: node.and_then(|n| n.get("tls")).and_then(|tls| {
