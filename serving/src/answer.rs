@@ -18,7 +18,7 @@ use crate::deadline::{Stop, within};
 use crate::page::Page;
 use crate::pin::{Pin, PinnedView};
 use crate::present::{self, Points};
-use crate::query::{Format, Layer, Query, Question, Refusal};
+use crate::query::{Fill, Format, Layer, Query, Question, Refusal};
 use crate::scan::{self, Access, Scan};
 use crate::stamp::{self, Shares};
 
@@ -104,6 +104,22 @@ fn effort(query: &Query, views: &[Arc<View>], halves: &[Halves], cache: &BlockCa
         batch.iter().chain(speed).map(|block| access.effort(query, block, cache)).sum::<usize>()
     };
     views.iter().zip(halves).map(of_view).sum()
+}
+
+/// How many groups a query has at least, as far as is known without scanning: those of the largest block that all of it is about.
+fn least_groups(query: &Query, views: &[Arc<View>], halves: &[Halves]) -> usize {
+    let (after, until) = scan::range(query);
+    let whole = |view: &View| {
+        let mut terms = query.terms.iter().filter(|term| term.view.id == view.id);
+        terms.any(|term| {
+            let unsliced = term.slices.is_empty() && term.all_conditions().next().is_none();
+            unsliced && term.dimensions.len() == view.dimensions.len()
+        })
+    };
+    let blocks = views.iter().zip(halves).filter(|(view, _)| whole(view)).flat_map(|(_, halves)| &halves.batch);
+    let inside = blocks.filter(|block| !block.is_empty()).filter_map(|block| block.by_key());
+    let inside = inside.filter(|by_key| by_key.span.0 > after && by_key.span.1 <= until);
+    inside.map(|by_key| by_key.keys()).max().unwrap_or(0)
 }
 
 /// The views of queries, each once, in the order of their ids.
@@ -316,12 +332,29 @@ impl Serving {
         Ok(out)
     }
 
+    /// Refuses what would have too many points, before they are computed, where the blocks tell.
+    fn check_budget(&self, queries: &[Arc<Query>], views: &[Arc<View>], halves: &[Halves]) -> Result<(), Refusal> {
+        for query in queries {
+            let groups = least_groups(query, views, halves);
+            let times = if matches!(query.fill, Fill::Null | Fill::Zero) { query.times.count } else { 1 };
+            let (points, most) = (groups.saturating_mul(times), self.settings.query_points);
+            if points > most {
+                return Err(Refusal::too_large(format!(
+                    "the query has at least {groups} groups, {points} points in all; at most {most} are computed: ask for fewer \
+                     dimensions or slices, or a longer step"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     async fn merge_all(
         &self,
         queries: &[Arc<Query>],
         views: Vec<Arc<View>>,
         halves: Vec<Halves>,
     ) -> Result<Vec<Merged>, Refusal> {
+        self.check_budget(queries, &views, &halves)?;
         let cache = self.cache().clone();
         let effort: usize = queries.iter().map(|query| effort(query, &views, &halves, &cache)).sum();
         let queries = queries.to_vec();

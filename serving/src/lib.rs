@@ -89,6 +89,8 @@ pub struct Settings {
     pub share_snapshots_for: Duration,
     /// Rows of batch files that one query may read.
     pub query_rows: u64,
+    /// Points that one query may have, where that is known before they are computed.
+    pub query_points: usize,
     /// How often new generations and the log's ends are looked for in the background.
     pub refresh_every: Duration,
 }
@@ -100,6 +102,7 @@ impl Default for Settings {
             answer_bytes: 64 * 1024 * 1024,
             share_snapshots_for: Duration::from_millis(2),
             query_rows: 500_000_000,
+            query_points: query::POINTS_MAX,
             refresh_every: Duration::from_secs(1),
         }
     }

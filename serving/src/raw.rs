@@ -104,6 +104,7 @@ impl Test<'_> {
     /// The places in a batch of the events that count, among those with an offset in the range.
     fn matching(&self, batch: &EventBatch, offsets: &Range<Offset>) -> Vec<usize> {
         let view = &self.term.view;
+        let state = &view.states[self.term.state];
         let filtered = view.filter.as_ref().map(|filter| filter.filter(batch));
         let counts = |row: &usize| {
             let row = *row;
@@ -118,7 +119,8 @@ impl Test<'_> {
             let sliced = self.term.slices.iter().all(|(d, values)| values.contains(&dimension(*d)));
             sliced
                 && self.term.all_conditions().all(|condition| condition.matches(&dimension) == Some(true))
-                && view.states[self.term.state].field.is_none_or(|field| is_counted(&batch.value(field, row)))
+                && state.passes(&|field| batch.value(field, row))
+                && state.field.is_none_or(|field| is_counted(&batch.value(field, row)))
         };
         (0..batch.len()).filter(counts).collect()
     }
