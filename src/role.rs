@@ -175,8 +175,7 @@ impl Process {
         health.prints(ports.telemetry.clone());
         let (layers, routes, threads) = (CancellationToken::new(), Router::new(), Vec::new());
         let documents = Vec::new();
-        let mut process =
-            Process { address, ports, access, health, routes, documents, take, layers, server, threads };
+        let mut process = Process { address, ports, access, health, routes, documents, take, layers, server, threads };
         for role in roles {
             process.add(*role, shared).await?;
         }

@@ -63,6 +63,19 @@ pub fn document() -> OpenApi {
         one.responses(refused(success("Letter"), &few)),
     );
 
+    let tap = operation(
+        "tap",
+        "Events as they come",
+        "One JSON object a line, or server-sent events for those who accept them; for `admin` alone.",
+    );
+    let feed = ResponseBuilder::new()
+        .description("The feed, which does not end")
+        .content("application/x-ndjson", Content::default())
+        .content("text/event-stream", Content::default());
+    let answers = refused(ResponsesBuilder::new().response("200", feed), &few);
+    let tap = tap.parameter(part("source", named("SourceName"))).responses(answers);
+    paths.add_path_operation("/v1/tap/{source}", vec![HttpMethod::Get], tap);
+
     let mut document = OpenApi::new(Info::new("ingest", env!("CARGO_PKG_VERSION")), paths);
     let mut components = Components::new();
     for (name, members) in [

@@ -275,6 +275,10 @@ fn analytics_paths() -> Paths {
         .response("304", ResponseBuilder::new().description("`If-None-Match` names the answer's tag"));
     add(&mut paths, HttpMethod::Get, "/api/analytics/dashboard", dashboard.parameters(Some(own)).responses(answered));
     add(&mut paths, HttpMethod::Get, "/api/analytics/live", live());
+    let page = operation("about", "page", "The live page", "What is configured, as charts, for people.");
+    let shown = ResponseBuilder::new().description("A page").content("text/html", Content::default());
+    let known = ResponseBuilder::new().description("`If-None-Match` names its tag");
+    add(&mut paths, HttpMethod::Get, "/", page.response("200", shown).response("304", known));
     paths
 }
 

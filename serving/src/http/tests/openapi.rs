@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::{ROUTE, whole};
 use crate::testing::{bytes, get, json as read, request};
 
-/// Routes that another document describes.
-const ELSEWHERE: [&str; 1] = ["/prometheus/"];
+/// Routes that another document describes, and the files of the page.
+const ELSEWHERE: [&str; 2] = ["/prometheus/", "/page/"];
 
 /// The router's paths, as its `Debug` tells them.
 fn paths_of(router: &Router) -> BTreeSet<String> {
