@@ -18,6 +18,7 @@ use std::time::Duration;
 use axum::Router;
 use seam_serving::access::tls::Entrance;
 use seam_serving::access::{Access, check_listen};
+use seam_serving::http::openapi::{self, OpenApi};
 use seam_shared::clock::SystemClock;
 use seam_shared::config::{Config, LogStorage, SpeedStorage};
 use seam_shared::{Error, Kind, Result};
@@ -150,6 +151,8 @@ pub struct Process {
     pub access: Arc<Access>,
     health: Arc<Health>,
     routes: Router,
+    /// What is said of the routes.
+    documents: Vec<OpenApi>,
     take: CancellationToken,
     layers: CancellationToken,
     server: JoinHandle<()>,
@@ -175,11 +178,13 @@ impl Process {
         let ports = Arc::new(opened(config, shared, &health).await?);
         health.prints(ports.telemetry.clone());
         let (layers, routes, threads) = (CancellationToken::new(), Router::new(), Vec::new());
-        let mut process = Process { address, ports, access, health, routes, take, layers, server, threads };
+        let documents = Vec::new();
+        let mut process = Process { address, ports, access, health, routes, documents, take, layers, server, threads };
         for role in roles {
             process.add(*role, shared).await?;
         }
-        let routes = std::mem::take(&mut process.routes);
+        let about = openapi::routes(&process.ports.config, std::mem::take(&mut process.documents));
+        let routes = std::mem::take(&mut process.routes).merge(about);
         process.health.open(seam_serving::http::finish(routes, &process.access, &process.ports.config));
         tracing::info!(%address, "every role is up");
         Ok(process)
@@ -209,9 +214,10 @@ impl Process {
         format!("{scheme}://{}", self.address)
     }
 
-    /// Adds routes.
-    pub fn route(&mut self, routes: Router) {
+    /// Adds routes, and what is said of them in the API's document.
+    pub fn route(&mut self, routes: Router, document: OpenApi) {
         self.routes = std::mem::take(&mut self.routes).merge(routes);
+        self.documents.push(document);
     }
 
     /// Adds what readiness and metrics ask.

@@ -8,11 +8,12 @@
 #   services.sh run redis ARGUMENT ...    becomes redis-server (for the tests, which choose ports and folders)
 #   services.sh run s3 PORT FOLDER        becomes an S3 server on 127.0.0.1:PORT: MinIO, which keeps its objects in FOLDER, if it is
 #                                         installed, else moto, which keeps them in memory; user seam, password seamseam
+#   services.sh run schemathesis ARGUMENT ...    becomes schemathesis
 #   services.sh run kafka FOLDER PORT [property=value ...]     becomes a broker on 127.0.0.1:PORT, its controller on PORT+1
 #
 # WHAT is one of: build (what the rdkafka crate compiles with), redis, kafka, s3, prometheus (promtool), alerting (vmalert,
-# alertmanager). All of these if none is named; and minio, which needs Go and a quarter of an hour: faster than moto, and it
-# checks signatures.
+# alertmanager), schemathesis (which asks an API whatever its document allows, and what it forbids). All of these if none is
+# named; and minio, which needs Go and a quarter of an hour: faster than moto, and it checks signatures.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/seam"
@@ -20,9 +21,11 @@ moto_version=5.2.5
 moto="$cache/services/moto-$moto_version"
 minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
 minio="$cache/services/minio-$minio_version"
-everything=(build redis kafka s3 prometheus alerting)
+schemathesis_version=4.32.5
+schemathesis="$cache/services/schemathesis-$schemathesis_version"
+everything=(build redis kafka s3 prometheus alerting schemathesis)
 
-usage() { sed -n '2,15s/^# \{0,1\}//p' "$0" >&2; exit 64; }
+usage() { sed -n '2,17s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
 # What of a service is not installed, one word a line: a Debian package, or what is fetched into the cache.
@@ -36,6 +39,7 @@ missing() {
            "$here/kafka/start.sh" --installed || { has mvn || echo maven; echo jars; } ;;
     minio) [ -x "$minio/minio" ] || { has go || echo golang-go; echo minio; } ;;
     s3) [ -x "$minio/minio" ] || [ -f "$moto/installed" ] || { python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv; echo moto; } ;;
+    schemathesis) [ -f "$schemathesis/installed" ] || { python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv; echo schemathesis; } ;;
     prometheus) has promtool || echo prometheus ;;
     alerting) has vmalert || echo victoria-metrics; has prometheus-alertmanager || echo prometheus-alertmanager ;;
     *) echo "services.sh: no service is called $1" >&2; exit 64 ;;
@@ -57,26 +61,29 @@ apt_install() {
   "${get[@]}" install --yes --quiet --no-install-recommends "$@" >/dev/null
 }
 
-install_moto() {
+# A Python package in a folder of its own.
+install_python() {
+  local folder=$1 package=$2
   mkdir -p "$cache/services"
   (
     flock 9
-    [ ! -f "$moto/installed" ] || exit 0
+    [ ! -f "$folder/installed" ] || exit 0
     # Made anew: an installation that was interrupted is of no use.
-    rm -rf "$moto"
-    python3 -m venv "$moto"
-    "$moto/bin/pip" install --quiet --disable-pip-version-check "moto[server,s3]==$moto_version"
-    touch "$moto/installed"
+    rm -rf "$folder"
+    python3 -m venv "$folder"
+    "$folder/bin/pip" install --quiet --disable-pip-version-check "$package"
+    touch "$folder/installed"
   ) 9>"$cache/services/lock"
 }
 
 install() {
-  local what word packages=() jars='' moto_too='' minio_too=''
+  local what word packages=() jars='' moto_too='' minio_too='' schemathesis_too=''
   for what in "$@"; do
     for word in $(missing "$what"); do
       case $word in
         jars) jars=yes ;;
         moto) moto_too=yes ;;
+        schemathesis) schemathesis_too=yes ;;
         minio) minio_too=yes ;;
         *) packages+=("$word") ;;
       esac
@@ -84,7 +91,8 @@ install() {
   done
   [ ${#packages[@]} = 0 ] || apt_install "${packages[@]}"
   [ -z "$jars" ] || "$here/kafka/start.sh" --install
-  [ -z "$moto_too" ] || install_moto
+  [ -z "$moto_too" ] || install_python "$moto" "moto[server,s3]==$moto_version"
+  [ -z "$schemathesis_too" ] || install_python "$schemathesis" "schemathesis==$schemathesis_version"
   [ -z "$minio_too" ] || GOBIN="$minio" nice go install "github.com/minio/minio@$minio_version"
   check "$@"
 }
@@ -106,6 +114,7 @@ run() {
     redis) exec redis-server "$@" ;;
     s3) [ $# = 2 ] || usage; run_s3 "$@" ;;
     kafka) exec "$here/kafka/start.sh" --foreground "$@" ;;
+    schemathesis) exec "$schemathesis/bin/schemathesis" "$@" ;;
     *) usage ;;
   esac
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
+use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
@@ -92,6 +92,13 @@ pub fn routes(door: Arc<Door>, rules: Rules) -> Router {
         .merge(Router::new().route("/v1/tap/{source}", get(tap::tap)).with_state(door))
 }
 
+/// What stands in a path, if it can be read.
+type InPath<T> = Result<Path<T>, PathRejection>;
+
+fn unreadable(rejection: PathRejection) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "invalid", rejection.body_text())
+}
+
 /// Dead letters of one answer, unless `limit` asks for fewer.
 const LETTERS: usize = 1_000;
 
@@ -103,9 +110,10 @@ struct LettersQuery {
 
 async fn get_dead_letters(
     State(collector): State<Collector>,
-    Path(source): Path<String>,
+    path: InPath<String>,
     query: Result<Query<LettersQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
+    let Path(source) = path.map_err(unreadable)?;
     let Query(query) = query.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, "invalid", e.body_text()))?;
     collector.door.source(&source)?;
     let limit = query.limit.unwrap_or(LETTERS).min(LETTERS);
@@ -114,10 +122,8 @@ async fn get_dead_letters(
     Ok(axum::Json(serde_json::json!({ "kept": kept, "letters": letters })).into_response())
 }
 
-async fn get_dead_letter(
-    State(collector): State<Collector>,
-    Path((source, entry)): Path<(String, u64)>,
-) -> Result<Response, Problem> {
+async fn get_dead_letter(State(collector): State<Collector>, path: InPath<(String, u64)>) -> Result<Response, Problem> {
+    let Path((source, entry)) = path.map_err(unreadable)?;
     collector.door.source(&source)?;
     let letter = dead_letters::show(collector.door.log(), &source, Offset(entry)).await?;
     Ok(axum::Json(letter.to_json()).into_response())
@@ -125,11 +131,15 @@ async fn get_dead_letter(
 
 async fn post_events(
     State(collector): State<Collector>,
-    Path(source): Path<String>,
+    path: InPath<String>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    let source = match path {
+        Ok(Path(source)) => source,
+        Err(rejection) => return unreadable(rejection).at(uri.path()).into_response(),
+    };
     match receive(&collector, &source, &headers, body).await {
         Ok(receipt) => answer(receipt).map_or_else(|p| p.at(uri.path()).into_response(), IntoResponse::into_response),
         Err(problem) => problem.at(uri.path()).into_response(),

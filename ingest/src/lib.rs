@@ -6,6 +6,7 @@
 //!
 //! Promise: an event that was acknowledged is in the log, and is valid; one that was refused is in the dead letters.
 pub mod dead_letters;
+pub mod document;
 pub mod door;
 pub mod file;
 pub mod formats;
@@ -15,5 +16,6 @@ pub mod own_stream;
 pub mod problem;
 mod tap;
 
+pub use document::document;
 pub use door::{Door, LineError, RawEvent, Receipt};
 pub use http::{Rules, routes};

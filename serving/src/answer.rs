@@ -15,10 +15,11 @@ use crate::Serving;
 use crate::batch_view;
 use crate::block::Block;
 use crate::cache::BlockCache;
+use crate::deadline::{Stop, within};
 use crate::page::Page;
 use crate::pin::{Pin, PinnedView};
 use crate::present::{self, Points};
-use crate::query::{Format, Layer, Query, Question, Refusal};
+use crate::query::{Fill, Format, Layer, Query, Question, Refusal};
 use crate::scan::{self, Access, Scan};
 use crate::stamp::{self, Shares};
 
@@ -73,8 +74,22 @@ pub type Merged = (Points, Vec<Shares>);
 /// # Errors
 /// `TooLarge` beyond the limits of points and partials.
 pub fn merge(query: &Query, views: &[Arc<View>], halves: &[Halves], cache: &BlockCache) -> Result<Merged, Refusal> {
+    merge_until(query, views, halves, cache, &Stop::default())
+}
+
+/// The same, as long as somebody waits for it.
+///
+/// # Errors
+/// As [`merge`]; `Unavailable` once it was stopped.
+pub fn merge_until(
+    query: &Query,
+    views: &[Arc<View>],
+    halves: &[Halves],
+    cache: &BlockCache,
+    stop: &Stop,
+) -> Result<Merged, Refusal> {
     let mut shares = vec![Shares::default(); views.len()];
-    let mut scan = Scan::new(query);
+    let mut scan = Scan::new(query).until(stop);
     let mut begin = None;
     for ((view, Halves { batch, speed, begin: of_view }), shares) in views.iter().zip(halves).zip(&mut shares) {
         if query.terms.iter().any(|term| term.view.id == view.id) {
@@ -98,6 +113,22 @@ fn effort(query: &Query, views: &[Arc<View>], halves: &[Halves], cache: &BlockCa
         batch.iter().chain(speed).map(|block| access.effort(query, block, cache)).sum::<usize>()
     };
     views.iter().zip(halves).map(of_view).sum()
+}
+
+/// How many groups a query has at least, as far as is known without scanning: those of the largest block that all of it is about.
+fn least_groups(query: &Query, views: &[Arc<View>], halves: &[Halves]) -> usize {
+    let (after, until) = scan::range(query);
+    let whole = |view: &View| {
+        let mut terms = query.terms.iter().filter(|term| term.view.id == view.id);
+        terms.any(|term| {
+            let unsliced = term.slices.is_empty() && term.all_conditions().next().is_none();
+            unsliced && term.dimensions.len() == view.dimensions.len()
+        })
+    };
+    let blocks = views.iter().zip(halves).filter(|(view, _)| whole(view)).flat_map(|(_, halves)| &halves.batch);
+    let inside = blocks.filter(|block| !block.is_empty()).filter_map(|block| block.by_key());
+    let inside = inside.filter(|by_key| by_key.span.0 > after && by_key.span.1 <= until);
+    inside.map(|by_key| by_key.keys()).max().unwrap_or(0)
 }
 
 /// The views of queries, each once, in the order of their ids.
@@ -126,13 +157,18 @@ impl Serving {
     /// Answers a query; with `known` (an `If-None-Match` header) that names the answer's tag, nothing is computed.
     ///
     /// # Errors
-    /// `Unavailable` when the halves do not meet, or `min_position` is not covered in time; `TooLarge` beyond a limit;
+    /// `Unavailable` when the halves do not meet, or it takes longer than the query's timeout; `TooLarge` beyond a limit;
     /// `Conflict` when a cursor's answer is gone; `Corrupt` when a file is damaged.
     pub async fn answer(&self, question: &Question, known: Option<&str>) -> Result<Answer, Refusal> {
-        match &question.query.cursor {
-            Some(cursor) => self.page(&question.query, cursor, known).await,
-            None => self.first_page(question, known, question.asked.swap(true, Ordering::Relaxed)).await,
-        }
+        let query = &question.query;
+        let keep = question.asked.swap(true, Ordering::Relaxed);
+        within(query.timeout, async {
+            match &query.cursor {
+                Some(cursor) => self.page(query, cursor, known).await,
+                None => self.first_page(question, known, keep).await,
+            }
+        })
+        .await
     }
 
     /// Answers with the first page. What has more pages is kept as a list.
@@ -354,16 +390,36 @@ impl Serving {
         Ok(first.map(|pane| pane.minus(pinned.view.pane)))
     }
 
+    /// Refuses what would have too many points, before they are computed, where the blocks tell.
+    fn check_budget(&self, queries: &[Arc<Query>], views: &[Arc<View>], halves: &[Halves]) -> Result<(), Refusal> {
+        for query in queries {
+            let groups = least_groups(query, views, halves);
+            let times = if matches!(query.fill, Fill::Null | Fill::Zero) { query.times.count() } else { 1 };
+            let (points, most) = (groups.saturating_mul(times), self.settings.query_points);
+            if points > most {
+                return Err(Refusal::too_large(format!(
+                    "the query has at least {groups} groups, {points} points in all; at most {most} are computed: ask for fewer \
+                     dimensions or slices, or a longer step"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     async fn merge_all(
         &self,
         queries: &[Arc<Query>],
         views: Vec<Arc<View>>,
         halves: Vec<Halves>,
     ) -> Result<Vec<Merged>, Refusal> {
+        self.check_budget(queries, &views, &halves)?;
         let cache = self.cache().clone();
         let effort: usize = queries.iter().map(|query| effort(query, &views, &halves, &cache)).sum();
         let queries = queries.to_vec();
-        let work = move || queries.iter().map(|query| merge(query, &views, &halves, &cache)).collect();
+        let stop = Stop::default();
+        // The thread does not notice by itself that the request is gone.
+        let _stopped = stop.on_drop();
+        let work = move || queries.iter().map(|query| merge_until(query, &views, &halves, &cache, &stop)).collect();
         if effort <= INLINE_ROWS {
             return work();
         }

@@ -8,6 +8,7 @@ use seam_shared::access::Caller;
 
 use crate::Serving;
 use crate::answer::{Answer, Merged};
+use crate::deadline::within;
 use crate::json::Json;
 use crate::pin::{Pin, PinnedView};
 use crate::query::{Query, Refusal, Spelling};
@@ -55,9 +56,13 @@ impl Serving {
         }
         let mut spelling = Spelling::default();
         ("dashboard", &config.name, &queries).hash(&mut spelling);
-        self.compute(&queries, &spelling.0, known, true, |pin, _, queries, merged| {
-            Ok((write(&config.name, queries, pin, &merged), true))
-        })
+        let timeout = queries.first().map_or(config.server.query_timeout, |query| query.timeout);
+        within(
+            timeout,
+            self.compute(&queries, &spelling.0, known, true, |pin, _, queries, merged| {
+                Ok((write(&config.name, queries, pin, &merged), true))
+            }),
+        )
         .await
     }
 }

@@ -1,22 +1,25 @@
 //! How an answer comes about: generation, files, segments, rows, shares and times. Not cacheable: it holds what was measured.
 use std::sync::Arc;
 
+use seam_shared::time::{Span, Timestamp};
+use seam_shared::view::definition::View;
 use tokio::time::Instant;
 
 use crate::Serving;
 use crate::answer::{Halves, Reading, merge, views_of};
 use crate::batch_view;
+use crate::cache::BlockCache;
 use crate::json::Json;
 use crate::pin::PinnedView;
-use crate::query::{Query, Refusal};
-use crate::scan;
+use crate::query::{Query, Refusal, Times};
+use crate::scan::{self, Share};
 
 impl Serving {
-    /// Answers with what answering `query` takes.
+    /// Answers with what answering `query` takes, and with `rows` of raw events that were found already.
     ///
     /// # Errors
     /// As [`Serving::answer`].
-    pub async fn explain(&self, query: &Arc<Query>) -> Result<Vec<u8>, Refusal> {
+    pub async fn explain(&self, query: &Arc<Query>, rows: Option<&[u8]>) -> Result<Vec<u8>, Refusal> {
         let views = views_of([query.as_ref()]);
         let begun = Instant::now();
         let mut pinned_at = begun;
@@ -31,6 +34,7 @@ impl Serving {
         let range = scan::range(query);
         let (points, shares) = merge(query, &views, &halves, self.cache())?;
         let merged_at = Instant::now();
+        let late = late(query, &views, &halves, self.cache())?;
 
         let mut json = Json::with_capacity(4_096);
         json.open('{').key("metric").text(&query.metric.name).key("window").text(&query.window.to_string());
@@ -43,22 +47,53 @@ impl Serving {
             json.key(name).value(&seam_shared::view::value::Value::Float((milliseconds * 1e3).round() / 1e3));
         }
         json.close('}').key("views").open('[');
-        for (view, halves) in pin.views.iter().zip(&halves) {
-            write_view(&mut json, view, halves, range);
+        for ((view, halves), late) in pin.views.iter().zip(&halves).zip(&late) {
+            write_view(&mut json, view, halves, range, late.as_ref());
         }
         json.close(']').key("lag").optional_text(pin.lag.as_deref());
         json.key("cache_bytes").number(self.cache().bytes() as u64);
+        if let Some(rows) = rows {
+            json.key("raw").verbatim(rows);
+        }
         pin.stamp.write(json.key("stamp"), Some(&shares));
         json.close('}');
         Ok(json.into_bytes())
     }
 }
 
+/// What came late, by view: what the speed layer holds of panes up to the newest one that the generation has of this range. A join
+/// at a time would have lost it. `None` where the windows leave gaps.
+fn late(
+    query: &Query,
+    views: &[Arc<View>],
+    halves: &[Halves],
+    cache: &BlockCache,
+) -> Result<Vec<Option<Share>>, Refusal> {
+    let (after, until) = scan::range(query);
+    let speed: Vec<Halves> =
+        halves.iter().map(|halves| Halves { speed: halves.speed.clone(), ..Halves::default() }).collect();
+    let of_view = |(i, halves): (usize, &Halves)| {
+        if query.times.have_gaps() {
+            return Ok(None);
+        }
+        let blocks = halves.batch.iter().filter(|block| !block.is_empty()).filter_map(|block| block.by_key());
+        let newest = blocks.map(|by_key| by_key.span.1).max();
+        let Some(end) = newest.map(|newest| newest.min(until)).filter(|end| *end > after) else {
+            return Ok(Some(Share::default()));
+        };
+        let window = Span(end.0 - after.0);
+        let whole = Query { times: Times::even(end, window, window, 1), ..query.clone() };
+        Ok(Some(merge(&whole, views, &speed, cache)?.1[i].speed))
+    };
+    halves.iter().enumerate().map(of_view).collect()
+}
+
 fn write_view(
     json: &mut Json,
     pinned: &PinnedView,
     halves: &Halves,
-    range: (seam_shared::time::Timestamp, seam_shared::time::Timestamp),
+    range: (Timestamp, Timestamp),
+    late: Option<&Share>,
 ) {
     json.open('{').key("id").text(&pinned.view.id).key("pane").text(&pinned.view.pane.to_string());
     json.key("generation");
@@ -77,6 +112,11 @@ fn write_view(
             json.null();
         }
     }
+    json.key("late");
+    match late {
+        Some(late) => json.open('{').key("rows").number(late.rows).key("events").number(late.events).close('}'),
+        None => json.null(),
+    };
     json.key("rows_at_hand").number(halves.rows() as u64).key("partitions").open('[');
     for (number, part) in &pinned.parts {
         json.open('{').key("partition").text(&format!("{}/{number}", pinned.view.source.name));

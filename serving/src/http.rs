@@ -1,11 +1,13 @@
 //! Every URL of the serving layer on one screen.
 pub mod assets;
 pub mod dashboard;
+pub mod explain;
 pub mod generations;
 pub mod health;
 pub mod live;
 pub mod metrics;
 pub mod negotiate;
+pub mod openapi;
 pub mod problem;
 pub mod query;
 pub mod telemetry;
@@ -43,7 +45,8 @@ pub fn router(serving: Arc<Serving>) -> Router {
         .route("/metrics", get(telemetry::print))
         .with_state(serving.clone());
     let config = serving.config().clone();
-    finish(routes(serving).merge(probes), &Arc::new(Access::open()), &config)
+    let described = openapi::routes(&config, vec![openapi::analytics()]);
+    finish(routes(serving).merge(probes).merge(described), &Arc::new(Access::open()), &config)
 }
 
 /// The routes alone, without probes, for a server that adds its own and calls [`finish`] itself.
@@ -51,7 +54,8 @@ pub fn routes(serving: Arc<Serving>) -> Router {
     Router::new()
         .route("/api/analytics/metrics", get(metrics::list))
         .route("/api/analytics/metrics/{metric}", get(metrics::answer))
-        .route("/api/analytics/explain/{metric}", get(metrics::explain))
+        .route("/api/analytics/explain/{metric}", get(explain::answer))
+        .route("/api/analytics/explain/{metric}/rows", get(explain::rows))
         .merge(query::routes())
         .route("/api/analytics/generations/{view}", get(generations::list))
         .route("/api/analytics/dashboard", get(dashboard::answer))

@@ -68,6 +68,13 @@ impl Json {
         self.separate = false;
         self
     }
+    /// A value that is JSON already; what is not JSON becomes text.
+    pub fn verbatim(&mut self, value: &[u8]) -> &mut Self {
+        match serde_json::from_slice::<&serde_json::value::RawValue>(value) {
+            Ok(value) => self.put(value.get().as_bytes()),
+            Err(_) => self.text(&String::from_utf8_lossy(value)),
+        }
+    }
     /// The number of bytes so far.
     pub fn at(&self) -> usize {
         self.out.len()

@@ -25,6 +25,7 @@ pub mod page;
 pub mod panes;
 pub mod present;
 pub mod rate;
+pub mod raw;
 pub mod scan;
 pub mod sheet;
 pub mod stamp;
@@ -39,6 +40,7 @@ pub mod prometheus;
 pub mod history;
 pub mod names;
 
+mod deadline;
 mod door;
 mod lru;
 #[cfg(test)]
@@ -56,6 +58,7 @@ use seam_shared::Result;
 use seam_shared::access::Caller;
 use seam_shared::clock::Clock;
 use seam_shared::config::{Config, Metric};
+use seam_shared::lake::archive::ArchiveTable;
 use seam_shared::lake::editions::Editions;
 use seam_shared::log::EventLog;
 use seam_shared::state::{StateStore, ViewId};
@@ -95,6 +98,8 @@ pub struct Settings {
     pub share_snapshots_for: Duration,
     /// Rows of batch files that one query may read.
     pub query_rows: u64,
+    /// Points that one query may have, where that is known before they are computed.
+    pub query_points: usize,
     /// How often new generations and the log's ends are looked for in the background.
     pub refresh_every: Duration,
 }
@@ -106,6 +111,7 @@ impl Default for Settings {
             answer_bytes: 64 * 1024 * 1024,
             share_snapshots_for: Duration::from_millis(2),
             query_rows: 500_000_000,
+            query_points: query::POINTS_MAX,
             refresh_every: Duration::from_secs(1),
         }
     }
@@ -143,6 +149,8 @@ pub struct Serving {
     questions: Lru<String, (Timestamp, Arc<Question>)>,
     door: Door,
     topics: Topics,
+    /// The archives that were found in it, by source.
+    archives: Mutex<HashMap<String, Arc<ArchiveTable>>>,
     /// Views whose answers have reached what the log held when serving began.
     caught_up: Mutex<HashSet<ViewId>>,
     clock: Arc<dyn Clock>,
@@ -167,6 +175,7 @@ impl Serving {
             topics: Topics::new(stores.log, &config),
             catalog: Catalog::new(config),
             speed: SpeedView::new(stores.state),
+            archives: Mutex::default(),
             pins: Pins::default(),
             cache: Arc::new(BlockCache::new(settings.cache_bytes)),
             answers: Lru::new(settings.answer_bytes),

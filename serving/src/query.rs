@@ -37,9 +37,7 @@ pub const PARTIALS_MAX: usize = 1_000_000;
 pub const WINDOW_DEFAULT: Span = Span(5 * Span::MINUTE.0);
 /// The longest window.
 pub const WINDOW_MAX: Span = Span(36_525 * Span::DAY.0);
-/// How long a query waits for `min_position` when it does not say.
-pub const TIMEOUT_DEFAULT: Span = Span(5 * Span::SECOND.0);
-/// The longest wait for `min_position`.
+/// The longest time that a query may be given, unless the configured one is longer.
 pub const TIMEOUT_MAX: Span = Span(30 * Span::SECOND.0);
 
 /// Which halves an answer is made of.
@@ -229,7 +227,7 @@ pub struct Query {
     pub generation: Option<Which>,
     /// The answer must cover this, or be refused.
     pub min_position: Option<OffsetVector>,
-    /// How long to wait for it.
+    /// How long the answer may take, waiting for `min_position` included.
     pub timeout: Span,
     /// How the answer is written.
     pub format: Format,

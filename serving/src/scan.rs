@@ -13,6 +13,7 @@ use seam_shared::view::rows::{Dimension, Rows, States};
 
 use crate::block::{Block, ByKey, Shape};
 use crate::cache::BlockCache;
+use crate::deadline::Stop;
 use crate::query::{PARTIALS_MAX, POINTS_MAX, Query, Refusal, Term};
 use cells::{Cells, Part};
 use filter::{Conditions, Slices};
@@ -66,6 +67,7 @@ pub struct Scan<'q> {
     groups: Groups,
     /// From so many groups on, the memory of their partials is looked at again.
     weigh_from: usize,
+    stop: Stop,
 }
 
 /// What is scanned of one view: the terms that are about it. They have the same slices and dimensions.
@@ -151,7 +153,13 @@ impl<'q> Scan<'q> {
         let cells = Cells::new(&query.times);
         let mut groups = Groups::new(query.dimensions.len(), &kinds(query));
         groups.reserve(query.times.count().min(ROOM));
-        Scan { query, cells, groups, weigh_from: WEIGH_EVERY }
+        Scan { query, cells, groups, weigh_from: WEIGH_EVERY, stop: Stop::default() }
+    }
+    /// The same scan, until it is stopped.
+    #[must_use]
+    pub fn until(mut self, stop: &Stop) -> Self {
+        self.stop = stop.clone();
+        self
     }
     /// Merges the rows of `block`, of the view that `access` is about, that match; and says how much that was.
     ///
@@ -229,6 +237,7 @@ impl<'q> Scan<'q> {
         self.check().map(|()| share)
     }
     fn check(&mut self) -> Result<(), Refusal> {
+        self.stop.check()?;
         if self.groups.len() >= self.weigh_from {
             self.weigh_from = self.groups.len() + WEIGH_EVERY;
             let bytes: usize = self.groups.rows().states.iter().map(States::heap_bytes).sum();
@@ -256,7 +265,7 @@ impl<'q> Scan<'q> {
                 "the query has more than {POINTS_MAX} points; ask for fewer dimensions, a longer step or slices"
             ))
         };
-        let Scan { query, cells, groups, .. } = self;
+        let Scan { query, cells, groups, stop, .. } = self;
         if cells.are_windows() {
             return if groups.len() > POINTS_MAX { Err(too_many()) } else { Ok(groups.into_rows()) };
         }
@@ -265,6 +274,7 @@ impl<'q> Scan<'q> {
         let dimensions: Vec<usize> = (0..by_key.dimensions.len()).collect();
         let mut codes = Codes::new(&dimensions, &by_key.dimensions);
         for key in 0..by_key.keys() {
+            stop.check()?;
             let rows = by_key.rows(key);
             // The place of a row's cell is its pane.
             let cell = |row: usize| by_key.panes[row].0;

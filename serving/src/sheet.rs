@@ -9,6 +9,7 @@ use seam_shared::view::definition::View;
 use seam_shared::view::value::Value;
 
 use crate::answer::{Answer, Merged};
+use crate::deadline::within;
 use crate::inquiry::{By, Inquiry};
 use crate::json::Json;
 use crate::page::{self, notes, write_meta, write_table};
@@ -175,10 +176,13 @@ impl Serving {
     /// # Errors
     /// As [`Serving::answer`].
     pub async fn sheet(&self, inquiry: &Inquiry, known: Option<&str>) -> Result<Answer, Refusal> {
-        match inquiry.cursor() {
-            Some(cursor) => self.further_rows(inquiry, cursor, known).await,
-            None => self.first_rows(inquiry, known).await,
-        }
+        within(inquiry.first().timeout, async {
+            match inquiry.cursor() {
+                Some(cursor) => self.further_rows(inquiry, cursor, known).await,
+                None => self.first_rows(inquiry, known).await,
+            }
+        })
+        .await
     }
 
     async fn first_rows(&self, inquiry: &Inquiry, known: Option<&str>) -> Result<Answer, Refusal> {

@@ -92,6 +92,8 @@ pub struct World {
     pub state: Arc<MemoryState>,
     pub lake: Arc<InMemory>,
     pub clock: Arc<ManualClock>,
+    /// The name of the log that generations are made from.
+    pub incarnation: String,
 }
 
 impl World {
@@ -119,6 +121,7 @@ impl World {
             state: Arc::default(),
             lake: Arc::new(InMemory::new()),
             clock: Arc::new(ManualClock::at(NOW)),
+            incarnation: "log-1".to_owned(),
         }
     }
     pub fn view(&self, name: &str) -> Arc<View> {
@@ -187,7 +190,7 @@ impl World {
         }
         let parent = table.latest().await.expect("read").map(|g| g.number);
         let info = serde_json::Map::new();
-        let publication = Publication { parent, cut, incarnation: "log-1".into(), files, info };
+        let publication = Publication { parent, cut, incarnation: self.incarnation.clone(), files, info };
         table.publish(publication).await.expect("published");
     }
     pub async fn serving(&self) -> Arc<Serving> {

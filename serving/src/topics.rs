@@ -78,6 +78,10 @@ impl Topics {
         }
         result
     }
+    /// The log, where there is one at hand.
+    pub fn log(&self) -> Option<&Arc<dyn EventLog>> {
+        self.log.as_ref()
+    }
     fn read<T>(&self, read: impl FnOnce(&HashMap<String, Known>) -> T) -> T {
         read(&self.known.read().unwrap_or_else(PoisonError::into_inner))
     }

@@ -235,6 +235,8 @@ pub enum Mode {
 pub struct ServerSettings {
     /// Address and port, `127.0.0.1:8080` by default.
     pub listen: std::net::SocketAddr,
+    /// How long a query may take that does not say; 10 seconds by default.
+    pub query_timeout: Span,
     /// Bytes of the largest request body, after decompression; 16 MiB by default.
     pub max_body: u64,
     /// Who may ask; `None`: everybody who reaches the server, and may do everything.

@@ -27,7 +27,7 @@ pub async fn start(process: &mut Process) -> Result<()> {
         let (door, cancel) = (door.clone(), process.layers());
         process.work("own stream", async move { own_stream::run(&door, cancel).await })?;
     }
-    process.route(seam_ingest::routes(door, Rules::of(&ports.config)));
+    process.route(seam_ingest::routes(door, Rules::of(&ports.config)), seam_ingest::document());
     process.watch(Arc::new(Watch { ports, sources }));
     Ok(())
 }

@@ -20,7 +20,7 @@ pub async fn start(process: &mut Process) -> Result<()> {
     let (refreshed, cancel) = (serving.clone(), process.layers());
     process.work("serving", async move { refreshed.run(cancel).await })?;
     sql(process, &serving).await?;
-    process.route(seam_serving::http::routes(serving.clone()));
+    process.route(seam_serving::http::routes(serving.clone()), seam_serving::http::openapi::analytics());
     process.watch(Arc::new(Watch(serving)));
     Ok(())
 }

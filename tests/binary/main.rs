@@ -1,5 +1,6 @@
 //! Promises of the built program, seen from outside: real processes, real files, real HTTP, kill -9.
 mod access;
+mod api;
 mod chaos;
 mod cluster;
 mod commands;

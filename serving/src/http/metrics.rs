@@ -1,4 +1,4 @@
-//! `/api/analytics/metrics`, `/api/analytics/metrics/{metric}` and `/api/analytics/explain/{metric}`.
+//! `/api/analytics/metrics` and `/api/analytics/metrics/{metric}`.
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
@@ -18,7 +18,8 @@ use crate::answer::Answer;
 use crate::json::Json;
 use crate::query::{Format, Refusal};
 
-type Metric = Result<Path<String>, PathRejection>;
+/// A metric's name in a path.
+pub type Metric = Result<Path<String>, PathRejection>;
 
 /// One metric: `GET /api/analytics/metrics/{metric}?dimension=&window=5m`.
 pub async fn answer(
@@ -49,26 +50,8 @@ pub async fn answer(
     finish(&serving, "metric", begun, &uri, answered.await, known)
 }
 
-/// How an answer comes about: the same parameters as the metric's.
-pub async fn explain(
-    State(serving): State<Arc<Serving>>,
-    Extension(caller): Extension<Caller>,
-    metric: Metric,
-    uri: Uri,
-) -> Response {
-    let explained = async {
-        let query = serving.parse(&caller, &name(metric)?, &parameters(&uri)?)?;
-        serving.explain(&Arc::new(query)).await
-    };
-    match explained.await {
-        Ok(body) => {
-            ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], body).into_response()
-        }
-        Err(refusal) => problem::respond(&uri, &refusal),
-    }
-}
-
-fn name(metric: Metric) -> Result<String, Refusal> {
+/// The metric that a path names.
+pub fn name(metric: Metric) -> Result<String, Refusal> {
     let path = metric.map_err(|error| Refusal::parameter("metric", error.to_string()))?;
     Ok(path.0)
 }

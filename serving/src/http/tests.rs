@@ -8,7 +8,10 @@ use serde_json::json;
 use super::router;
 use crate::testing::{NOW, World, bytes, get, json, request};
 
+mod fuzz;
+mod openapi;
 mod query;
+mod rows;
 
 const ROUTE: &str = "/api/analytics/metrics";
 
@@ -385,4 +388,12 @@ async fn a_query_that_would_read_too_much_is_refused_with_the_estimate() {
     let problem = json(refused).await;
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("at most 20 are read")), "{problem}");
     assert_eq!(get(&router, &format!("{ROUTE}/spend?window=5m&at=2026-02-01")).await.status(), 200);
+    // The groups of a block are known before they are merged.
+    let settings = crate::Settings { query_points: 3, ..crate::Settings::default() };
+    let router = crate::http::router(world.serving_with(settings).await);
+    let refused = get(&router, &format!("{ROUTE}/spend?window=6h&dimension=carrier,origin")).await;
+    assert_eq!(refused.status(), 422);
+    let problem = json(refused).await;
+    assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("at most 3 are computed")), "{problem}");
+    assert_eq!(get(&router, &format!("{ROUTE}/spend?window=6h&dimension=carrier")).await.status(), 200);
 }

@@ -15,8 +15,8 @@ use seam_shared::view::value::{FieldType, Value, parse_decimal};
 use super::refusal::{Refusal, nearest};
 use super::times::{Asked, Grid, Resolved, parse_moment, resolve};
 use super::{
-    Cursor, Fill, Format, LIMIT_DEFAULT, LIMIT_MAX, Layer, Length, OrderBy, OrderKey, Query, Rate, TIMEOUT_DEFAULT,
-    TIMEOUT_MAX, Term, WINDOW_DEFAULT, Which, Zone, divisor,
+    Cursor, Fill, Format, LIMIT_DEFAULT, LIMIT_MAX, Layer, Length, OrderBy, OrderKey, Query, Rate, TIMEOUT_MAX, Term,
+    WINDOW_DEFAULT, Which, Zone, divisor,
 };
 
 /// The parameters that a metric query may have.
@@ -152,7 +152,7 @@ pub fn parse(catalog: &Catalog, request: Request<'_>) -> Result<Query, Refusal> 
             .unwrap_or(if generation.is_some() { Layer::Batch } else { Layer::Merged }),
         generation,
         min_position: min_position(&parameters, &measures[0].view)?,
-        timeout: timeout(&parameters)?,
+        timeout: timeout(&parameters, catalog.config.server.query_timeout)?,
         format: request.format,
         cursor: parameters.one("cursor").map(cursor).transpose()?,
         dimensions: names,
@@ -381,13 +381,12 @@ fn rate(parameters: &Parameters<'_>, metric: &Metric) -> Result<Option<Span>, Re
     Err(Refusal::parameter("per", detail))
 }
 
-fn timeout(parameters: &Parameters<'_>) -> Result<Span, Refusal> {
-    let timeout = parameters.span("timeout")?.unwrap_or(TIMEOUT_DEFAULT);
-    if timeout > TIMEOUT_MAX {
-        return Err(Refusal::parameter(
-            "timeout",
-            format!("timeout={timeout} is longer than the longest, {TIMEOUT_MAX}"),
-        ));
+/// As asked, or as configured; the longest is what is configured, or [`TIMEOUT_MAX`] if that is longer.
+fn timeout(parameters: &Parameters<'_>, configured: Span) -> Result<Span, Refusal> {
+    let timeout = parameters.span("timeout")?.unwrap_or(configured);
+    let longest = configured.max(TIMEOUT_MAX);
+    if timeout > longest {
+        return Err(Refusal::parameter("timeout", format!("timeout={timeout} is longer than the longest, {longest}")));
     }
     Ok(timeout)
 }

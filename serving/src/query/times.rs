@@ -50,6 +50,13 @@ pub enum Windows {
 }
 
 impl Times {
+    /// Whether there is time between two of them that is in none.
+    pub fn have_gaps(&self) -> bool {
+        match &self.windows {
+            Windows::Even { step, length, count, .. } => step > length && *count > 1,
+            Windows::Listed(list) => list.windows(2).any(|pair| pair[1].0 > pair[0].1),
+        }
+    }
     /// `count` windows of one length, the first up to `first`.
     pub fn even(first: Timestamp, step: Span, length: Span, count: usize) -> Times {
         Times::of(Windows::Even { first, step, length, count })

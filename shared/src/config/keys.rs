@@ -217,6 +217,7 @@ static TEST_LAYERS: [Choice; 3] = [word("speed"), word("batch"), word("merged")]
 
 static SERVER: Shape = Shape::Table(&[
     key("listen", &Shape::Address, "address and port; 127.0.0.1:8080 by default"),
+    key("query_timeout", &Shape::Duration, "how long a query may take that does not say; 10s by default"),
     key("max_body", &Shape::Size, "the largest request body after decompression; 16MiB by default"),
     key("access", &ACCESS, "who may ask; without it, only this machine can reach the server, and may do everything"),
     key("tls", &TLS, "the certificate to serve https with"),

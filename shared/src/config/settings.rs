@@ -22,6 +22,7 @@ const STARTING_DEADLINE: Span = Span(10 * Span::MINUTE.0);
 const RETAIN_LOG: Span = Span::DAY;
 const RETAIN_REPLACED: Span = Span::HOUR;
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+const QUERY_TIMEOUT: Span = Span(10 * Span::SECOND.0);
 const MAX_BODY: u64 = 16 << 20;
 
 /// Where things are kept.
@@ -233,6 +234,7 @@ pub(super) fn server(root: &Node, problems: &mut Problems) -> ServerSettings {
     ServerSettings {
         sql: node.and_then(|n| n.get("sql")).map(|node| super::sql::settings(node, problems)),
         listen: node.and_then(|n| n.text_of("listen")).and_then(|text| text.parse().ok()).unwrap_or(LISTEN),
+        query_timeout: node.and_then(|n| n.duration("query_timeout")).unwrap_or(QUERY_TIMEOUT),
         max_body: node.and_then(|n| n.text_of("max_body")).and_then(shape::size).unwrap_or(MAX_BODY),
         access: access::access(root, problems),
         tls: node.and_then(|n| n.get("tls")).and_then(|tls| {

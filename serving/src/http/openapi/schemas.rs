@@ -1,0 +1,246 @@
+//! The schemas of what is asked and answered, with limits from the code and names from the running configuration.
+use seam_shared::config::Config;
+use serde_json::{Map, Value, json};
+
+use crate::inquiry;
+use crate::query::{LIMIT_DEFAULT, LIMIT_MAX};
+use crate::raw;
+
+/// Names of things, each once.
+fn names<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = all.collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+/// What parameters may be.
+pub fn parameters(config: &Config) -> Value {
+    let metrics = names(config.metrics.iter().map(|metric| metric.name.as_str()));
+    let dimensions = names(config.views.iter().flat_map(|view| view.dimensions.iter().map(|d| d.name.as_str())));
+    let mut windows: Vec<_> = config.views.iter().flat_map(|view| view.windows.iter().copied()).collect();
+    windows.sort_unstable();
+    windows.dedup();
+    let windows: Vec<String> = windows.into_iter().map(|window| window.to_string()).collect();
+    let dimension = json!({"type": "string", "examples": dimensions});
+    json!({
+        "Anything": {},
+        "Text": {"type": "string"},
+        "MetricName": {"type": "string", "minLength": 1, "examples": metrics, "enum": metrics},
+        "Dimension": dimension,
+        "Dimensions": {"type": "array", "items": reference("Dimension")},
+        "SourceName": {"type": "string", "enum": config.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>()},
+        "Moment": {
+            "type": "string", "description": "RFC 3339, seconds or milliseconds since 1970, or now-6h",
+            "examples": ["now", "now-1h", "2026-01-01T00:00:00Z", "1767225600"],
+        },
+        "Span": {"type": "string", "description": "A length of time, a multiple of the view's pane", "examples": windows},
+        "Limit": {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
+        "Fill": {
+            "type": "string", "enum": ["none", "null", "zero"],
+            "description": "none: no row; null, zero: a row for every group at every time. By default a row only where there are no dimensions",
+        },
+        "PartOfRatio": {"type": "string", "enum": ["numerator", "denominator"]},
+        "RawLimit": {"type": "integer", "minimum": 1, "maximum": raw::LIMIT_MAX},
+        "Layer": {"type": "string", "enum": ["merged", "batch", "speed"], "default": "merged"},
+    })
+}
+
+/// What is answered, and the one body that is asked with.
+pub fn answers(config: &Config) -> Value {
+    let mut all = Map::new();
+    let mut put = |name: &str, schema: Value| {
+        all.insert(name.to_owned(), schema);
+    };
+    put("Problem", problem());
+    put("Inquiry", inquiry(config));
+    put("Stamp", stamp());
+    put("Meta", meta());
+    put("Point", point());
+    put("MetricAnswer", answer("metric", json!({"type": "string"}), "Point"));
+    put("SheetAnswer", answer("metrics", json!({"type": "array", "items": {"type": "string"}}), "Row"));
+    put(
+        "Row",
+        json!({
+            "type": "object", "required": ["time", "start"], "description": "A time and group, and each metric's value there",
+            "properties": {"time": reference("Time"), "start": reference("Time")},
+            "additionalProperties": reference("Scalar"),
+        }),
+    );
+    put("Time", json!({"type": "string", "format": "date-time"}));
+    put("Scalar", json!({"type": ["string", "number", "boolean", "null"]}));
+    put("MetricList", metric_list());
+    put("Explanation", explanation());
+    put("Dashboard", dashboard());
+    put("RawRows", raw_rows());
+    Value::Object(all)
+}
+
+fn problem() -> Value {
+    json!({
+        "type": "object", "description": "RFC 9457", "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": {"type": "string", "pattern": "^urn:seam:problem:"}, "title": {"type": "string"},
+            "status": {"type": "integer"}, "detail": {"type": "string"}, "instance": {"type": "string"},
+            "suggestion": {"type": "string", "description": "What was probably meant"},
+            "errors": {"type": "array", "items": {
+                "type": "object",
+                "properties": {
+                    "parameter": {"type": "string"}, "pointer": {"type": "string", "pattern": "^#"},
+                    "detail": {"type": "string"}, "line": {"type": "integer"}, "reason": {"type": "string"},
+                },
+            }},
+        },
+    })
+}
+
+fn inquiry(config: &Config) -> Value {
+    let metric = config.metrics.first();
+    let dimension = metric.and_then(|metric| {
+        metric.kind.measures().first().and_then(|m| m.view.dimensions.first()).map(|d| d.name.clone())
+    });
+    let example = json!({
+        "metrics": metric.map(|metric| metric.name.as_str()).into_iter().collect::<Vec<_>>(),
+        "dimensions": dimension.into_iter().collect::<Vec<_>>(), "range": ["now-1d", "now"], "limit": 10,
+    });
+    let names = names(config.metrics.iter().map(|metric| metric.name.as_str()));
+    let texts = json!({"type": "array", "items": {"type": "string"}});
+    let mut properties = Map::new();
+    for name in inquiry::members() {
+        let schema = match name {
+            "metrics" => json!({
+                "type": "array", "items": {"type": "string", "enum": names}, "minItems": 1, "maxItems": inquiry::METRICS_MAX, "uniqueItems": true,
+            }),
+            "dimensions" => json!({"type": "array", "items": reference("Dimension")}),
+            "order" => json!({"anyOf": [{"type": "string"}, texts]}),
+            "filter" => json!({
+                "type": "array", "description": "[\"is\", \"region\", [\"eu\", null]], is_not, lt, le, gt, ge, and, or, not; or a list of such",
+            }),
+            "range" => json!({"type": "array", "items": {"type": ["string", "integer"]}, "minItems": 2, "maxItems": 2}),
+            "limit" => reference("Limit"),
+            "fill" => reference("Fill"),
+            "layer" => reference("Layer"),
+            "window" | "step" | "timeout" => reference("Span"),
+            "from" | "to" | "at" => reference("Moment"),
+            _ => json!({"type": ["string", "null"]}),
+        };
+        properties.insert(name.to_owned(), schema);
+    }
+    json!({
+        "type": "object", "required": ["metrics"], "properties": properties, "additionalProperties": false, "examples": [example],
+    })
+}
+
+fn answer(name: &str, named: Value, row: &str) -> Value {
+    json!({
+        "type": "object", "required": [name, "window", "dimensions", "points", "meta"],
+        "properties": {
+            name: named, "window": {"type": "string"}, "dimensions": {"type": "array", "items": {"type": "string"}},
+            "points": {"type": "array", "items": reference(row)}, "meta": reference("Meta"),
+        },
+    })
+}
+
+fn point() -> Value {
+    let number = json!({"type": ["number", "null"]});
+    json!({
+        "type": "object", "required": ["time", "start", "value"],
+        "description": "A window by its end and start, the group's dimensions, and figures; numbers have all their digits",
+        "properties": {
+            "time": reference("Time"), "start": reference("Time"), "count": {"type": "integer", "minimum": 0},
+            "sum": number, "avg": number, "numerator": number, "denominator": number,
+        },
+    })
+}
+
+fn meta() -> Value {
+    json!({
+        "type": "object", "required": ["from", "to", "step", "tz", "layers", "limit", "rows", "truncated", "next", "stamp"],
+        "properties": {
+            "from": reference("Time"), "to": reference("Time"), "step": {"type": ["string", "null"]}, "tz": {"type": "string"},
+            "layers": reference("Layer"), "limit": {"type": "integer"}, "rows": {"type": "integer", "minimum": 0},
+            "truncated": {"type": "boolean"}, "next": {"type": ["string", "null"], "description": "The cursor of the next page"},
+            "stamp": reference("Stamp"),
+        },
+    })
+}
+
+fn stamp() -> Value {
+    let vector = json!({
+        "type": ["object", "null"], "required": ["text", "positions"],
+        "properties": {"text": {"type": "string"}, "positions": {"type": "object", "additionalProperties": {"type": "integer"}}},
+    });
+    json!({
+        "type": "object", "required": ["layer", "coverage", "complete", "stale", "missing", "views"],
+        "description": "The proof: which generation, which offsets, and what each layer put in",
+        "properties": {
+            "layer": {"type": "string"}, "coverage": {"type": "string", "examples": ["clicks/0@12"]}, "complete": {"type": "boolean"},
+            "stale": {"type": "boolean"}, "missing": {"type": "array", "items": {"type": "object"}},
+            "views": {"type": "array", "items": {
+                "type": "object", "required": ["view", "id", "definition", "source", "generation", "batch", "speed", "coverage"],
+                "properties": {
+                    "view": {"type": "string"}, "id": {"type": "string"}, "definition": {"type": "string"}, "source": {"type": "string"},
+                    "generation": {"type": ["integer", "null"]}, "batch": vector, "speed": vector, "coverage": vector,
+                },
+            }},
+        },
+    })
+}
+
+fn metric_list() -> Value {
+    json!({
+        "type": "object", "required": ["metrics"],
+        "properties": {"metrics": {"type": "array", "items": {
+            "type": "object", "required": ["name", "help", "unit", "kind", "source", "views", "dimensions", "pane", "windows"],
+            "properties": {
+                "name": {"type": "string"}, "help": {"type": ["string", "null"]}, "unit": {"type": ["string", "null"]},
+                "kind": {"type": "string"}, "source": {"type": "string"}, "pane": {"type": "string"},
+                "views": {"type": "array", "items": {"type": "object", "required": ["view", "id", "measure", "generation"]}},
+                "dimensions": {"type": "array", "items": {"type": "object", "required": ["name", "type"]}},
+                "windows": {"type": "array", "items": {"type": "string"}},
+            },
+        }}},
+    })
+}
+
+fn explanation() -> Value {
+    json!({
+        "type": "object", "required": ["metric", "window", "panes", "points", "milliseconds", "views", "stamp"],
+        "properties": {
+            "metric": {"type": "string"}, "window": {"type": "string"}, "points": {"type": "integer"},
+            "views": {"type": "array", "items": {"type": "object", "required": ["id", "pane", "generation", "partitions"]}},
+            "lag": {"type": ["string", "null"]}, "stamp": reference("Stamp"),
+        },
+    })
+}
+
+fn dashboard() -> Value {
+    json!({
+        "type": "object", "required": ["name", "metrics", "meta"],
+        "properties": {
+            "name": {"type": "string"},
+            "metrics": {"type": "array", "items": {"type": "object", "required": ["metric", "help", "unit", "window"]}},
+            "meta": {"type": "object", "required": ["stamp"], "properties": {"stamp": reference("Stamp")}},
+        },
+    })
+}
+
+fn raw_rows() -> Value {
+    json!({
+        "type": "object", "required": ["metric", "window", "from", "to", "rows", "meta"],
+        "properties": {
+            "rows": {"type": "array", "items": {
+                "type": "object", "required": ["partition", "offset", "part", "time", "received", "id", "event"],
+                "properties": {
+                    "partition": {"type": "string"}, "offset": {"type": "integer"}, "part": {"type": "string", "enum": ["batch", "speed"]},
+                    "time": reference("Time"), "received": reference("Time"), "id": {"type": ["string", "null"]}, "event": {},
+                },
+            }},
+            "meta": {"type": "object", "required": ["scanned", "files", "limit", "next", "coverage", "stamp"]},
+        },
+    })
+}
