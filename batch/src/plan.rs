@@ -70,7 +70,8 @@ fn scan(view: &View, input: &Input, excerpt: Excerpt, span: Slice) -> Result<pl:
         let column = match &state.filter {
             None => column,
             Some(condition) => {
-                pl::when(filter::compile(condition, &view.source)).then(column).otherwise(pl::lit(pl::NULL))
+                let kept = pl::when(filter::compile(condition, &view.source)).then(column).otherwise(pl::lit(pl::NULL));
+                if state.field.is_none() { kept.cast(pl::DataType::Int64) } else { kept }
             }
         };
         Some(column.alias(state_name(i)))

@@ -215,7 +215,9 @@ async fn case(seed: u64, seen: &mut Seen) {
     let (crashes, failovers) = world.fold().await;
     seen.failovers += failovers;
     seen.crashes += crashes + world.archive().await;
-    world.pipeline.recompute(false).await.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    let outcomes = world.pipeline.recompute(false).await.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    let failed = outcomes.iter().find_map(|outcome| outcome.error.as_ref());
+    assert_eq!(failed, None, "seed {seed}: a view was not computed");
     let archive = world.pipeline.archive_table().await.unwrap().latest().await.unwrap();
     seen.files += archive.files.len() as u64;
     let verdicts = |verdict| world.oracle.events.iter().filter(|event| event.verdict == verdict).count() as u64;

@@ -69,9 +69,10 @@ impl Fold {
         let keys = self.keys(&events, &coded)?;
         let mut values = Vec::with_capacity(self.kinds.len());
         for (i, state) in self.view.states.iter().enumerate() {
-            values.push(match state.counts_events() {
-                true => None,
-                false => Some(Values::read(events.column(&state_name(i)).map_err(failed)?, state, &self.view.source)?),
+            values.push(if state.counts_events() {
+                None
+            } else {
+                Some(Values::read(events.column(&state_name(i)).map_err(failed)?, state, &self.view.source)?)
             });
         }
         let times = events.column("time").map_err(failed)?.as_materialized_series();
@@ -79,9 +80,10 @@ impl Fold {
         if !missing.is_empty() {
             return Err(strange());
         }
-        let places = match needs_places(&self.view) {
-            true => Place::read(&times, input.partition, events.column("offset").map_err(failed)?)?,
-            false => Vec::new(),
+        let places = if needs_places(&self.view) {
+            Place::read(&times, input.partition, events.column("offset").map_err(failed)?)?
+        } else {
+            Vec::new()
         };
         drop(events);
         self.deal(&times, &keys, &values, &places)?;

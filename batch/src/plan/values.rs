@@ -110,8 +110,9 @@ impl Values {
                 let (values, missing) = collect(series.f64().map_err(failed)?);
                 (Cells::Double(values), missing)
             }
-            (_, FieldType::Int | FieldType::Bool | FieldType::String, _) => {
-                return Err(Error::internal("a measured column has another type than its field"));
+            (_, FieldType::Int | FieldType::Bool | FieldType::String, other) => {
+                let what = format!("a measured column is {other}, its field {field_type:?}");
+                return Err(Error::internal(what));
             }
         };
         Ok(Values { cells, missing, field_type })

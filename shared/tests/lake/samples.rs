@@ -124,7 +124,8 @@ pub fn rows(seed: u64, count: usize, order: u64) -> Rows {
                 }
                 States::Partial(all) => {
                     let mut partial = Partial::Empty;
-                    (0..lifts * 400).for_each(|_| partial.distinct().unwrap().insert(random.next()));
+                    let values = if random.below(400) == 0 { 1_200 } else { lifts * 3 };
+                    (0..values).for_each(|_| partial.distinct().unwrap().insert(random.next()));
                     all.push(partial);
                 }
             }

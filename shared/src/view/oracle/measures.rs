@@ -149,7 +149,8 @@ fn nearest(above: &BigInt, below: &BigInt, root: u32) -> Option<f64> {
 /// The count of a set, or beyond 1,024 values Ertl's estimate from the largest rank of each register, as its formula has it.
 fn distinct(values: impl Iterator<Item = Value>) -> (u64, bool) {
     let one_nan = |value| if matches!(value, Value::Float(x) if x.is_nan()) { Value::Float(f64::NAN) } else { value };
-    let set: BTreeSet<Value> = values.map(one_nan).collect();
+    let mut set = BTreeSet::new(); // one by one, by their order: collecting goes by equality, and NaN equals nothing
+    values.map(one_nan).for_each(|value| drop(set.insert(value)));
     if set.len() <= 1_024 {
         return (set.len() as u64, true);
     }
