@@ -39,7 +39,7 @@ pub(super) fn of(aggregate: Aggregate, unit: Unit, bounds: &[Value], events: &[&
         Aggregate::First | Aggregate::Last => {
             let place = |event: &&&KeptEvent| (event.time, event.partition, event.offset);
             let mut finite = known.iter().filter(finite).collect::<Vec<_>>();
-            finite.sort_by_key(|event| place(&event));
+            finite.sort_by_key(|event| place(event));
             let one = if aggregate == Aggregate::First { finite.first() } else { finite.last() };
             let count = u64::from(one.is_some());
             Figures { count, more: More::Moment(one.map(|event| (value(event), event.time))), ..none }
@@ -150,7 +150,9 @@ fn nearest(above: &BigInt, below: &BigInt, root: u32) -> Option<f64> {
 fn distinct(values: impl Iterator<Item = Value>) -> (u64, bool) {
     let one_nan = |value| if matches!(value, Value::Float(x) if x.is_nan()) { Value::Float(f64::NAN) } else { value };
     let mut set = BTreeSet::new(); // one by one, by their order: collecting goes by equality, and NaN equals nothing
-    values.map(one_nan).for_each(|value| drop(set.insert(value)));
+    for value in values {
+        set.insert(one_nan(value));
+    }
     if set.len() <= 1_024 {
         return (set.len() as u64, true);
     }
