@@ -21,6 +21,7 @@ use crate::pin::{Pin, PinnedView};
 use crate::present::{self, Points};
 use crate::query::{Fill, Format, Layer, Query, Question, Refusal};
 use crate::scan::{self, Access, Scan};
+use crate::sessions;
 use crate::stamp::{self, Shares};
 
 /// How often an answer starts again because what it had pinned was retired under it.
@@ -89,13 +90,15 @@ pub fn merge_until(
     stop: &Stop,
 ) -> Result<Merged, Refusal> {
     let mut shares = vec![Shares::default(); views.len()];
-    let mut scan = Scan::new(query).until(stop);
+    let wide = sessions::widened(query);
+    let asked = wide.as_ref().unwrap_or(query);
+    let mut scan = Scan::new(asked).until(stop);
     let mut begin = None;
     for ((view, Halves { batch, speed, begin: of_view }), shares) in views.iter().zip(halves).zip(&mut shares) {
         if query.terms.iter().any(|term| term.view.id == view.id) {
             begin = *of_view;
         }
-        let access = Access::new(query, view);
+        let access = Access::new(asked, view);
         for block in batch {
             shares.batch += scan.add(&access, block, cache)?;
         }
@@ -103,7 +106,11 @@ pub fn merge_until(
             shares.speed += scan.add(&access, block, cache)?;
         }
     }
-    Ok((present::points(query, scan.finish()?, begin)?, shares))
+    let rows = scan.finish()?;
+    let (rows, goes_on) = if wide.is_some() { sessions::by_start(query, &rows)? } else { (rows, false) };
+    let mut points = present::points(query, rows, begin)?;
+    points.goes_on = goes_on;
+    Ok((points, shares))
 }
 
 /// About how much work [`merge`] is, in rows.
@@ -210,23 +217,35 @@ impl Serving {
     ) -> Result<Answer, Refusal> {
         let views = views_of(queries.iter().map(Arc::as_ref));
         let mut made = None;
-        let is_enough = |tag: &str| {
+        let mut is_enough = |tag: &str| {
             known.is_some_and(|header| crate::etag::matches(header, tag)) || {
                 made = self.answers.get(tag);
                 made.is_some()
             }
         };
-        let Reading { queries, tag, pin, halves } = self.read(queries, &views, question, is_enough).await?;
-        if let Some(halves) = halves {
-            let merged = self.merge_all(&queries, views, halves).await?;
+        let mut queries = queries.to_vec();
+        let (tag, pin) = loop {
+            let reading = self.read(&queries, &views, question, &mut is_enough).await?;
+            let Reading { queries: read, tag, pin, halves: Some(halves) } = reading else {
+                break (reading.tag, reading.pin);
+            };
+            let merged = self.merge_all(&read, views.clone(), halves).await?;
+            // A session that goes on behind what was read is read further.
+            if merged.iter().any(|(points, _)| points.goes_on)
+                && let Some(further) = queries.iter().map(|query| Some(Arc::new(sessions::further(query)?))).collect()
+            {
+                queries = further;
+                continue;
+            }
             failpoint::reach(Failpoint::ServeAnswered);
-            let (body, may_be_kept) = body(&pin, &tag, &queries, merged)?;
+            let (body, may_be_kept) = body(&pin, &tag, &read, merged)?;
             let body = Bytes::from(body);
             if keep && may_be_kept {
                 self.answers.insert(tag.clone(), body.clone(), body.len());
             }
             made = Some(body);
-        }
+            break (tag, pin);
+        };
         let (lag, building, coverage) = (pin.lag.clone(), pin.building.clone(), pin.stamp.coverage.clone());
         Ok(Answer { tag, body: made, lag, building, coverage, next: None, format: Format::Json })
     }

@@ -27,6 +27,7 @@ pub mod present;
 pub mod rate;
 pub mod raw;
 pub mod scan;
+pub mod sessions;
 pub mod sheet;
 pub mod stamp;
 pub mod table;

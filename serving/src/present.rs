@@ -23,6 +23,8 @@ pub struct Points {
     pub list: Vec<Point>,
     /// Where the view's data begins, if it has any and that was asked for.
     begin: Option<Timestamp>,
+    /// A session may go on behind what was read for it.
+    pub goes_on: bool,
 }
 
 /// One row of an answer.
@@ -44,7 +46,7 @@ pub struct Point {
 /// # Errors
 /// `TooLarge` when filled rows are more than may be computed.
 pub fn points(query: &Query, merged: Rows, begin: Option<Timestamp>) -> Result<Points, Refusal> {
-    let mut points = Points { list: Vec::with_capacity(merged.len()), merged, begin };
+    let mut points = Points { list: Vec::with_capacity(merged.len()), merged, begin, goes_on: false };
     for (key, &time) in (0..).zip(&points.merged.panes) {
         let mut point = Point { time, value: Value::Null, key, is_own: true };
         point.value = points.value(query, &point);

@@ -215,6 +215,8 @@ pub struct Query {
     pub rate: Option<Rate>,
     /// Of each window only so many groups are shown: those that the order puts first.
     pub top: Option<usize>,
+    /// How far behind the last window sessions are read; twice their gap if it does not say.
+    pub ahead: Option<Span>,
     /// The order of rows; then by time and dimension values.
     pub order: Vec<OrderKey>,
     /// The most rows to answer with.

@@ -15,6 +15,7 @@ use crate::block::{Block, ByKey, Shape};
 use crate::cache::BlockCache;
 use crate::deadline::Stop;
 use crate::query::{PARTIALS_MAX, POINTS_MAX, Query, Refusal, Term};
+use crate::sessions;
 use cells::{Cells, Part};
 use filter::{Conditions, Slices};
 use slide::Slide;
@@ -56,7 +57,7 @@ impl std::ops::AddAssign for Share {
 
 /// The panes that any window of a query can have: those that end in `(after, until]`.
 pub fn range(query: &Query) -> (Timestamp, Timestamp) {
-    query.times.span()
+    sessions::range(query)
 }
 
 /// The scan of a query.

@@ -8,6 +8,7 @@ mod flips;
 mod layers;
 mod life;
 mod operations;
+mod proofs;
 mod restarts;
 mod simulation;
 mod tidy;

@@ -162,8 +162,10 @@ pub fn parse(catalog: &Catalog, request: Request<'_>) -> Result<Query, Refusal> 
         times,
         zone,
         is_final,
+        ahead: None,
         metric: metric.clone(),
     };
+    crate::sessions::check(&query)?;
     Ok(query)
 }
 

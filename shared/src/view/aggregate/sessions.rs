@@ -70,6 +70,10 @@ impl Sessions {
     pub fn new(gap: i64) -> Sessions {
         Sessions { gap, users: BTreeMap::new() }
     }
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
     /// The gap in microseconds.
     pub fn gap(&self) -> i64 {
         self.gap
