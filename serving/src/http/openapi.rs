@@ -271,6 +271,20 @@ fn analytics_paths() -> Paths {
         "/api/analytics/explain/{metric}/rows",
         rows.responses(answers("The events", "RawRows", &all)),
     );
+    let generations = operation(
+        tag,
+        "listGenerations",
+        "The generations of a view",
+        "The newest first, with what each covers and whether it can still be asked; and what is being built to follow the view.",
+    );
+    let generations = generations.parameter(path_parameter("view", "ViewName", "The view"));
+    let generations = generations.parameter(parameter("limit", "Limit", "The most generations to list"));
+    add(
+        &mut paths,
+        HttpMethod::Get,
+        "/api/analytics/generations/{view}",
+        generations.responses(answers("The generations", "GenerationList", &all)),
+    );
     let dashboard =
         operation(tag, "dashboard", "The configured metrics", "All of them at one snapshot, over one window each.");
     let own = ["window", "at", "layer"].map(|name| parameter(name, schema_of(name), meaning(name)));
