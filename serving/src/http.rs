@@ -58,8 +58,9 @@ pub fn routes(serving: Arc<Serving>) -> Router {
         .merge(query::routes())
         .route("/api/analytics/dashboard", get(dashboard::answer))
         .route("/api/analytics/live", get(live::feed))
-        .with_state(serving)
+        .with_state(serving.clone())
         .merge(assets::routes())
+        .merge(crate::prometheus::routes(serving))
 }
 
 /// Adds what all routes share: the guard, a limit of bodies, problem documents for what no route answers, compression, the origins

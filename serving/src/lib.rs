@@ -32,6 +32,7 @@ pub mod table;
 // how it is asked for, and by whom
 pub mod access;
 pub mod http;
+pub mod prometheus;
 
 mod deadline;
 mod door;

@@ -1,0 +1,156 @@
+//! The HTTP API of Prometheus over merged panes: what Grafana, promtool and vmalert ask, answered exactly.
+//!
+//! A query is parsed, planned (what is outside the subset is refused), read once (all views at one moment), and evaluated. Counters
+//! are sums of panes: `increase(x[w])` at t is the sum of the panes that end in (t - w, t], with t rounded down to a pane; nothing
+//! is extrapolated, and nothing resets.
+pub mod catalogue;
+pub mod evaluate;
+pub mod failure;
+pub mod labels;
+pub mod panes;
+pub mod plan;
+pub mod source;
+
+mod http;
+mod write;
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod tests;
+
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use seam_shared::log::Partition;
+use tokio::time::Instant;
+
+use crate::Serving;
+use crate::answer::{Halves, Reading, views_of};
+use crate::pin::Pin;
+use crate::query::{Query, Spelling};
+use catalogue::Catalogue;
+use evaluate::{Value, evaluate};
+use failure::{Failure, Reason};
+use panes::{Ask, Panes, asks};
+use plan::Plan;
+
+/// Series of one selector, at most.
+pub const SERIES_MAX: usize = 50_000;
+/// Moments of a range query, at most.
+pub const STEPS_MAX: usize = 11_000;
+/// How long a query may take that does not say.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the routes share.
+#[derive(Debug)]
+pub struct Prometheus {
+    serving: Arc<Serving>,
+    catalogue: Arc<Catalogue>,
+}
+
+/// A result with what should be said about it.
+#[derive(Debug)]
+struct Told<T> {
+    data: T,
+    /// What is missing.
+    warnings: Vec<String>,
+    /// What is good to know.
+    infos: Vec<String>,
+}
+
+/// The routes below `/prometheus`.
+pub fn routes(serving: Arc<Serving>) -> Router {
+    let catalogue = Arc::new(Catalogue::new(serving.config()));
+    let api = Router::new()
+        .route("/query", get(http::query).post(http::query))
+        .route("/query_range", get(http::query_range).post(http::query_range))
+        .route("/query_exemplars", get(http::nothing).post(http::nothing))
+        .route("/labels", get(http::labels).post(http::labels))
+        .route("/label/{name}/values", get(http::label_values))
+        .route("/series", get(http::series).post(http::series))
+        .route("/metadata", get(http::metadata))
+        .route("/rules", get(http::rules))
+        .route("/alerts", get(http::alerts))
+        .route("/format_query", get(http::format_query).post(http::format_query))
+        .route("/status/buildinfo", get(http::build_info))
+        .fallback(http::not_found)
+        .with_state(Arc::new(Prometheus { serving, catalogue }));
+    Router::new().nest("/prometheus/api/v1", api)
+}
+
+impl Prometheus {
+    /// Evaluates a plan over one moment of all views that it needs.
+    async fn evaluate(&self, plan: Plan, timeout: Option<Duration>) -> Result<Told<Value>, Failure> {
+        let deadline = Instant::now() + timeout.unwrap_or(TIMEOUT).min(TIMEOUT);
+        let mut needed = Vec::new();
+        let mut infos = Vec::new();
+        for leaf in &plan.leaves {
+            needed.extend(asks(&self.catalogue, leaf)?);
+            infos.extend(self.unknown(&leaf.matchers));
+        }
+        infos.dedup();
+        let (views, halves, warnings) = self.read(&needed, deadline).await?;
+        let (catalogue, serving) = (self.catalogue.clone(), self.serving.clone());
+        let work = move || {
+            let cache = serving.cache();
+            let panes = Panes { catalogue: &catalogue, views, halves, cache, series_max: SERIES_MAX };
+            evaluate(&plan, &panes, deadline)
+        };
+        let data = join(tokio::task::spawn_blocking(work).await)?;
+        Ok(Told { data, warnings, infos })
+    }
+    /// What the asks need of all views, at one moment; and what of it is missing.
+    async fn read(
+        &self,
+        asks: &[Ask],
+        deadline: Instant,
+    ) -> Result<(Vec<Arc<seam_shared::view::definition::View>>, Vec<Halves>, Vec<String>), Failure> {
+        let queries: Vec<Arc<Query>> = asks.iter().flat_map(Ask::queries).cloned().collect();
+        if queries.is_empty() {
+            return Ok(Default::default());
+        }
+        let views = views_of(queries.iter().map(Arc::as_ref));
+        let mut spelling = Spelling::default();
+        "prometheus".hash(&mut spelling);
+        let reading = self.serving.read(&queries, &views, &spelling.0, |_| false);
+        let reading = tokio::time::timeout_at(deadline, reading).await;
+        let late = |_| Failure { reason: Reason::Timeout, text: "query timed out while it was read".to_owned() };
+        let Reading { pin, halves, .. } = reading.map_err(late)??;
+        Ok((views, halves.unwrap_or_default(), missing(&pin)))
+    }
+    /// What there may be in the place of a name that there is not.
+    fn unknown(&self, matchers: &[promql_parser::label::Matcher]) -> Option<String> {
+        let name = matchers.iter().find(|matcher| matcher.name == labels::NAME)?;
+        let is_equal = matches!(name.op, promql_parser::label::MatchOp::Equal);
+        // Grafana asks for it on every dashboard.
+        let is_known = name.value == "ALERTS" || self.catalogue.find(&name.value).is_some();
+        (is_equal && !is_known).then(|| self.catalogue.hint(&name.value))
+    }
+}
+
+fn join<T>(done: Result<Result<T, Failure>, tokio::task::JoinError>) -> Result<T, Failure> {
+    done.unwrap_or_else(|error| Err(Failure { reason: Reason::Internal, text: format!("the query failed: {error}") }))
+}
+
+/// What a pin does without.
+fn missing(pin: &Pin) -> Vec<String> {
+    let mut out = Vec::new();
+    for pinned in &pin.views {
+        let (view, source) = (&pinned.view.name, &pinned.view.source.name);
+        if pinned.generation.is_none() {
+            out.push(format!("view {view} has no batch generation yet: the answer is what the speed layer holds"));
+        }
+        for (&number, part) in pinned.parts.iter().filter(|(_, part)| part.held.is_none()) {
+            let partition = Partition::new(source.as_str(), number);
+            let why =
+                if part.away { "the state store cannot be reached" } else { "the speed layer holds no state of it" };
+            let upto = part.coverage;
+            out.push(format!("view {view} is answered only up to {partition}@{upto}: {why}"));
+        }
+    }
+    out
+}

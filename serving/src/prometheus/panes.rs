@@ -1,0 +1,97 @@
+//! Series out of merged panes: what a leaf asks of the serving layer, and how its states become values.
+mod ask;
+mod table;
+
+use std::sync::Arc;
+
+use seam_shared::time::Span;
+use seam_shared::view::definition::View;
+use seam_shared::view::rows::Rows;
+
+use super::catalogue::Catalogue;
+use super::evaluate::{extreme, windows};
+use super::failure::Failure;
+use super::source::{Leaf, Reads, Samples, Series, Source};
+use crate::answer::Halves;
+use crate::cache::BlockCache;
+use crate::query::Query;
+use crate::scan::{Access, Scan};
+
+pub use ask::{Ask, Extent, asks, keys};
+pub use table::Table;
+
+/// Views at one moment, as a source of series.
+pub struct Panes<'a> {
+    /// The names.
+    pub catalogue: &'a Catalogue,
+    /// The views that were read, by id.
+    pub views: Vec<Arc<View>>,
+    /// What was read of each.
+    pub halves: Vec<Halves>,
+    /// Roll-ups.
+    pub cache: &'a BlockCache,
+    /// Series of the largest leaf.
+    pub series_max: usize,
+}
+
+impl Panes<'_> {
+    fn rows(&self, query: &Query) -> Result<Rows, Failure> {
+        let mut scan = Scan::new(query);
+        let asked = |view: &Arc<View>| query.terms.iter().any(|term| term.view.id == view.id);
+        for (view, Halves { batch, speed }) in self.views.iter().zip(&self.halves).filter(|(view, _)| asked(view)) {
+            let access = Access::new(query, view);
+            for block in batch.iter().chain(speed) {
+                scan.add(&access, block, self.cache)?;
+            }
+        }
+        Ok(scan.finish()?)
+    }
+    /// What an ask comes to.
+    ///
+    /// # Errors
+    /// As the scan, and when there are too many series.
+    pub fn read<'a>(&self, ask: &'a Ask) -> Result<Table<'a>, Failure> {
+        let mut table = Table::new(ask, self.series_max);
+        if let Some(before) = &ask.before {
+            table.add_before(&self.rows(before)?)?;
+        }
+        if let Some(query) = &ask.query {
+            table.add(&self.rows(query)?)?;
+        }
+        Ok(table)
+    }
+}
+
+impl Source for Panes<'_> {
+    fn values(&self, leaf: &Leaf) -> Result<Vec<Series>, Failure> {
+        let mut out = Vec::new();
+        for ask in asks(self.catalogue, leaf)? {
+            let table = self.read(&ask)?;
+            match leaf.reads.window().filter(|_| ask.extent == Extent::Samples) {
+                Some(window) => out.extend(over_samples(leaf, window, table.samples())),
+                None => out.extend(table.series(&leaf.grid, leaf.reads == Reads::When)),
+            }
+        }
+        Ok(out)
+    }
+    fn samples(&self, leaf: &Leaf, _: Span) -> Result<Vec<Samples>, Failure> {
+        let mut out = Vec::new();
+        for ask in asks(self.catalogue, leaf)? {
+            out.extend(self.read(&ask)?.samples());
+        }
+        Ok(out)
+    }
+}
+
+/// What is read of a window, from its samples.
+fn over_samples(leaf: &Leaf, window: Span, samples: Vec<Samples>) -> impl Iterator<Item = Series> {
+    samples.into_iter().map(move |Samples { labels, list }| {
+        let of_window = |samples: &[(_, f64)]| match leaf.reads {
+            Reads::Lowest(_) => extreme(samples, false),
+            Reads::Highest(_) => extreme(samples, true),
+            _ => Some(samples.last()?.1 - samples.first()?.1),
+        };
+        let values = windows(&list, &leaf.grid, window).map(of_window).collect();
+        Series { labels, values }
+    })
+}
