@@ -44,6 +44,10 @@ chaos seconds="600" seed="1":
 bench *name:
     cargo bench --workspace {{name}}
 
+# write infra/grafana anew, from the demo's seam.yaml
+grafana:
+    cargo run --release -- grafana --out infra/grafana --url http://serve:8080 --prometheus http://prometheus:9090 --sql serve:5433
+
 # the API documentation of the crates
 doc:
     cargo doc --workspace --no-deps

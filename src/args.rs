@@ -46,6 +46,8 @@ pub enum Command {
     /// Print the JSON Schema of seam.yaml for editors.
     #[command(after_help = examples::SCHEMA)]
     Schema,
+    /// Write Grafana's provisioning files for this configuration: data sources and dashboards.
+    Grafana(Grafana),
     /// Send events from files (NDJSON, CSV; .gz, .zst) or standard input (-); without files, take them over HTTP.
     #[command(after_help = examples::INGEST)]
     Ingest(Ingest),
@@ -116,6 +118,22 @@ pub struct Demo {
     /// Where the demo keeps its data (default: a fresh temporary folder).
     #[arg(long)]
     pub data: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Grafana {
+    /// The folder to write into; what is in the place of a file is replaced.
+    #[arg(short, long, default_value = "grafana")]
+    pub out: PathBuf,
+    /// Where Grafana finds Seam's HTTP API; by default where the configuration listens.
+    #[arg(long)]
+    pub url: Option<String>,
+    /// Where Grafana finds a Prometheus that scrapes Seam's /metrics.
+    #[arg(long, default_value = "http://127.0.0.1:9090")]
+    pub prometheus: String,
+    /// Where Grafana finds Seam's SQL port.
+    #[arg(long, default_value = "127.0.0.1:5433")]
+    pub sql: String,
 }
 
 #[derive(Debug, Args)]

@@ -7,6 +7,7 @@ mod completions;
 mod demo;
 mod dlq;
 mod doctor;
+mod grafana;
 mod ingest;
 mod keys;
 mod log_output;
@@ -97,6 +98,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
     let credentials = credentials(&cli);
     match &cli.command {
         Command::Schema => println!("{:#}", config::schema()),
+        Command::Grafana(command) => grafana::write(&load(file)?, command)?,
         Command::Validate(command) => return Ok(validate(file, command.json)?),
         Command::Up(command) => {
             let mut config = load(file)?;

@@ -9,6 +9,7 @@ pub mod failure;
 pub mod labels;
 pub mod panes;
 pub mod plan;
+pub mod provisioning;
 pub mod source;
 
 mod http;
@@ -25,7 +26,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
+use seam_shared::access::Caller;
 use seam_shared::log::Partition;
+use seam_shared::view::definition::View;
 use tokio::time::Instant;
 
 use crate::Serving;
@@ -35,7 +38,7 @@ use crate::query::{Query, Spelling};
 use catalogue::Catalogue;
 use evaluate::{Value, evaluate};
 use failure::{Failure, Reason};
-use panes::{Ask, Panes, asks};
+use panes::{Ask, Panes, Seen, asks};
 use plan::Plan;
 
 /// Series of one selector, at most.
@@ -84,20 +87,20 @@ pub fn routes(serving: Arc<Serving>) -> Router {
 
 impl Prometheus {
     /// Evaluates a plan over one moment of all views that it needs.
-    async fn evaluate(&self, plan: Plan, timeout: Option<Duration>) -> Result<Told<Value>, Failure> {
+    async fn evaluate(&self, caller: &Caller, plan: Plan, timeout: Option<Duration>) -> Result<Told<Value>, Failure> {
         let deadline = Instant::now() + timeout.unwrap_or(TIMEOUT).min(TIMEOUT);
         let mut needed = Vec::new();
         let mut infos = Vec::new();
         for leaf in &plan.leaves {
-            needed.extend(asks(&self.catalogue, leaf)?);
-            infos.extend(self.unknown(&leaf.matchers));
+            needed.extend(asks(self.seen(caller), leaf)?);
+            infos.extend(self.unknown(caller, &leaf.matchers));
         }
         infos.dedup();
         let (views, halves, warnings) = self.read(&needed, deadline).await?;
-        let (catalogue, serving) = (self.catalogue.clone(), self.serving.clone());
+        let (catalogue, serving, caller) = (self.catalogue.clone(), self.serving.clone(), caller.clone());
         let work = move || {
-            let cache = serving.cache();
-            let panes = Panes { catalogue: &catalogue, views, halves, cache, series_max: SERIES_MAX };
+            let (cache, seen) = (serving.cache(), Seen { catalogue: &catalogue, caller: &caller });
+            let panes = Panes { seen, views, halves, cache, series_max: SERIES_MAX };
             evaluate(&plan, &panes, deadline)
         };
         let data = join(tokio::task::spawn_blocking(work).await)?;
@@ -108,7 +111,7 @@ impl Prometheus {
         &self,
         asks: &[Ask],
         deadline: Instant,
-    ) -> Result<(Vec<Arc<seam_shared::view::definition::View>>, Vec<Halves>, Vec<String>), Failure> {
+    ) -> Result<(Vec<Arc<View>>, Vec<Halves>, Vec<String>), Failure> {
         let queries: Vec<Arc<Query>> = asks.iter().flat_map(Ask::queries).cloned().collect();
         if queries.is_empty() {
             return Ok(Default::default());
@@ -122,13 +125,18 @@ impl Prometheus {
         let Reading { pin, halves, .. } = reading.map_err(late)??;
         Ok((views, halves.unwrap_or_default(), missing(&pin)))
     }
+    /// The names, as far as a caller may see them.
+    fn seen<'a>(&'a self, caller: &'a Caller) -> Seen<'a> {
+        Seen { catalogue: &self.catalogue, caller }
+    }
     /// What there may be in the place of a name that there is not.
-    fn unknown(&self, matchers: &[promql_parser::label::Matcher]) -> Option<String> {
+    fn unknown(&self, caller: &Caller, matchers: &[promql_parser::label::Matcher]) -> Option<String> {
         let name = matchers.iter().find(|matcher| matcher.name == labels::NAME)?;
         let is_equal = matches!(name.op, promql_parser::label::MatchOp::Equal);
         // Grafana asks for it on every dashboard.
         let is_known = name.value == "ALERTS" || self.catalogue.find(&name.value).is_some();
-        (is_equal && !is_known).then(|| self.catalogue.hint(&name.value))
+        (is_equal && !is_known)
+            .then(|| self.catalogue.hint(&name.value, |definition| self.seen(caller).shows(definition)))
     }
 }
 

@@ -5,4 +5,5 @@ mod cluster;
 mod commands;
 mod doctor;
 mod flights;
+mod grafana;
 mod server;

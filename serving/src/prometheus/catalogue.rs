@@ -156,9 +156,9 @@ impl Catalogue {
         }
     }
     /// What may have been meant by a name that there is not.
-    pub fn hint(&self, name: &str) -> String {
+    pub fn hint(&self, name: &str, shows: impl Fn(&Definition) -> bool) -> String {
         let base = name.split(':').next().unwrap_or(name);
-        if let Some(definition) = self.bases.get(base) {
+        if let Some(definition) = self.bases.get(base).filter(|definition| shows(definition)) {
             let prefix = format!("{base}:");
             let windows: Vec<&str> =
                 self.listed.iter().map(|d| d.name.as_str()).filter(|name| name.starts_with(&prefix)).collect();
@@ -168,7 +168,8 @@ impl Catalogue {
                 if windows.is_empty() { format!("{base}:{}", definition.pane) } else { windows.join(", ") }
             );
         }
-        match nearest(name, self.listed.iter().map(|definition| definition.name.as_str())) {
+        let shown = self.listed.iter().filter(|definition| shows(definition));
+        match nearest(name, shown.map(|definition| definition.name.as_str())) {
             Some(near) => format!("there is no series {name}; did you mean {near}?"),
             None => format!("there is no series {name}"),
         }

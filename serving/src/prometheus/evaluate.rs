@@ -16,6 +16,9 @@ use super::source::{Grid, Reads, Samples, Series, Source};
 pub use aggregate::number_text;
 pub use over_time::{extreme, windows};
 
+/// Values (series times moments) that one part of a query may hold.
+pub const VALUES_MAX: usize = 5_000_000;
+
 /// What a query comes to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
@@ -165,7 +168,7 @@ impl Evaluation<'_> {
     ) -> Result<Vec<Series>, Failure> {
         let mut out = Output::new(self.grid.count);
         for series in series {
-            let to = out.series(rename(&series.labels)?);
+            let to = out.series(rename(&series.labels)?)?;
             for (i, value) in series.values.into_iter().enumerate() {
                 if let Some(value) = value {
                     out.put(to, i, value)?;
@@ -194,13 +197,18 @@ impl Output {
         Output { count, index: HashMap::new(), list: Vec::new() }
     }
     /// The place of the series with these labels.
-    fn series(&mut self, labels: Labels) -> usize {
+    fn series(&mut self, labels: Labels) -> Result<usize, Failure> {
         if let Some(&at) = self.index.get(&labels) {
-            return at;
+            return Ok(at);
+        }
+        if (self.list.len() + 1).saturating_mul(self.count) > VALUES_MAX {
+            return Err(Failure::execution(format!(
+                "query processing would hold more than {VALUES_MAX} values; ask for fewer series or longer steps"
+            )));
         }
         self.index.insert(labels.clone(), self.list.len());
         self.list.push(Series { labels, values: vec![None; self.count] });
-        self.list.len() - 1
+        Ok(self.list.len() - 1)
     }
     fn put(&mut self, series: usize, i: usize, value: f64) -> Result<(), Failure> {
         let Series { labels, values } = &mut self.list[series];

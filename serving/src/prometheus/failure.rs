@@ -15,6 +15,8 @@ pub enum Reason {
     Timeout,
     /// What it needs is away for now.
     Unavailable,
+    /// The caller may not see it.
+    Denied,
     /// Something is broken here.
     Internal,
 }
@@ -48,6 +50,7 @@ impl Failure {
             Reason::Execution => (StatusCode::UNPROCESSABLE_ENTITY, "execution"),
             Reason::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
             Reason::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
+            Reason::Denied => (StatusCode::FORBIDDEN, "forbidden"),
             Reason::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
     }
@@ -57,6 +60,7 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let reason = match refusal.kind {
             Kind::Unavailable | Kind::Conflict => Reason::Unavailable,
+            Kind::Denied => Reason::Denied,
             Kind::Corrupt | Kind::Internal => Reason::Internal,
             Kind::Invalid | Kind::NotFound | Kind::TooLarge => Reason::Execution,
         };

@@ -4,9 +4,10 @@ mod parameters;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Extension, Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use seam_shared::access::Caller;
 
 use super::failure::Failure;
 use super::plan::{parse, plan};
@@ -16,19 +17,20 @@ use super::{Prometheus, STEPS_MAX, Told};
 use parameters::{Given, Parameters};
 
 type App = State<Arc<Prometheus>>;
+type By = Extension<Caller>;
 
 fn told<T>(data: T) -> Told<T> {
     Told { data, warnings: Vec::new(), infos: Vec::new() }
 }
 
 /// `query`: one moment.
-pub async fn query(State(app): App, given: Given) -> Response {
+pub async fn query(State(app): App, Extension(caller): By, given: Given) -> Response {
     let evaluated = async {
         let parameters = given.0?;
         let at = parameters.time("time")?.unwrap_or_else(|| app.serving.clock.now());
         let grid = Grid::instant(at);
         let plan = plan(&parse(parameters.needed("query")?)?, grid)?;
-        let mut told = app.evaluate(plan, parameters.timeout()?).await?;
+        let mut told = app.evaluate(&caller, plan, parameters.timeout()?).await?;
         parameters.limit(&mut told)?;
         Ok(Told { data: (grid, told.data), warnings: told.warnings, infos: told.infos })
     };
@@ -36,7 +38,7 @@ pub async fn query(State(app): App, given: Given) -> Response {
 }
 
 /// `query_range`: a range in steps.
-pub async fn query_range(State(app): App, given: Given) -> Response {
+pub async fn query_range(State(app): App, Extension(caller): By, given: Given) -> Response {
     let evaluated = async {
         let parameters = given.0?;
         let grid = range(&parameters)?;
@@ -49,7 +51,7 @@ pub async fn query_range(State(app): App, given: Given) -> Response {
                 "invalid parameter \"query\": invalid expression type {name:?} for range query, must be Scalar or instant Vector"
             )));
         }
-        let mut told = app.evaluate(plan(&expression, grid)?, parameters.timeout()?).await?;
+        let mut told = app.evaluate(&caller, plan(&expression, grid)?, parameters.timeout()?).await?;
         parameters.limit(&mut told)?;
         Ok(Told { data: (grid, told.data), warnings: told.warnings, infos: told.infos })
     };
@@ -79,20 +81,20 @@ fn range(parameters: &Parameters) -> Result<Grid, Failure> {
 }
 
 /// `labels`: the names of labels.
-pub async fn labels(State(app): App, given: Given) -> Response {
-    let names = async { app.label_names(&given.0?) };
+pub async fn labels(State(app): App, Extension(caller): By, given: Given) -> Response {
+    let names = async { app.label_names(&caller, &given.0?) };
     respond(names.await, |json, names| texts(json, names.iter().map(String::as_str)))
 }
 
 /// `label/{name}/values`.
-pub async fn label_values(State(app): App, Path(name): Path<String>, given: Given) -> Response {
-    let values = async { app.label_values(&name, &given.0?).await };
+pub async fn label_values(State(app): App, Extension(caller): By, Path(name): Path<String>, given: Given) -> Response {
+    let values = async { app.label_values(&caller, &name, &given.0?).await };
     respond(values.await, |json, values| texts(json, values.iter().map(String::as_str)))
 }
 
 /// `series`: the labels of series.
-pub async fn series(State(app): App, given: Given) -> Response {
-    let series = async { app.series(&given.0?).await };
+pub async fn series(State(app): App, Extension(caller): By, given: Given) -> Response {
+    let series = async { app.series(&caller, &given.0?).await };
     respond(series.await, |json, series| {
         json.open('[');
         series.iter().for_each(|labels| write_labels(json, labels));
@@ -101,12 +103,13 @@ pub async fn series(State(app): App, given: Given) -> Response {
 }
 
 /// `metadata`: type, help and unit of each metric.
-pub async fn metadata(State(app): App, given: Given) -> Response {
+pub async fn metadata(State(app): App, Extension(caller): By, given: Given) -> Response {
     let listed = async {
         let parameters = given.0?;
         let wanted = |name: &str| parameters.one("metric").is_none_or(|wanted| wanted.is_empty() || wanted == name);
         let most = parameters.count("limit")?.unwrap_or(usize::MAX);
-        let listed = app.catalogue.listed().iter().filter(|definition| wanted(&definition.name));
+        let seen = app.seen(&caller);
+        let listed = seen.listed().filter(|definition| wanted(&definition.name));
         Ok(told(listed.take(most).cloned().collect::<Vec<_>>()))
     };
     respond(listed.await, |json, listed| {

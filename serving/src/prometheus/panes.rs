@@ -4,11 +4,12 @@ mod table;
 
 use std::sync::Arc;
 
+use seam_shared::access::Caller;
 use seam_shared::time::Span;
 use seam_shared::view::definition::View;
 use seam_shared::view::rows::Rows;
 
-use super::catalogue::Catalogue;
+use super::catalogue::{Catalogue, Definition};
 use super::evaluate::{extreme, windows};
 use super::failure::Failure;
 use super::source::{Leaf, Reads, Samples, Series, Source};
@@ -20,10 +21,34 @@ use crate::scan::{Access, Scan};
 pub use ask::{Ask, Extent, asks, keys};
 pub use table::Table;
 
+/// The names, as far as a caller may see what stands behind them.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// The names.
+    pub catalogue: &'a Catalogue,
+    /// Who asks.
+    pub caller: &'a Caller,
+}
+
+impl Seen<'_> {
+    /// Whether the caller may see all views of a series.
+    pub fn shows(&self, definition: &Definition) -> bool {
+        definition.measures.iter().all(|measure| self.caller.admit(&measure.view).is_ok())
+    }
+    /// The series that are listed, by name.
+    pub fn listed(&self) -> impl Iterator<Item = &Arc<Definition>> {
+        self.catalogue.listed().iter().filter(|definition| self.shows(definition))
+    }
+    /// The series that a leaf means by their names.
+    pub fn select(&self, leaf: &Leaf) -> Vec<Arc<Definition>> {
+        self.catalogue.select(leaf).into_iter().filter(|definition| self.shows(definition)).collect()
+    }
+}
+
 /// Views at one moment, as a source of series.
 pub struct Panes<'a> {
     /// The names.
-    pub catalogue: &'a Catalogue,
+    pub seen: Seen<'a>,
     /// The views that were read, by id.
     pub views: Vec<Arc<View>>,
     /// What was read of each.
@@ -65,7 +90,7 @@ impl Panes<'_> {
 impl Source for Panes<'_> {
     fn values(&self, leaf: &Leaf) -> Result<Vec<Series>, Failure> {
         let mut out = Vec::new();
-        for ask in asks(self.catalogue, leaf)? {
+        for ask in asks(self.seen, leaf)? {
             let table = self.read(&ask)?;
             match leaf.reads.window().filter(|_| ask.extent == Extent::Samples) {
                 Some(window) => out.extend(over_samples(leaf, window, table.samples())),
@@ -76,7 +101,7 @@ impl Source for Panes<'_> {
     }
     fn samples(&self, leaf: &Leaf, _: Span) -> Result<Vec<Samples>, Failure> {
         let mut out = Vec::new();
-        for ask in asks(self.catalogue, leaf)? {
+        for ask in asks(self.seen, leaf)? {
             out.extend(self.read(&ask)?.samples());
         }
         Ok(out)

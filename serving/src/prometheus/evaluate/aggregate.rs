@@ -127,7 +127,7 @@ impl Evaluation<'_> {
                 for value in members.iter().filter_map(|member| series[*member].values[i]) {
                     let mut labels = labels.clone();
                     labels.set(name, &number_text(value));
-                    let at = out.series(labels);
+                    let at = out.series(labels)?;
                     let count = &mut out.list[at].values[i];
                     *count = Some(count.unwrap_or(0.0) + 1.0);
                 }

@@ -93,7 +93,7 @@ impl Evaluation<'_> {
                 }
                 let (a, b) = if swapped { (other_value, value) } else { (value, other_value) };
                 let Some(number) = result(binary, a, b) else { continue };
-                let to = out.series(labels(binary, &series.labels, &other.labels));
+                let to = out.series(labels(binary, &series.labels, &other.labels))?;
                 out.put(to, i, number).map_err(|failure| {
                     let hint = "multiple matches for labels: grouping labels must ensure unique matches";
                     Failure::execution(format!("{hint} ({})", failure.text))

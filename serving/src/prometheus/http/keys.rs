@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use promql_parser::label::Matcher;
 use promql_parser::parser::Expr;
+use seam_shared::access::Caller;
 use seam_shared::time::Timestamp;
 use tokio::time::Instant;
 
@@ -12,7 +13,7 @@ use super::told;
 use crate::prometheus::catalogue::Definition;
 use crate::prometheus::failure::Failure;
 use crate::prometheus::labels::{Labels, NAME};
-use crate::prometheus::panes::{Ask, Panes, keys};
+use crate::prometheus::panes::{Ask, Panes, Seen, keys};
 use crate::prometheus::plan::{matchers, parse};
 use crate::prometheus::source::{Grid, Leaf, Reads};
 use crate::prometheus::{Prometheus, SERIES_MAX, TIMEOUT, Told, join};
@@ -31,9 +32,9 @@ impl Meant {
 
 impl Prometheus {
     /// The names of labels of the series meant.
-    pub(super) fn label_names(&self, parameters: &Parameters) -> Result<Told<Vec<String>>, Failure> {
+    pub(super) fn label_names(&self, caller: &Caller, parameters: &Parameters) -> Result<Told<Vec<String>>, Failure> {
         let mut names = BTreeSet::new();
-        for meant in self.meant(parameters)? {
+        for meant in self.meant(caller, parameters)? {
             for definition in meant.definitions {
                 names.insert(NAME.to_owned());
                 names.extend(definition.labels.iter().map(|(label, _)| label.to_string()));
@@ -44,11 +45,16 @@ impl Prometheus {
         Ok(told)
     }
     /// The values of a label of the series meant, in the range asked for.
-    pub(super) async fn label_values(&self, name: &str, parameters: &Parameters) -> Result<Told<Vec<String>>, Failure> {
+    pub(super) async fn label_values(
+        &self,
+        caller: &Caller,
+        name: &str,
+        parameters: &Parameters,
+    ) -> Result<Told<Vec<String>>, Failure> {
         let range = self.range(parameters)?;
         let (mut values, mut needed) = (BTreeSet::new(), Vec::new());
         let mut views = Vec::new();
-        for meant in self.meant(parameters)? {
+        for meant in self.meant(caller, parameters)? {
             let by_data = name != NAME || meant.has_labels();
             for definition in &meant.definitions {
                 if !by_data {
@@ -66,10 +72,10 @@ impl Prometheus {
                     }
                     views.push(view.0);
                 }
-                needed.extend(keys(&self.catalogue, definition, &meant.matchers, range, Some(name))?);
+                needed.extend(keys(self.seen(caller), definition, &meant.matchers, range, Some(name))?);
             }
         }
-        let mut told = self.labels_of(needed).await?;
+        let mut told = self.labels_of(caller, needed).await?;
         values.extend(told.data.iter().map(|labels| labels.get(name)).filter(|v| !v.is_empty()).map(str::to_owned));
         let mut out = Told {
             data: values.into_iter().collect(),
@@ -80,18 +86,18 @@ impl Prometheus {
         Ok(out)
     }
     /// The labels of the series meant, in the range asked for.
-    pub(super) async fn series(&self, parameters: &Parameters) -> Result<Told<Vec<Labels>>, Failure> {
+    pub(super) async fn series(&self, caller: &Caller, parameters: &Parameters) -> Result<Told<Vec<Labels>>, Failure> {
         if parameters.one("match[]").is_none() {
             return Err(Failure::bad_data("no match[] parameter provided"));
         }
         let range = self.range(parameters)?;
         let mut needed = Vec::new();
-        for meant in self.meant(parameters)? {
+        for meant in self.meant(caller, parameters)? {
             for definition in &meant.definitions {
-                needed.extend(keys(&self.catalogue, definition, &meant.matchers, range, None)?);
+                needed.extend(keys(self.seen(caller), definition, &meant.matchers, range, None)?);
             }
         }
-        let mut told = self.labels_of(needed).await?;
+        let mut told = self.labels_of(caller, needed).await?;
         told.data.sort();
         told.data.dedup();
         parameters.limit_list(&mut told)?;
@@ -106,7 +112,7 @@ impl Prometheus {
         Ok((start, end))
     }
     /// What each `match[]` means; without one, everything.
-    fn meant(&self, parameters: &Parameters) -> Result<Vec<Meant>, Failure> {
+    fn meant(&self, caller: &Caller, parameters: &Parameters) -> Result<Vec<Meant>, Failure> {
         let mut out = Vec::new();
         for text in parameters.all("match[]") {
             let Expr::VectorSelector(selector) = parse(text).map_err(|failure| bad("match[]", &failure.text))? else {
@@ -115,21 +121,21 @@ impl Prometheus {
             let matchers = matchers(&selector)?;
             let grid = Grid::instant(Timestamp(0));
             let leaf = Leaf { matchers, grid, reads: Reads::Value, folded: None };
-            let definitions = self.catalogue.select(&leaf);
+            let definitions = self.seen(caller).select(&leaf);
             out.push(Meant { definitions, matchers: leaf.matchers });
         }
         if out.is_empty() {
-            out.push(Meant { definitions: self.catalogue.listed().to_vec(), matchers: Vec::new() });
+            out.push(Meant { definitions: self.seen(caller).listed().cloned().collect(), matchers: Vec::new() });
         }
         Ok(out)
     }
-    async fn labels_of(&self, needed: Vec<Ask>) -> Result<Told<Vec<Labels>>, Failure> {
+    async fn labels_of(&self, caller: &Caller, needed: Vec<Ask>) -> Result<Told<Vec<Labels>>, Failure> {
         let deadline = Instant::now() + TIMEOUT;
         let (views, halves, warnings) = self.read(&needed, deadline).await?;
-        let (catalogue, serving) = (self.catalogue.clone(), self.serving.clone());
+        let (catalogue, serving, caller) = (self.catalogue.clone(), self.serving.clone(), caller.clone());
         let work = move || {
-            let cache = serving.cache();
-            let panes = Panes { catalogue: &catalogue, views, halves, cache, series_max: SERIES_MAX };
+            let (cache, seen) = (serving.cache(), Seen { catalogue: &catalogue, caller: &caller });
+            let panes = Panes { seen, views, halves, cache, series_max: SERIES_MAX };
             let mut out = Vec::new();
             for ask in &needed {
                 out.append(&mut panes.read(ask)?.into_labels());

@@ -6,9 +6,10 @@ use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::{DimensionDefinition, Figure};
 use seam_shared::view::value::{FieldType, Value, parse_decimal};
 
-use crate::prometheus::catalogue::{Catalogue, Definition, Shape};
+use crate::prometheus::catalogue::{Definition, Shape};
 use crate::prometheus::failure::Failure;
 use crate::prometheus::labels::NAME;
+use crate::prometheus::panes::Seen;
 use crate::prometheus::source::{Fold, Grid, Grouping, Leaf, Reads};
 use crate::query::{Format, Query, Request, WINDOW_MAX, parse};
 
@@ -32,6 +33,8 @@ pub struct Ask {
     pub extent: Extent,
     /// The moments, on the grid of the panes.
     pub times: Grid,
+    /// How many moments each series is shown at.
+    pub moments: usize,
     /// The labels that rows show, as places in the definition.
     pub shown: Vec<usize>,
     /// Matchers that are left to do.
@@ -55,14 +58,14 @@ impl Ask {
 ///
 /// # Errors
 /// `execution` where a function does not go with a series, or a window does not fit its panes.
-pub fn asks(catalogue: &Catalogue, leaf: &Leaf) -> Result<Vec<Ask>, Failure> {
+pub fn asks(seen: Seen<'_>, leaf: &Leaf) -> Result<Vec<Ask>, Failure> {
     let mut out = Vec::new();
-    for definition in catalogue.select(leaf) {
+    for definition in seen.select(leaf) {
         let (extent, window) = extent(&definition, leaf.reads)?;
         let times = times(leaf, definition.pane, extent);
         let folded = leaf.folded.as_ref().filter(|(fold, _)| commutes(*fold, &definition, leaf.reads));
         let kept = folded.map(|(_, grouping)| kept(&definition, grouping));
-        out.extend(ask(catalogue, definition, leaf, (extent, window), times, kept)?);
+        out.extend(ask(seen, definition, leaf, (extent, window), times, kept)?);
     }
     Ok(out)
 }
@@ -72,7 +75,7 @@ pub fn asks(catalogue: &Catalogue, leaf: &Leaf) -> Result<Vec<Ask>, Failure> {
 /// # Errors
 /// As the query.
 pub fn keys(
-    catalogue: &Catalogue,
+    seen: Seen<'_>,
     definition: &Arc<Definition>,
     matchers: &[Matcher],
     (from, to): (Option<Timestamp>, Timestamp),
@@ -83,7 +86,7 @@ pub fn keys(
     let window = from.map_or(all, |from| Span((to.0 - from.floor(definition.pane).0).clamp(definition.pane.0, all.0)));
     let leaf = Leaf { matchers: matchers.to_vec(), grid: Grid::instant(to), reads: Reads::Value, folded: None };
     let kept = only.map(|name| definition.label(name).into_iter().collect());
-    ask(catalogue, definition.clone(), &leaf, (Extent::Window, window), leaf.grid, kept)
+    ask(seen, definition.clone(), &leaf, (Extent::Window, window), leaf.grid, kept)
 }
 
 fn extent(definition: &Definition, reads: Reads) -> Result<(Extent, Span), Failure> {
@@ -153,7 +156,7 @@ fn times(leaf: &Leaf, pane: Span, extent: Extent) -> Grid {
 }
 
 fn ask(
-    catalogue: &Catalogue,
+    seen: Seen<'_>,
     definition: Arc<Definition>,
     leaf: &Leaf,
     (extent, window): (Extent, Span),
@@ -174,7 +177,7 @@ fn ask(
     shown.sort_unstable();
     shown.dedup();
     let query = |window: Span, times: Grid| {
-        let mut query = read(catalogue, &definition, &shown, window, times)?;
+        let mut query = read(seen, &definition, &shown, window, times)?;
         let any = slice(&mut query, &definition, &slices);
         Ok::<_, Failure>(any.then(|| Arc::new(query)))
     };
@@ -190,17 +193,12 @@ fn ask(
         return Ok(None);
     }
     let matchers = left.into_iter().map(|(_, matcher)| matcher).collect();
-    Ok(Some(Ask { definition, extent, times, shown, matchers, kept, before, query }))
+    let moments = times.count.max(leaf.grid.count);
+    Ok(Some(Ask { definition, extent, times, moments, shown, matchers, kept, before, query }))
 }
 
 /// A query in the words of the HTTP API, so that both read it alike.
-fn read(
-    catalogue: &Catalogue,
-    definition: &Definition,
-    shown: &[usize],
-    window: Span,
-    times: Grid,
-) -> Result<Query, Failure> {
+fn read(seen: Seen<'_>, definition: &Definition, shown: &[usize], window: Span, times: Grid) -> Result<Query, Failure> {
     let micros = |span: Span| format!("{}us", span.0);
     let mut parameters = vec![("window".to_owned(), micros(window))];
     for place in shown {
@@ -214,8 +212,9 @@ fn read(
         parameters.push(("step".to_owned(), micros(times.step)));
     }
     let metric = definition.metric.as_str();
-    let request = Request { metric, parameters: &parameters, now: times.last(), format: Format::Json };
-    Ok(parse(&catalogue.queries, request)?)
+    let request =
+        Request { caller: seen.caller, metric, parameters: &parameters, now: times.last(), format: Format::Json };
+    Ok(parse(&seen.catalogue.queries, request)?)
 }
 
 /// Slices a query; false when nothing can match.

@@ -9,7 +9,7 @@ use seam_shared::view::value::Value;
 
 use super::{Ask, Extent};
 use crate::prometheus::catalogue::Shape;
-use crate::prometheus::evaluate::seconds;
+use crate::prometheus::evaluate::{VALUES_MAX, seconds};
 use crate::prometheus::failure::Failure;
 use crate::prometheus::labels::{Labels, NAME};
 use crate::prometheus::source::{Grid, Samples, Series};
@@ -33,6 +33,7 @@ pub struct Table<'a> {
 impl<'a> Table<'a> {
     /// An empty table for the answer to `ask`.
     pub fn new(ask: &'a Ask, series_max: usize) -> Table<'a> {
+        let series_max = series_max.min(VALUES_MAX / ask.moments.max(1));
         let (index, labels, before, cells) = (HashMap::new(), Vec::new(), Vec::new(), Vec::new());
         Table { ask, series_max, index, labels, before, cells }
     }
@@ -106,8 +107,8 @@ impl<'a> Table<'a> {
         }
         if self.labels.len() >= self.series_max {
             return Err(Failure::execution(format!(
-                "{} has more than {} series here; add matchers, sum by fewer labels, or ask with SQL or the HTTP API",
-                self.ask.definition.name, self.series_max
+                "{} has more than {} series here at {} moments; add matchers, sum by fewer labels, or ask with SQL or the HTTP API",
+                self.ask.definition.name, self.series_max, self.ask.moments
             )));
         }
         self.index.insert(labels.clone(), self.labels.len());

@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn only_what_deepens_the_tree_counts() {
         assert_eq!(nodes("sum(a{b=\"((((\", c='-\\'-'}) # ((("), 1);
-        assert_eq!(nodes("a + b or c == 1 AND `-` unless --d"), 7);
+        assert_eq!(nodes("a + b or c == 1 AND `-` unless --d"), 8);
         for deep in ["(", "-", "1+", "a or ", "{a=\"b\"} and "] {
             assert!(check(&deep.repeat(500)).is_err(), "{deep}");
         }

@@ -1,0 +1,22 @@
+//! `seam grafana`: writes the provisioning files of the configuration.
+use seam_serving::prometheus::provisioning::{Addresses, files};
+use seam_shared::config::Config;
+use seam_shared::{Error, Result};
+
+use crate::args::Grafana;
+
+/// Writes all files and names them.
+pub fn write(config: &Config, command: &Grafana) -> Result<()> {
+    let addresses = Addresses {
+        seam: command.url.clone().unwrap_or_else(|| format!("http://{}", config.server.listen)),
+        prometheus: command.prometheus.clone(),
+        sql: command.sql.clone(),
+    };
+    for (path, text) in files(config, &addresses) {
+        let path = command.out.join(path);
+        let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, text));
+        written.map_err(|error| Error::invalid(format!("{} cannot be written", path.display())).because(error))?;
+        println!("{}", path.display());
+    }
+    Ok(())
+}
