@@ -155,9 +155,8 @@ impl<'a> Table<'a> {
     fn value(&self, cell: &Cell) -> Option<f64> {
         let states = cell.as_ref()?;
         let figures = self.ask.definition.measures.iter().zip(states).map(|(measure, state)| {
-            let measure_definition = measure.definition();
-            let kind = measure.view.states[measure_definition.state].kind;
-            number(&state.present(kind).get(measure_definition.figure))
+            let definition = measure.definition();
+            number(&state.present(&measure.view.states[definition.state]).get(definition.figure))
         });
         let figures: Vec<Option<f64>> = figures.collect();
         match figures[..] {
