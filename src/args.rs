@@ -72,6 +72,8 @@ pub enum Command {
     /// Ask how an answer comes about: generation, files, segments, shares.
     #[command(after_help = examples::EXPLAIN)]
     Explain(Query),
+    /// Run the configuration's `tests` in speed, batch and merged answers; with --random, prove the views on hostile streams.
+    Test(Test),
     /// Look at refused events.
     #[command(subcommand, after_help = examples::DLQ)]
     Dlq(Dlq),
@@ -260,18 +262,42 @@ pub struct Query {
     /// Break down by a dimension (carrier) or slice (carrier:UA); repeatable.
     #[arg(short, long = "by", value_name = "DIMENSION[:VALUE]")]
     pub by: Vec<String>,
-    /// The window's length.
+    /// The window's length: 5m, 1d, or day, week, month, quarter, year of the calendar in --tz.
     #[arg(short, long)]
     pub window: Option<String>,
+    /// Windows that grow from the start of each day, week, month, quarter, year or length: "today so far".
+    #[arg(long, value_name = "PERIOD", conflicts_with = "window")]
+    pub cumulative: Option<String>,
+    /// Whose calendar counts and how times are shown: an IANA zone like Asia/Shanghai (UTC by default).
+    #[arg(long, value_name = "ZONE")]
+    pub tz: Option<String>,
+    /// Show complete windows only: all that had reached the log by some time after their end is counted.
+    #[arg(long = "final")]
+    pub is_final: bool,
     /// From when (RFC 3339, epoch, or now-6h).
     #[arg(long)]
     pub from: Option<String>,
     /// Until when.
     #[arg(long)]
     pub to: Option<String>,
-    /// One point per step.
+    /// The end of the only window (now by default).
+    #[arg(long, conflicts_with_all = ["from", "to"])]
+    pub at: Option<String>,
+    /// One point per step: 1h, 1d, or day, week, month, quarter, year of the calendar in --tz.
     #[arg(long)]
     pub step: Option<String>,
+    /// The value per second, minute, hour, day or length of the time that a window covers.
+    #[arg(long)]
+    pub per: Option<String>,
+    /// Of each step only so many groups: those with the largest values, or whatever --order puts first.
+    #[arg(long)]
+    pub top: Option<u32>,
+    /// What to order by: value, time or a dimension, with - for the largest first (--order=-value).
+    #[arg(long, allow_hyphen_values = true)]
+    pub order: Option<String>,
+    /// What stands for empty windows: null, zero or none.
+    #[arg(long)]
+    pub fill: Option<String>,
     /// A condition over dimensions, e.g. 'carrier in ["UA", "AA"]'.
     #[arg(long = "where")]
     pub condition: Option<String>,
@@ -403,6 +429,21 @@ pub struct DlqShow {
     /// The running Seam to ask.
     #[arg(long, env = "SEAM_URL")]
     pub url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct Test {
+    /// Only the tests whose name contains one of these.
+    pub names: Vec<String>,
+    /// Also try this many random streams for each source, with the seam at every place, against a plain recomputation.
+    #[arg(long, value_name = "STREAMS", num_args = 0..=1, default_missing_value = "50")]
+    pub random: Option<u64>,
+    /// Mix records of the archive into the random streams.
+    #[arg(long, requires = "random")]
+    pub sample: bool,
+    /// The first seed of the random streams.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
 }
 
 #[derive(Debug, Args)]

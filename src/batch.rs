@@ -3,7 +3,7 @@ use seam_batch::archive::{self, Archiver};
 use seam_batch::audit::Drift;
 use seam_batch::job::{self, Options, Outcome, Status};
 use seam_batch::status::{self, ViewStatus};
-use seam_shared::config::Config;
+use seam_shared::config::{Config, Mode};
 use seam_shared::{Error, Kind, Result};
 
 use crate::TRY_LATER;
@@ -13,6 +13,7 @@ use crate::wire::{Ports, batch_beside};
 
 /// Recomputes and publishes. Exit code 0 also when there was nothing new, 75 when another run is at work.
 pub fn run(config: Config, command: &BatchRun) -> Result<u8> {
+    refuse_kappa(&config)?;
     if let Some(unknown) = command.view.iter().find(|name| config.view(name).is_none()) {
         let names: Vec<&str> = config.views.iter().map(|v| v.name.as_str()).collect();
         return Err(Error::not_found(format!("there is no view `{unknown}`; there is {}", names.join(", "))));
@@ -31,6 +32,14 @@ pub fn run(config: Config, command: &BatchRun) -> Result<u8> {
     } else {
         0
     })
+}
+
+/// Without a batch layer there is nothing to run.
+pub fn refuse_kappa(config: &Config) -> Result<()> {
+    match config.batch.mode {
+        Mode::Lambda => Ok(()),
+        Mode::Kappa => Err(Error::invalid("there is no batch layer: the configuration says `batch: { mode: kappa }`")),
+    }
 }
 
 /// With the log at hand, whatever is closed is archived first. While `seam up` holds the log, its archiver does that, and the

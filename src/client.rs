@@ -218,15 +218,23 @@ fn parameters(query: &Query) -> Vec<(&'static str, String)> {
     let mut out: Vec<(&'static str, String)> = query.by.iter().map(|by| ("dimension", by.clone())).collect();
     let optional = [
         ("window", &query.window),
+        ("cumulative", &query.cumulative),
+        ("tz", &query.tz),
         ("from", &query.from),
         ("to", &query.to),
+        ("at", &query.at),
         ("step", &query.step),
+        ("per", &query.per),
+        ("order", &query.order),
+        ("fill", &query.fill),
         ("where", &query.condition),
         ("layer", &query.layer),
         ("min_position", &query.min_position),
     ];
     out.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
     out.extend(query.limit.map(|limit| ("limit", limit.to_string())));
+    out.extend(query.top.map(|top| ("top", top.to_string())));
+    out.extend(query.is_final.then(|| ("final", "true".to_owned())));
     out
 }
 
@@ -295,6 +303,11 @@ pub fn table(names: &[String], rows: &[Vec<String>]) -> String {
 fn stamp(answer: &Value) -> String {
     let text = |path: &str| answer.pointer(path).and_then(Value::as_str).unwrap_or("nothing").to_owned();
     let mut lines = vec![format!("exact up to {}", text("/meta/stamp/coverage"))];
+    if answer.pointer("/meta/final").is_some() {
+        lines.push(format!("complete through {}", text("/meta/final_through")));
+        let left_out = answer.pointer("/meta/left_out").and_then(Value::as_u64).filter(|windows| *windows > 0);
+        lines.extend(left_out.map(|windows| format!("{windows} windows are left out: {}", text("/meta/why"))));
+    }
     for view in answer.pointer("/meta/stamp/views").and_then(Value::as_array).into_iter().flatten() {
         let part = |path: &str| view.pointer(path).and_then(Value::as_str).unwrap_or("nothing").to_owned();
         let generation = view.get("generation").and_then(Value::as_u64);

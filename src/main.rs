@@ -11,6 +11,7 @@ mod grafana;
 mod ingest;
 mod keys;
 mod log_output;
+mod prove;
 mod rebuild;
 mod role;
 mod shutdown;
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use seam_shared::config::{self, Config, Report};
-use seam_shared::{Error, Kind, Result};
+use seam_shared::{Error, Kind, Result, failpoint};
 
 use args::{Cli, Command};
 use client::{Client, Credentials};
@@ -57,7 +58,7 @@ fn main() -> ExitCode {
         _ => "warn",
     };
     log_output::start(cli.log_format, default_filter);
-    match run(cli) {
+    match arm_failpoint().and_then(|()| run(cli)) {
         Ok(code) => ExitCode::from(code),
         Err(Failure::Configuration(report)) => {
             eprint!("{report}");
@@ -72,6 +73,14 @@ fn main() -> ExitCode {
                 Kind::Invalid | Kind::NotFound | Kind::TooLarge | Kind::Corrupt | Kind::Internal => 1,
             })
         }
+    }
+}
+
+/// Only tests set this variable.
+fn arm_failpoint() -> Result<(), Failure> {
+    match std::env::var("SEAM_FAILPOINT") {
+        Ok(text) => Ok(failpoint::arm(&text).map_err(Error::invalid)?),
+        Err(_) => Ok(()),
     }
 }
 
@@ -148,6 +157,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Keys(args::Keys::Create(command)) => keys::create(command)?,
         Command::Keys(args::Keys::List) => keys::list(&load(file)?)?,
         Command::Completions(command) => completions::print(command),
+        Command::Test(command) => return Ok(prove::run(load(file)?, command)?),
         Command::Doctor(command) => return doctor(file, command),
         Command::Dlq(args::Dlq::List(command)) => dlq::list(load(file)?, command, &credentials)?,
         Command::Dlq(args::Dlq::Show(command)) => dlq::show(load(file)?, command, &credentials)?,

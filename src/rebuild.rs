@@ -56,13 +56,17 @@ async fn rebuild(config: Config, command: &args::Rebuild, start: Start) -> Resul
         if held { Error::unavailable(format!("{}{hint}", error.message())) } else { error }
     })?;
     let archives = ports.archives().await?;
-    let places = ports.places(archives);
+    let places = ports.places(archives, &[]);
     let mut lines = Vec::new();
     for view in ports.config.views.iter().filter(|v| command.view.is_empty() || command.view.contains(&v.name)) {
         let source = &view.source;
-        let archive = archives[&source.name].table.latest().await?;
+        let archive = match archives.get(&source.name) {
+            Some(archive) => Some(archive.table.latest().await?),
+            None => None,
+        };
         for number in 0..ports.topic(source).await?.partitions {
-            let (boundaries, nonce) = (archive.boundaries(number), ports.clock.nonce());
+            let boundaries = archive.as_ref().map_or_else(Vec::new, |archive| archive.boundaries(number));
+            let nonce = ports.clock.nonce();
             let rebuild = Rebuild { places: &places, source, view, number, boundaries: &boundaries, nonce: &nonce };
             let begun = Instant::now();
             let found = rebuild.run(start, !command.compare).await?;

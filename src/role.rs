@@ -7,6 +7,7 @@ pub mod batch;
 pub mod crew;
 pub mod health;
 pub mod ingest;
+pub mod replaced;
 pub mod serve;
 pub mod speed;
 
@@ -85,6 +86,9 @@ impl Role {
 
 /// `seam speed` and the like: one role until a signal.
 pub fn run(config: Config, role: Role, listen: Option<SocketAddr>, insecure: bool) -> Result<()> {
+    if matches!(role, Role::Archive | Role::Batch) {
+        crate::batch::refuse_kappa(&config)?;
+    }
     refuse_embedded(&config, role)?;
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
     let standard = if role.has_api() { config.server.listen } else { any_port };

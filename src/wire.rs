@@ -8,7 +8,7 @@ use object_store::ObjectStore;
 use seam_batch::job::{Archive, Context};
 use seam_shared::Result;
 use seam_shared::clock::{Clock, SystemClock};
-use seam_shared::config::{Config, KafkaStorage, LogStorage, OWN_STREAM, RedisSettings, SpeedStorage};
+use seam_shared::config::{Config, KafkaStorage, LogStorage, Mode, OWN_STREAM, RedisSettings, SpeedStorage};
 use seam_shared::embedded::Database;
 use seam_shared::lake::archive::ArchiveTable;
 use seam_shared::lake::store;
@@ -20,7 +20,7 @@ use seam_shared::state::StateStore;
 use seam_shared::state::embedded::EmbeddedState;
 use seam_shared::state::memory::MemoryState;
 use seam_shared::telemetry::Telemetry;
-use seam_shared::view::definition::Source;
+use seam_shared::view::definition::{Source, View};
 use seam_speed::cuts::LakeCuts;
 use seam_speed::recover::Places;
 
@@ -85,18 +85,22 @@ impl Ports {
     }
 
     /// What a speed worker reads and writes. Its log goes on below where the log itself starts, as far as the archive holds it.
-    pub fn places(&self, archives: &BTreeMap<String, Archive>) -> Places {
+    /// `earlier` are views of definitions before this one that are folded too.
+    pub fn places(&self, archives: &BTreeMap<String, Archive>, earlier: &[Arc<View>]) -> Places {
         let tables = archives.iter().map(|(name, archive)| (name.clone(), archive.table.clone())).collect();
         let log = Arc::new(TieredLog::new(self.log.clone(), tables));
-        let cuts = LakeCuts::new(&self.lake, &self.config.views, &self.clock);
+        let views: Vec<Arc<View>> = self.config.views.iter().chain(earlier).cloned().collect();
+        let cuts = LakeCuts::new(&self.lake, &views, &self.clock);
         Places { log, state: self.state.clone(), cuts: Arc::new(cuts) }
     }
 
-    /// The archives of all sources, by source; made where there are none. An archive of another log than this is refused.
+    /// The archives of all sources, by source; made where there are none. An archive of another log than this is refused. Without a
+    /// batch layer there are none.
     pub async fn archives(&self) -> Result<&BTreeMap<String, Archive>> {
         let open = async || {
             let mut archives = BTreeMap::new();
-            for source in &self.config.sources {
+            let archived = self.config.sources.iter().filter(|_| self.config.batch.mode == Mode::Lambda);
+            for source in archived {
                 let incarnation = self.topic(source).await?.incarnation;
                 let table = ArchiveTable::open(self.lake.clone(), source, &incarnation, self.clock.clone()).await?;
                 archives.insert(source.name.clone(), Archive { table: Arc::new(table), incarnation });

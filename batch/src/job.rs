@@ -5,6 +5,7 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use seam_shared::clock::Clock;
 use seam_shared::error::{Error, Result};
+use seam_shared::failpoint::{self, Failpoint};
 use seam_shared::lake::archive::{ArchiveSnapshot, ArchiveTable};
 use seam_shared::lake::views::{Generation, ViewFile, ViewTable};
 use seam_shared::log::OffsetVector;
@@ -171,9 +172,11 @@ async fn recompute(context: &Context, view: &Arc<View>, full: bool) -> Result<Ou
         outcome.groups += computed.iter().map(|file| file.rows).sum::<u64>();
         files.extend(computed);
     }
+    failpoint::reach(Failpoint::BatchComputed);
     let cut = &snapshot.positions;
     let candidate = Candidate { parent: parent.as_ref(), cut, incarnation: &archive.incarnation, files };
     if let Some((generation, drift)) = publish::publish(&table, context.state.as_deref(), candidate).await? {
+        failpoint::reach(Failpoint::BatchPublished);
         outcome.status = Status::Published;
         outcome.generation = Some(generation.number);
         outcome.cut = generation.cut;

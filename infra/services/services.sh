@@ -12,8 +12,8 @@
 #   services.sh run kafka FOLDER PORT [property=value ...]     becomes a broker on 127.0.0.1:PORT, its controller on PORT+1
 #
 # WHAT is one of: build (what the rdkafka crate compiles with), redis, kafka, s3, prometheus (promtool), alerting (vmalert,
-# alertmanager), schemathesis (which asks an API whatever its document allows, and what it forbids). All of these if none is named;
-# and minio, which needs Go and a quarter of an hour: faster than moto, and it checks signatures.
+# alertmanager), schemathesis (which asks an API whatever its document allows, and what it forbids). All of these if none is
+# named; and minio, which needs Go and a quarter of an hour: faster than moto, and it checks signatures.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/seam"

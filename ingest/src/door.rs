@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use seam_shared::clock::Clock;
 use seam_shared::event::decode::Shape;
+use seam_shared::failpoint::{self, Failpoint};
 use seam_shared::log::{EventLog, NewRecord, Offset, OffsetVector};
 use seam_shared::telemetry::{Counter, SourceLabels, Telemetry};
 use seam_shared::time::Timestamp;
@@ -244,6 +245,7 @@ impl Door {
             for (partition, offset) in self.log.append(name, accepted).await? {
                 after.set(partition, after.get(partition).max(Offset(offset.0 + 1)));
             }
+            failpoint::reach(Failpoint::IngestAppended);
             receipt.position = after.to_text(name);
             gate.accepted.fetch_add(receipt.accepted, Ordering::Relaxed);
             gate.bytes.fetch_add(bytes, Ordering::Relaxed);

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
+use seam_shared::failpoint::{self, Failpoint};
 use seam_shared::log::{OffsetVector, Partition};
 use seam_shared::time::Timestamp;
 use seam_shared::view::definition::View;
@@ -37,6 +38,8 @@ pub struct Answer {
     /// Records that the log held, when it was last asked, beyond the answer's coverage: `flights/0=12`. Not in the body,
     /// which is a function of what the tag names.
     pub lag: Option<String>,
+    /// How far the definitions are that are being built to follow those that answered. Not in the body either.
+    pub building: Option<String>,
     /// How far the answer reaches: `flights/0@12`.
     pub coverage: String,
     /// The cursor of the next page, where there is one.
@@ -52,6 +55,8 @@ pub struct Halves {
     pub batch: Vec<Arc<Block>>,
     /// From the speed layer.
     pub speed: Vec<Arc<Block>>,
+    /// Where the view's data begins, if it has any and that was asked for.
+    pub begin: Option<Timestamp>,
 }
 
 impl Halves {
@@ -85,7 +90,11 @@ pub fn merge_until(
 ) -> Result<Merged, Refusal> {
     let mut shares = vec![Shares::default(); views.len()];
     let mut scan = Scan::new(query).until(stop);
-    for ((view, Halves { batch, speed }), shares) in views.iter().zip(halves).zip(&mut shares) {
+    let mut begin = None;
+    for ((view, Halves { batch, speed, begin: of_view }), shares) in views.iter().zip(halves).zip(&mut shares) {
+        if query.terms.iter().any(|term| term.view.id == view.id) {
+            begin = *of_view;
+        }
         let access = Access::new(query, view);
         for block in batch {
             shares.batch += scan.add(&access, block, cache)?;
@@ -94,12 +103,12 @@ pub fn merge_until(
             shares.speed += scan.add(&access, block, cache)?;
         }
     }
-    Ok((present::points(query, scan.finish()?)?, shares))
+    Ok((present::points(query, scan.finish()?, begin)?, shares))
 }
 
 /// About how much work [`merge`] is, in rows.
 fn effort(query: &Query, views: &[Arc<View>], halves: &[Halves], cache: &BlockCache) -> usize {
-    let of_view = |(view, Halves { batch, speed }): (&Arc<View>, &Halves)| {
+    let of_view = |(view, Halves { batch, speed, .. }): (&Arc<View>, &Halves)| {
         let access = Access::new(query, view);
         batch.iter().chain(speed).map(|block| access.effort(query, block, cache)).sum::<usize>()
     };
@@ -134,6 +143,8 @@ pub fn views_of<'q>(queries: impl IntoIterator<Item = &'q Query>) -> Vec<Arc<Vie
 /// What queries are answered from.
 #[derive(Debug)]
 pub(crate) struct Reading {
+    /// What was asked; of those that want complete windows alone, those windows.
+    pub(crate) queries: Vec<Arc<Query>>,
     /// The tag of what is to be answered.
     pub(crate) tag: String,
     /// The views at one moment.
@@ -169,8 +180,10 @@ impl Serving {
     ) -> Result<Answer, Refusal> {
         let Question { query, spelling, .. } = question;
         let mut next = None;
-        let body = |pin: &Pin, tag: &str, merged: Vec<Merged>| {
-            let Some((points, shares)) = merged.into_iter().next() else { return Ok((Vec::new(), false)) };
+        let body = |pin: &Pin, tag: &str, queries: &[Arc<Query>], merged: Vec<Merged>| {
+            let (Some((points, shares)), [query]) = (merged.into_iter().next(), queries) else {
+                return Ok((Vec::new(), false));
+            };
             let (stamp, tag) = (pin.stamp.clone(), tag.to_owned());
             let page = Page { query: query.clone(), points, shares, stamp, tag };
             let body = page.write(0)?;
@@ -193,7 +206,7 @@ impl Serving {
         question: &[u8],
         known: Option<&str>,
         keep: bool,
-        body: impl FnOnce(&Pin, &str, Vec<Merged>) -> Result<(Vec<u8>, bool), Refusal>,
+        body: impl FnOnce(&Pin, &str, &[Arc<Query>], Vec<Merged>) -> Result<(Vec<u8>, bool), Refusal>,
     ) -> Result<Answer, Refusal> {
         let views = views_of(queries.iter().map(Arc::as_ref));
         let mut made = None;
@@ -203,18 +216,19 @@ impl Serving {
                 made.is_some()
             }
         };
-        let Reading { tag, pin, halves } = self.read(queries, &views, question, is_enough).await?;
+        let Reading { queries, tag, pin, halves } = self.read(queries, &views, question, is_enough).await?;
         if let Some(halves) = halves {
-            let merged = self.merge_all(queries, views, halves).await?;
-            let (body, may_be_kept) = body(&pin, &tag, merged)?;
+            let merged = self.merge_all(&queries, views, halves).await?;
+            failpoint::reach(Failpoint::ServeAnswered);
+            let (body, may_be_kept) = body(&pin, &tag, &queries, merged)?;
             let body = Bytes::from(body);
             if keep && may_be_kept {
                 self.answers.insert(tag.clone(), body.clone(), body.len());
             }
             made = Some(body);
         }
-        let (lag, coverage) = (pin.lag.clone(), pin.stamp.coverage.clone());
-        Ok(Answer { tag, body: made, lag, coverage, next: None, format: Format::Json })
+        let (lag, building, coverage) = (pin.lag.clone(), pin.building.clone(), pin.stamp.coverage.clone());
+        Ok(Answer { tag, body: made, lag, building, coverage, next: None, format: Format::Json })
     }
 
     /// Pins what queries of one layer need, and reads it unless their tag `is_enough`. What was retired between pin and read is
@@ -228,15 +242,20 @@ impl Serving {
     ) -> Result<Reading, Refusal> {
         let ranges = queries.iter().map(|query| scan::range(query));
         let range = ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default();
+        let is_rate = queries.iter().any(|query| query.rate.is_some());
         let mut fresh = false;
         for attempt in 1.. {
             let pin = self.pin_for(queries, views, fresh).await?;
-            let tag = crate::etag::tag(question, &pin.spelling);
+            let (queries, spelling) = self.only_complete(queries, question, &pin);
+            let tag = crate::etag::tag(&spelling, &pin.spelling);
             if is_enough(&tag) {
-                return Ok(Reading { tag, pin, halves: None });
+                return Ok(Reading { queries, tag, pin, halves: None });
             }
-            match self.halves(&pin.views, range).await {
-                Ok(halves) => return Ok(Reading { tag, pin, halves: Some(halves) }),
+            match self.halves(&pin.views, range, is_rate).await {
+                Ok(halves) => return Ok(Reading { queries, tag, pin, halves: Some(halves) }),
+                Err(error) if error.kind() == Kind::NotFound && queries.iter().any(|q| q.generation.is_some()) => {
+                    return Err(crate::history::retired(&error));
+                }
                 Err(error) if error.kind() == Kind::NotFound && attempt < ATTEMPTS => {
                     for view in views {
                         self.batch_view(view).refresh().await?;
@@ -254,6 +273,13 @@ impl Serving {
 
     /// Pins for queries of one layer, waiting until each one's `min_position` is covered.
     async fn pin_for(&self, queries: &[Arc<Query>], views: &[Arc<View>], fresh: bool) -> Result<Arc<Pin>, Refusal> {
+        if let Some((query, which)) = queries.iter().find_map(|query| Some((query, query.generation?))) {
+            let [_] = queries else {
+                let detail = "several queries at once are answered from one moment, the newest; ask for it alone";
+                return Err(Refusal::parameter("generation", detail));
+            };
+            return self.pin_at(query, views, which).await;
+        }
         let layer = queries.first().map_or(Layer::Merged, |query| query.layer);
         let waiting: Vec<(&Arc<Query>, &OffsetVector)> =
             queries.iter().filter_map(|query| Some((query, query.min_position.as_ref()?))).collect();
@@ -296,7 +322,12 @@ impl Serving {
     ///
     /// # Errors
     /// `NotFound` when a file or segment was retired since it was pinned.
-    async fn halves(&self, pinned: &[PinnedView], range: (Timestamp, Timestamp)) -> Result<Vec<Halves>, Error> {
+    pub(crate) async fn halves(
+        &self,
+        pinned: &[PinnedView],
+        range: (Timestamp, Timestamp),
+        with_begin: bool,
+    ) -> Result<Vec<Halves>, Error> {
         let files =
             pinned.iter().filter_map(|view| view.generation.as_ref()).flat_map(|g| batch_view::files_in(g, range));
         let (files, rows) = files.fold((0_u64, 0_u64), |(files, rows), file| (files + 1, rows + file.rows));
@@ -327,16 +358,43 @@ impl Serving {
                 }
                 halves.speed.push(held.open.block());
             }
+            if with_begin {
+                halves.begin = self.begin(view, &halves, range).await?;
+            }
             out.push(halves);
         }
         Ok(out)
+    }
+
+    /// Where a pinned view's data begins: with its first pane. Where that is before `range`, any moment that is, too.
+    ///
+    /// # Errors
+    /// `NotFound` when a file was retired since it was pinned.
+    async fn begin(
+        &self,
+        pinned: &PinnedView,
+        halves: &Halves,
+        range: (Timestamp, Timestamp),
+    ) -> Result<Option<Timestamp>, Error> {
+        let mut first = halves.speed.iter().filter_map(|block| block.first_pane()).min();
+        let files =
+            pinned.generation.iter().flat_map(|g| g.files.iter().filter(|file| file.rows > 0).map(move |f| (g, f)));
+        if let Some((generation, file)) = files.min_by_key(|(_, file)| file.slice_start) {
+            if file.slice_end <= range.0 {
+                return Ok(Some(file.slice_start));
+            }
+            let slice = (file.slice_start, file.slice_end);
+            let blocks = self.batch_view(&pinned.view).blocks(generation, slice, self.cache()).await?;
+            first = blocks.iter().filter_map(|block| block.first_pane()).chain(first).min();
+        }
+        Ok(first.map(|pane| pane.minus(pinned.view.pane)))
     }
 
     /// Refuses what would have too many points, before they are computed, where the blocks tell.
     fn check_budget(&self, queries: &[Arc<Query>], views: &[Arc<View>], halves: &[Halves]) -> Result<(), Refusal> {
         for query in queries {
             let groups = least_groups(query, views, halves);
-            let times = if matches!(query.fill, Fill::Null | Fill::Zero) { query.times.count } else { 1 };
+            let times = if matches!(query.fill, Fill::Null | Fill::Zero) { query.times.count() } else { 1 };
             let (points, most) = (groups.saturating_mul(times), self.settings.query_points);
             if points > most {
                 return Err(Refusal::too_large(format!(

@@ -62,6 +62,20 @@ impl BatchView {
         }
         Ok(newer)
     }
+    /// Generation `number`, from the lake.
+    ///
+    /// # Errors
+    /// As [`ViewTable::at`].
+    pub async fn at(&self, number: u64) -> Result<Generation> {
+        self.table.at(number).await
+    }
+    /// The generations from `since` on.
+    ///
+    /// # Errors
+    /// As [`ViewTable::history`].
+    pub async fn history(&self, since: u64) -> Result<Vec<Generation>> {
+        self.table.history(since).await
+    }
     /// The generation's blocks that hold panes ending in `(after, until]`.
     ///
     /// # Errors

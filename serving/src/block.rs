@@ -69,6 +69,13 @@ impl Block {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+    /// The first pane that it holds.
+    pub fn first_pane(&self) -> Option<Timestamp> {
+        match self {
+            Block::ByKey(by_key) => (!by_key.panes.is_empty()).then_some(by_key.span.0),
+            Block::AsHeld(rows) => rows.panes.iter().min().copied(),
+        }
+    }
     /// Its rows by key, if it has them so.
     pub fn by_key(&self) -> Option<&ByKey> {
         match self {
@@ -95,7 +102,7 @@ impl Block {
 
 impl ByKey {
     /// `rows`, in any order, each standing for as many rows as `weights` says. No two have the same pane and key.
-    fn new(mut rows: Rows, weights: Option<States>) -> ByKey {
+    pub fn new(mut rows: Rows, weights: Option<States>) -> ByKey {
         let weighted = weights.is_some();
         rows.states.extend(weights);
         rows.sort();

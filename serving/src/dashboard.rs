@@ -18,7 +18,7 @@ const WELL_KNOWN: [(&str, &str); 3] =
     [("events.total", "totalEvents"), ("errors.rate", "errorRate"), ("processing.latency", "processingLatency")];
 
 /// The parameters that the dashboard takes.
-const PARAMETERS: [&str; 3] = ["window", "at", "layer"];
+const PARAMETERS: [&str; 5] = ["window", "cumulative", "at", "tz", "layer"];
 
 impl Serving {
     /// Answers with those of the configured metrics that the caller may see, over one window each; with `known` that names the
@@ -39,7 +39,7 @@ impl Serving {
         }
         let config = self.config().clone();
         let mut parameters = parameters.to_vec();
-        if !parameters.iter().any(|(name, _)| name == "window") {
+        if !parameters.iter().any(|(name, _)| name == "window" || name == "cumulative") {
             parameters.push(("window".to_owned(), config.dashboard.window.to_string()));
         }
         let mut queries: Vec<Arc<Query>> = Vec::new();
@@ -59,8 +59,8 @@ impl Serving {
         let timeout = queries.first().map_or(config.server.query_timeout, |query| query.timeout);
         within(
             timeout,
-            self.compute(&queries, &spelling.0, known, true, |pin, _, merged| {
-                Ok((write(&config.name, &queries, pin, &merged), true))
+            self.compute(&queries, &spelling.0, known, true, |pin, _, queries, merged| {
+                Ok((write(&config.name, queries, pin, &merged), true))
             }),
         )
         .await
@@ -82,7 +82,8 @@ fn write(name: &str, queries: &[Arc<Query>], pin: &Pin, merged: &[Merged]) -> Ve
         json.open('{').key("metric").text(&metric.name).key("help").optional_text(metric.help.as_deref());
         json.key("unit").optional_text(metric.unit.as_deref()).key("window").text(&query.window.to_string());
         for point in &points.list {
-            json.key("time").time(point.time).key("start").time(point.time.minus(query.window));
+            json.key("time").time_in(query.zone, point.time);
+            json.key("start").time_in(query.zone, query.window_of(point.time).0);
             points.write_value(&mut json, query, point);
         }
         json.key("shares").open('[');

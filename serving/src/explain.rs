@@ -27,7 +27,8 @@ impl Serving {
             pinned_at = Instant::now();
             false
         });
-        let Reading { pin, halves, .. } = reading.await?;
+        let Reading { pin, halves, queries, .. } = reading.await?;
+        let query = queries.first().unwrap_or(query);
         let halves = halves.unwrap_or_default();
         let read_at = Instant::now();
         let range = scan::range(query);
@@ -70,9 +71,9 @@ fn late(
 ) -> Result<Vec<Option<Share>>, Refusal> {
     let (after, until) = scan::range(query);
     let speed: Vec<Halves> =
-        halves.iter().map(|halves| Halves { batch: Vec::new(), speed: halves.speed.clone() }).collect();
+        halves.iter().map(|halves| Halves { speed: halves.speed.clone(), ..Halves::default() }).collect();
     let of_view = |(i, halves): (usize, &Halves)| {
-        if query.times.step > query.window && query.times.count > 1 {
+        if query.times.have_gaps() {
             return Ok(None);
         }
         let blocks = halves.batch.iter().filter(|block| !block.is_empty()).filter_map(|block| block.by_key());
@@ -81,8 +82,7 @@ fn late(
             return Ok(Some(Share::default()));
         };
         let window = Span(end.0 - after.0);
-        let times = Times { first: end, step: window, count: 1, range: None };
-        let whole = Query { window, times, ..query.clone() };
+        let whole = Query { times: Times::even(end, window, window, 1), ..query.clone() };
         Ok(Some(merge(&whole, views, &speed, cache)?.1[i].speed))
     };
     halves.iter().enumerate().map(of_view).collect()

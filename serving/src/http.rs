@@ -2,6 +2,7 @@
 pub mod assets;
 pub mod dashboard;
 pub mod explain;
+pub mod generations;
 pub mod health;
 pub mod live;
 pub mod metrics;
@@ -56,6 +57,7 @@ pub fn routes(serving: Arc<Serving>) -> Router {
         .route("/api/analytics/explain/{metric}", get(explain::answer))
         .route("/api/analytics/explain/{metric}/rows", get(explain::rows))
         .merge(query::routes())
+        .route("/api/analytics/generations/{view}", get(generations::list))
         .route("/api/analytics/dashboard", get(dashboard::answer))
         .route("/api/analytics/live", get(live::feed))
         .with_state(serving.clone())
@@ -155,6 +157,9 @@ fn respond(answer: Answer, known: Option<&str>) -> Response {
     headers.insert(header::ETAG, value(tag));
     if let Some(lag) = answer.lag {
         headers.insert(HeaderName::from_static("seam-lag"), value(lag));
+    }
+    if let Some(building) = answer.building {
+        headers.insert(HeaderName::from_static("seam-building"), value(building));
     }
     // What JSON says in its `meta`.
     if answer.format != Format::Json {

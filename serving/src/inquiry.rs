@@ -10,7 +10,7 @@ use seam_shared::log::OffsetVector;
 use seam_shared::time::Timestamp;
 use serde_json::{Map, Value as Json};
 
-use crate::query::{self, Catalog, Cursor, Format, PARAMETERS, Query, Refusal, Request, nearest};
+use crate::query::{self, Catalog, Cursor, Format, Length, PARAMETERS, Query, Refusal, Request, Shape, nearest};
 
 /// The most metrics of one inquiry.
 pub const METRICS_MAX: usize = 20;
@@ -81,6 +81,9 @@ pub fn parse(
     }
     let metrics = metrics(catalog, &body)?;
     let mut parameters = parameters(&body)?;
+    if metrics.len() > 1 && parameters.iter().any(|(name, _)| name == "top") {
+        return Err(at_member("top", "the top groups are those of one metric; ask for each alone"));
+    }
     if let Some(filter) = body.get("filter").filter(|filter| !filter.is_null()) {
         let views = metrics.iter().flat_map(|name| catalog.metric(name)).flat_map(|metric| {
             metric.kind.measures().into_iter().map(|measure| measure.view.clone()).collect::<Vec<_>>()
@@ -259,7 +262,11 @@ fn aligned(mut parameters: Vec<(String, String)>, queries: &[Arc<Query>]) -> Vec
         parameters.retain(|(other, _)| other != name);
         parameters.push((name.to_owned(), text));
     };
-    let longest = queries.iter().map(|query| query.window).max();
+    let fixed = |query: &Arc<Query>| match query.window {
+        Shape::Rolling(Length::Fixed(window)) => Some(window),
+        Shape::Rolling(Length::Calendar(_)) | Shape::Cumulative(_) => None,
+    };
+    let longest = queries.iter().filter_map(fixed).max();
     if let (Some(window), false) = (longest, queries.windows(2).all(|pair| pair[0].window == pair[1].window)) {
         set("window", window.to_string());
     }
@@ -270,7 +277,7 @@ fn aligned(mut parameters: Vec<(String, String)>, queries: &[Arc<Query>]) -> Vec
             set("to", to.to_rfc3339());
         }
         None => {
-            let last = queries.iter().map(|query| query.times.last()).max().unwrap_or_default();
+            let last = queries.iter().map(|query| query.times.span().1).max().unwrap_or_default();
             parameters.retain(|(name, _)| name != "to");
             parameters.retain(|(name, _)| name != "at");
             parameters.push(("at".to_owned(), last.to_rfc3339()));

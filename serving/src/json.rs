@@ -5,6 +5,8 @@ use seam_shared::time::Timestamp;
 use seam_shared::view::value::Value;
 use serde::Serialize;
 
+use crate::query::Zone;
+
 /// A JSON text under construction. Members of an object and items of an array are separated as they come.
 #[derive(Debug, Default)]
 pub struct Json {
@@ -98,6 +100,10 @@ impl Json {
         }
         self
     }
+    /// A value that is a tree already.
+    pub fn tree(&mut self, value: Option<&serde_json::Value>) -> &mut Self {
+        self.serialize(&value)
+    }
     /// Text.
     pub fn text(&mut self, text: &str) -> &mut Self {
         self.serialize(text)
@@ -119,6 +125,15 @@ impl Json {
         self.before_item();
         self.out.push(b'"');
         time.write_rfc3339(&mut self.out);
+        self.out.push(b'"');
+        self.separate = true;
+        self
+    }
+    /// A moment as RFC 3339 text with the offset of a zone.
+    pub fn time_in(&mut self, zone: Zone, time: Timestamp) -> &mut Self {
+        self.before_item();
+        self.out.push(b'"');
+        zone.write(time, &mut self.out);
         self.out.push(b'"');
         self.separate = true;
         self

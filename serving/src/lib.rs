@@ -22,7 +22,9 @@ pub mod etag;
 pub mod explain;
 pub mod json;
 pub mod page;
+pub mod panes;
 pub mod present;
+pub mod rate;
 pub mod raw;
 pub mod scan;
 pub mod sheet;
@@ -34,6 +36,10 @@ pub mod access;
 pub mod http;
 pub mod prometheus;
 
+// which definition and which generation
+pub mod history;
+pub mod names;
+
 mod deadline;
 mod door;
 mod lru;
@@ -42,7 +48,7 @@ mod testing;
 mod topics;
 
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -51,8 +57,9 @@ use object_store::ObjectStore;
 use seam_shared::Result;
 use seam_shared::access::Caller;
 use seam_shared::clock::Clock;
-use seam_shared::config::Config;
+use seam_shared::config::{Config, Metric};
 use seam_shared::lake::archive::ArchiveTable;
+use seam_shared::lake::editions::Editions;
 use seam_shared::log::EventLog;
 use seam_shared::state::{StateStore, ViewId};
 use seam_shared::telemetry::Telemetry;
@@ -65,6 +72,7 @@ use cache::BlockCache;
 use door::Door;
 use inquiry::Inquiry;
 use lru::Lru;
+use names::Names;
 use page::{PAGES_BYTES, Page};
 use pin::Pins;
 use query::{Catalog, Format, Query, Question, Refusal, Request};
@@ -124,7 +132,10 @@ pub struct Stores {
 #[derive(Debug)]
 pub struct Serving {
     catalog: Catalog,
-    batch: HashMap<ViewId, BatchView>,
+    lake: Arc<dyn ObjectStore>,
+    /// The configured views, and those of earlier definitions that were asked for.
+    batch: RwLock<HashMap<ViewId, Arc<BatchView>>>,
+    names: Names,
     speed: SpeedView,
     pins: Pins,
     cache: Arc<BlockCache>,
@@ -138,8 +149,6 @@ pub struct Serving {
     questions: Lru<String, (Timestamp, Arc<Question>)>,
     door: Door,
     topics: Topics,
-    /// The lake, for raw events.
-    lake: Arc<dyn ObjectStore>,
     /// The archives that were found in it, by source.
     archives: Mutex<HashMap<String, Arc<ArchiveTable>>>,
     /// Views whose answers have reached what the log held when serving began.
@@ -158,13 +167,14 @@ impl Serving {
         telemetry: Arc<Telemetry>,
         settings: Settings,
     ) -> Serving {
-        let batch_view = |view: &Arc<View>| BatchView::new(stores.lake.clone(), view.clone(), clock.clone());
+        let batch_view = |view: &Arc<View>| Arc::new(BatchView::new(stores.lake.clone(), view.clone(), clock.clone()));
         Serving {
-            batch: config.views.iter().map(|view| (view.id.clone(), batch_view(view))).collect(),
+            batch: RwLock::new(config.views.iter().map(|view| (view.id.clone(), batch_view(view))).collect()),
+            names: Names::new(Editions::new(stores.lake.clone(), clock.clone())),
+            lake: stores.lake,
             topics: Topics::new(stores.log, &config),
             catalog: Catalog::new(config),
             speed: SpeedView::new(stores.state),
-            lake: stores.lake,
             archives: Mutex::default(),
             pins: Pins::default(),
             cache: Arc::new(BlockCache::new(settings.cache_bytes)),
@@ -185,12 +195,14 @@ impl Serving {
     /// What log or lake answered; what could be refreshed is.
     pub async fn refresh(&self) -> Result<()> {
         let (topics, views) = self.look().await;
-        views.and(topics)
+        let names = self.settle_names().await;
+        views.and(topics).and(names)
     }
     /// The log and the lake, looked at side by side: neither has to wait for the other if that is away.
     pub(crate) async fn look(&self) -> (Result<()>, Result<()>) {
-        let views = futures::future::join_all(self.batch.values().map(BatchView::refresh));
-        let (topics, views) = futures::future::join(self.topics.refresh(), views).await;
+        let views =
+            futures::future::join_all(self.batch_views().into_iter().map(|view| async move { view.refresh().await }));
+        let (topics, views) = futures::future::join(self.topics.refresh(self.clock.now()), views).await;
         (topics, views.into_iter().collect::<Result<Vec<bool>>>().map(|_| ()))
     }
     /// Refreshes until cancelled.
@@ -223,7 +235,7 @@ impl Serving {
         read: impl FnOnce() -> Result<Query, Refusal>,
     ) -> Result<Arc<Question>, Refusal> {
         let now = self.now();
-        let url = &format!("{url} {}", caller.fingerprint());
+        let url = &format!("{url} {} {}", caller.fingerprint(), self.names.moves());
         if let Some((_, question)) = self.questions.get(url).filter(|(read, _)| *read == now) {
             return Ok(question);
         }
@@ -266,6 +278,11 @@ impl Serving {
     pub(crate) fn names_a_format(&self, metric: &str) -> bool {
         self.catalog.split_extension(metric).1.is_some()
     }
+    /// What can be asked for now, in the file's order: while a changed view is being built, its metrics are those of the definition
+    /// before.
+    pub fn metrics(&self) -> Vec<Arc<Metric>> {
+        self.catalog.metrics()
+    }
     /// The configuration.
     pub fn config(&self) -> &Arc<Config> {
         self.catalog.config()
@@ -275,8 +292,15 @@ impl Serving {
     fn now(&self) -> Timestamp {
         self.clock.now().ceil(Span::SECOND)
     }
-    fn batch_view(&self, view: &View) -> &BatchView {
-        self.batch.get(&view.id).expect("every view of the configuration has its batch view")
+    fn batch_view(&self, view: &Arc<View>) -> Arc<BatchView> {
+        if let Some(known) = self.batch.read().unwrap_or_else(PoisonError::into_inner).get(&view.id) {
+            return known.clone();
+        }
+        let new = || Arc::new(BatchView::new(self.lake.clone(), view.clone(), self.clock.clone()));
+        self.batch.write().unwrap_or_else(PoisonError::into_inner).entry(view.id.clone()).or_insert_with(new).clone()
+    }
+    fn batch_views(&self) -> Vec<Arc<BatchView>> {
+        self.batch.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
     fn speed(&self) -> &SpeedView {
         &self.speed

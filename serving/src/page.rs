@@ -3,12 +3,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use seam_shared::Kind;
-use seam_shared::time::Span;
 
 use crate::answer::Answer;
 use crate::json::Json;
 use crate::present::{Points, figures};
-use crate::query::{Cursor, Format, Query, Question, Refusal};
+use crate::query::{Complete, Cursor, Format, Query, Question, Refusal, Zone};
 use crate::stamp::{Shares, Stamp};
 use crate::table::{Notes, Table};
 use crate::{Serving, etag};
@@ -75,12 +74,17 @@ impl Page {
 
 /// Writes what an answer says of its times, its layers and its pages, as members of the object that is open.
 pub fn write_meta(json: &mut Json, query: &Query, next: Option<Cursor>, shown: Range<usize>, found: usize) {
-    let whole = (query.times.first.minus(query.window), query.times.last());
-    let (from, to) = query.times.range.unwrap_or(whole);
-    json.key("from").time(from).key("to").time(to);
-    let step: Option<Span> = query.times.range.map(|_| query.times.step);
-    json.key("step").optional_text(step.map(|step| step.to_string()).as_deref());
-    json.key("tz").text("UTC").key("layers").text(query.layer.name());
+    let (from, to) = query.times.range.unwrap_or(query.times.span());
+    json.key("from").time_in(query.zone, from).key("to").time_in(query.zone, to);
+    json.key("step").optional_text(query.step.map(|step| step.to_string()).as_deref());
+    json.key("tz").text(query.zone.name()).key("tzdb").text(Zone::VERSION);
+    if let Some(rate) = &query.rate {
+        json.key("per").text(&rate.per.to_string());
+    }
+    if let Some(complete) = &query.times.complete {
+        write_complete(json, query, complete);
+    }
+    json.key("layers").text(query.layer.name());
     json.key("limit").number(query.limit as u64);
     json.key("rows").number(found as u64).key("truncated").bool(shown.len() < found);
     json.key("next").optional_text(next.map(|next| next.to_string()).as_deref());
@@ -130,6 +134,16 @@ pub fn expired() -> Refusal {
     }
 }
 
+/// Says up to where windows are complete, and why not farther.
+fn write_complete(json: &mut Json, query: &Query, complete: &Complete) {
+    json.key("final").bool(true).key("final_through");
+    match complete.through {
+        Some(through) => json.time_in(query.zone, through),
+        None => json.null(),
+    };
+    json.key("left_out").number(complete.left_out as u64).key("why").optional_text(complete.why.as_deref());
+}
+
 impl Serving {
     /// A further page of an answer.
     pub(crate) async fn page(&self, query: &Query, cursor: &Cursor, known: Option<&str>) -> Result<Answer, Refusal> {
@@ -142,7 +156,7 @@ impl Serving {
         }
         let page = page.ok_or_else(expired)?;
         // Times that are meant from `now` on are those of the first page.
-        let asked = Question::from(Query { times: page.query.times, ..query.clone() });
+        let asked = Question::from(Query { times: page.query.times.clone(), rate: page.query.rate, ..query.clone() });
         if asked.spelling != Question::from(page.query.as_ref().clone()).spelling
             || cursor.rows >= page.points.list.len()
         {
@@ -152,6 +166,7 @@ impl Serving {
         let next = page.next(cursor.rows).map(|next| next.to_string());
         let known = known.is_some_and(|header| etag::matches(header, &tag));
         let body = if known { None } else { Some(page.write(cursor.rows)?.into()) };
-        Ok(Answer { tag, body, next, coverage: page.stamp.coverage.clone(), lag: None, format: query.format })
+        let coverage = page.stamp.coverage.clone();
+        Ok(Answer { tag, body, next, coverage, lag: None, building: None, format: query.format })
     }
 }

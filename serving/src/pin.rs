@@ -41,6 +41,8 @@ pub struct PinnedView {
     pub view: Arc<View>,
     /// The generation; `None` before the first, or when only the speed layer is asked.
     pub generation: Option<Arc<Generation>>,
+    /// The definition that is being built to follow it under its name.
+    pub successor: Option<ViewId>,
     /// The partitions of its source.
     pub parts: BTreeMap<u32, Part>,
 }
@@ -70,6 +72,8 @@ pub struct Pin {
     pub stamp: Arc<Stamp>,
     /// How far the log was ahead of it: `flights/0=12`.
     pub lag: Option<String>,
+    /// How far the definitions are that are being built to follow its views: `clicks@ab12=1200/4000` records.
+    pub building: Option<String>,
 }
 
 /// The last pins, by views and layer, for the queries of a few milliseconds.
@@ -156,7 +160,8 @@ impl Serving {
         let taken = Instant::now();
         let views = self.pin_once(views, layer).await?;
         let (spelling, stamp) = (etag::spelling(layer, &views), Arc::new(Stamp::new(layer, &views)));
-        let pin = Arc::new(Pin { lag: self.lag_text(&views), views, taken, spelling, stamp });
+        let (lag, building) = (self.lag_text(&views), self.building_text(&views));
+        let pin = Arc::new(Pin { lag, building, views, taken, spelling, stamp });
         *slot = Some(pin.clone());
         Ok(pin)
     }
@@ -198,10 +203,30 @@ impl Serving {
                     };
                     return Err(Error::unavailable(format!("view {} has {what} yet", view.id)));
                 }
-                pinned.push(PinnedView { view: view.clone(), generation, parts });
+                let successor = self.names.successor(view);
+                pinned.push(PinnedView { view: view.clone(), generation, successor, parts });
             }
         }
         Ok(pinned)
+    }
+
+    /// The parts of every partition of one view, from the cut of the generation on.
+    pub(crate) async fn parts_from(
+        &self,
+        view: &View,
+        generation: &Generation,
+        partitions: u32,
+        layer: Layer,
+    ) -> Result<BTreeMap<u32, Part>> {
+        let moments = self.moments(&view.source.name, partitions, std::slice::from_ref(&view.id), layer).await?;
+        let mut parts = BTreeMap::new();
+        for number in 0..partitions {
+            let moment = moments.get(number as usize);
+            let held = moment.and_then(|moment| moment.as_ref().ok()?.first()?.clone());
+            let away = moment.is_some_and(Result::is_err);
+            parts.insert(number, part(view, Some(generation), number, held, away, layer)?);
+        }
+        Ok(parts)
     }
 
     async fn moments(

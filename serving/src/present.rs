@@ -4,14 +4,14 @@ pub mod figures;
 use std::cmp::Ordering;
 use std::ops::Range;
 
-use seam_shared::time::Timestamp;
+use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::aggregate::{Figures, State};
 use seam_shared::view::definition::StateKind;
 use seam_shared::view::rows::{Rows, States};
 use seam_shared::view::value::{FieldType, Value};
 
 use crate::json::Json;
-use crate::query::{Fill, Format, OrderBy, POINTS_MAX, Query, Refusal, Term};
+use crate::query::{Fill, Format, OrderBy, OrderKey, POINTS_MAX, Query, Refusal, Term};
 use crate::table::{Cells, Table};
 
 /// The rows of an answer, in the query's order.
@@ -21,6 +21,8 @@ pub struct Points {
     merged: Rows,
     /// The rows to show.
     pub list: Vec<Point>,
+    /// Where the view's data begins, if it has any and that was asked for.
+    begin: Option<Timestamp>,
 }
 
 /// One row of an answer.
@@ -36,21 +38,25 @@ pub struct Point {
     is_own: bool,
 }
 
-/// The rows of an answer from the merged states of each term, in the query's order; not yet limited.
+/// The rows of an answer from the merged states of each term, in the query's order; not yet limited. `begin` is where the view's
+/// data begins; it matters to rates.
 ///
 /// # Errors
 /// `TooLarge` when filled rows are more than may be computed.
-pub fn points(query: &Query, merged: Rows) -> Result<Points, Refusal> {
-    let mut points = Points { list: Vec::with_capacity(merged.len()), merged };
+pub fn points(query: &Query, merged: Rows, begin: Option<Timestamp>) -> Result<Points, Refusal> {
+    let mut points = Points { list: Vec::with_capacity(merged.len()), merged, begin };
     for (key, &time) in (0..).zip(&points.merged.panes) {
         let mut point = Point { time, value: Value::Null, key, is_own: true };
-        point.value = points.figures(query, &point).value(query);
+        point.value = points.value(query, &point);
         points.list.push(point);
     }
     points.fill(query)?;
+    let Points { merged, list, .. } = &mut points;
+    if let Some(top) = query.top {
+        keep_top(query, merged, list, top);
+    }
     if !query.order.is_empty() {
-        let Points { merged, list } = &mut points;
-        list.sort_by(|a, b| compare(query, merged, a, b));
+        list.sort_by(|a, b| compare(&query.order, merged, a, b));
     }
     Ok(points)
 }
@@ -75,7 +81,7 @@ pub fn dimension_type(query: &Query, d: usize) -> FieldType {
 /// The type of a query's value.
 pub fn value_type(query: &Query) -> FieldType {
     match &query.terms[..] {
-        [term] => figures::type_of(term, term.figure),
+        [term] if query.rate.is_none() => figures::type_of(term, term.figure),
         _ => FieldType::Float,
     }
 }
@@ -129,7 +135,7 @@ fn ratio(numerator: &Value, denominator: &Value) -> Value {
     }
 }
 
-fn as_double(value: &Value) -> Option<f64> {
+pub fn as_double(value: &Value) -> Option<f64> {
     match value {
         Value::Int(i) => Some(*i as f64),
         Value::Decimal(d, scale) => Some(*d as f64 / 10f64.powi(i32::from(*scale))),
@@ -143,8 +149,20 @@ fn codes(merged: &Rows, row: u32) -> impl Iterator<Item = u32> {
     merged.dimensions.iter().map(move |dimension| dimension.codes[row as usize])
 }
 
-fn compare(query: &Query, merged: &Rows, a: &Point, b: &Point) -> Ordering {
-    for key in &query.order {
+/// Of each time the rows that the order puts first; without an order, those with the largest value. They are then in that order.
+fn keep_top(query: &Query, merged: &Rows, list: &mut Vec<Point>, top: usize) {
+    let largest = [OrderKey { by: OrderBy::Value, descending: true }];
+    let order = if query.order.is_empty() { &largest[..] } else { &query.order };
+    list.sort_by(|a, b| a.time.cmp(&b.time).then_with(|| compare(order, merged, a, b)));
+    let mut place = (None, 0);
+    list.retain(|point| {
+        place = if place.0 == Some(point.time) { (place.0, place.1 + 1) } else { (Some(point.time), 1) };
+        place.1 <= top
+    });
+}
+
+fn compare(order: &[OrderKey], merged: &Rows, a: &Point, b: &Point) -> Ordering {
+    for key in order {
         let ordering = match key.by {
             OrderBy::Time => a.time.cmp(&b.time),
             OrderBy::Dimension(d) => {
@@ -185,13 +203,26 @@ impl Points {
             (None, _) => Known::Two(Value::Null, Value::Null),
         }
     }
+    /// A row's value: what its figures say, or so much of that per time.
+    fn value(&self, query: &Query, point: &Point) -> Value {
+        let value = self.figures(query, point).value(query);
+        match &query.rate {
+            Some(rate) => rate.of(&value, rate.covered(query.window_of(point.time), self.begin)),
+            None => value,
+        }
+    }
+    /// The seconds that a row's window covers, where its value is a rate.
+    fn covered_seconds(&self, query: &Query, point: &Point) -> Option<Value> {
+        let covered = query.rate.as_ref()?.covered(query.window_of(point.time), self.begin);
+        Some(Value::Int(covered.0 / Span::SECOND.0))
+    }
     /// A row for a window without events.
     fn empty(&self, query: &Query, time: Timestamp, key: u32) -> Point {
         let mut point = Point { time, value: Value::Null, key, is_own: false };
         point.value = match query.fill {
             Fill::Null => Value::Null,
             Fill::Zero => Value::Int(0),
-            Fill::Natural | Fill::None => self.figures(query, &point).value(query),
+            Fill::Natural | Fill::None => self.value(query, &point),
         };
         point
     }
@@ -208,20 +239,20 @@ impl Points {
                 keys
             }
         };
-        let total = keys.len() * query.times.count;
+        let total = keys.len() * query.times.count();
         if total > POINTS_MAX {
             return Err(Refusal::too_large(format!(
                 "{} groups at {} times are {total} points; at most {POINTS_MAX} are computed",
                 keys.len(),
-                query.times.count
+                query.times.count()
             )));
         }
         if self.list.len() == total {
             return Ok(());
         }
         let mut found = std::mem::take(&mut self.list).into_iter().peekable();
-        for i in 0..query.times.count {
-            let time = query.times.at(i);
+        for i in 0..query.times.count() {
+            let time = query.times.end(i);
             for &key in &keys {
                 let is_this =
                     |point: &Point| point.time == time && codes(&self.merged, point.key).eq(codes(&self.merged, key));
@@ -245,8 +276,12 @@ impl Points {
         let mut last: Option<&Point> = None;
         for point in &self.list[rows] {
             if last.is_none_or(|last| last.time != point.time) {
-                times = Json::with_capacity(72);
-                times.key("time").time(point.time).key("start").time(point.time.minus(query.window));
+                times = Json::with_capacity(96);
+                times.key("time").time_in(query.zone, point.time);
+                times.key("start").time_in(query.zone, query.window_of(point.time).0);
+                if let Some(is_partial) = query.is_partial(point.time) {
+                    times.key("partial").bool(is_partial);
+                }
             }
             if last.is_none_or(|last| !codes(&self.merged, last.key).eq(codes(&self.merged, point.key))) {
                 key = Json::with_capacity(64);
@@ -266,15 +301,23 @@ impl Points {
     /// Rows as a table: what CSV, Arrow and Parquet show.
     pub fn table(&self, query: &Query, rows: Range<usize>) -> Table {
         let list = &self.list[rows];
-        let mut table = Table::new(list.len());
+        let mut table = Table::new(list.len()).in_zone(query.zone);
         table.push("time", Cells::Times(list.iter().map(|point| point.time).collect()));
-        table.push("start", Cells::Times(list.iter().map(|point| point.time.minus(query.window)).collect()));
+        table.push("start", Cells::Times(list.iter().map(|point| query.window_of(point.time).0).collect()));
+        if query.times.ended.is_some() {
+            let is_partial = |point: &Point| query.is_partial(point.time).map_or(Value::Null, Value::Bool);
+            table.push("partial", Cells::Values(FieldType::Bool, list.iter().map(is_partial).collect()));
+        }
         for (d, name) in query.dimensions.iter().enumerate() {
             let values = list.iter().map(|point| self.dimension(point, d).clone()).collect();
             table.push(name, Cells::Values(dimension_type(query, d), values));
         }
         let values = list.iter().map(|point| point.value.clone()).collect();
         table.push("value", Cells::Values(value_type(query), values));
+        if query.rate.is_some() {
+            let seconds = list.iter().map(|point| self.covered_seconds(query, point).unwrap_or(Value::Null));
+            table.push("covered_seconds", Cells::Values(FieldType::Int, seconds.collect()));
+        }
         let figures = figure_columns(query);
         let mut columns: Vec<Vec<Value>> = figures.iter().map(|_| Vec::with_capacity(list.len())).collect();
         for point in list.iter().filter(|_| !figures.is_empty()) {
@@ -293,6 +336,9 @@ impl Points {
     pub fn write_value(&self, json: &mut Json, query: &Query, point: &Point) {
         let from = json.raw(",\"value\":").at();
         let value = from..json.value(&point.value).at();
+        if let Some(seconds) = self.covered_seconds(query, point) {
+            json.key("covered_seconds").value(&seconds);
+        }
         match self.figures(query, point) {
             Known::Two(numerator, denominator) => {
                 json.key("numerator").value(&numerator).key("denominator").value(&denominator);

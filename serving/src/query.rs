@@ -1,7 +1,10 @@
 //! A query as asked over HTTP, checked and made exact: names resolved, times on the grid of the panes. Pure.
+mod calendar;
+mod finality;
 mod parse;
 mod refusal;
 mod times;
+mod zone;
 
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -10,14 +13,17 @@ use std::sync::atomic::AtomicBool;
 use seam_shared::access::Admission;
 use seam_shared::config::Metric;
 use seam_shared::log::OffsetVector;
-use seam_shared::time::Span;
+use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::{Figure, StateDefinition, StateKind, View};
 use seam_shared::view::expression::Expression;
 use seam_shared::view::value::Value;
 
+pub use calendar::{Length, Unit};
+pub use finality::Complete;
 pub use parse::{Catalog, PARAMETERS, Request, parse};
 pub use refusal::{Refusal, nearest};
-pub use times::Times;
+pub use times::{Shape, Times, Windows, divisor};
+pub use zone::Zone;
 
 /// Rows of an answer that names no limit.
 pub const LIMIT_DEFAULT: usize = 1_000;
@@ -54,6 +60,15 @@ impl Layer {
             Layer::Speed => "speed",
         }
     }
+}
+
+/// An earlier generation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Which {
+    /// The one of this number.
+    Number(u64),
+    /// The one that was the newest at this moment.
+    AsOf(Timestamp),
 }
 
 /// How an answer is written.
@@ -168,6 +183,15 @@ impl Term {
     }
 }
 
+/// A value as so much per time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rate {
+    /// The time that it is said of.
+    pub per: Span,
+    /// A window covers time up to this at most: `now`, or the end of the last window if that is earlier.
+    pub until: Timestamp,
+}
+
 /// A checked query.
 #[derive(Debug, Clone)]
 pub struct Query {
@@ -177,10 +201,20 @@ pub struct Query {
     pub terms: Vec<Term>,
     /// The dimensions that rows show, in the order in which they were first named.
     pub dimensions: Vec<String>,
-    /// The length of the window of each point.
-    pub window: Span,
-    /// The ends of the windows.
+    /// What the window of each point is.
+    pub window: Shape,
+    /// The distance of points, where a range was asked for.
+    pub step: Option<Length>,
+    /// The windows.
     pub times: Times,
+    /// Whose calendar counts, and how times are written.
+    pub zone: Zone,
+    /// Only complete windows are shown.
+    pub is_final: bool,
+    /// The value is so much per time.
+    pub rate: Option<Rate>,
+    /// Of each window only so many groups are shown: those that the order puts first.
+    pub top: Option<usize>,
     /// The order of rows; then by time and dimension values.
     pub order: Vec<OrderKey>,
     /// The most rows to answer with.
@@ -189,6 +223,8 @@ pub struct Query {
     pub fill: Fill,
     /// Which halves to use.
     pub layer: Layer,
+    /// The generation to answer from instead of the newest.
+    pub generation: Option<Which>,
     /// The answer must cover this, or be refused.
     pub min_position: Option<OffsetVector>,
     /// How long the answer may take, waiting for `min_position` included.
@@ -241,13 +277,23 @@ impl Hash for Term {
 /// Without what decides whether there is an answer, but not which.
 impl Hash for Query {
     fn hash<H: Hasher>(&self, out: &mut H) {
-        let Query { metric, terms, dimensions, window, times, order, limit, fill, layer, format, .. } = self;
-        (&metric.name, terms, dimensions, window, times).hash(out);
+        let Query { metric, terms, dimensions, window, step, times, zone, is_final, rate, top, .. } = self;
+        let Query { order, limit, fill, layer, format, .. } = self;
+        (&metric.name, terms, dimensions, window, step, times).hash(out);
+        (zone, is_final, rate, top).hash(out);
         (order, limit, fill, layer, format).hash(out);
     }
 }
 
 impl Query {
+    /// The start and the end of the window with that end.
+    pub fn window_of(&self, end: Timestamp) -> (Timestamp, Timestamp) {
+        (self.times.start(self.times.number(end)), end)
+    }
+    /// Whether the window with that end is not over yet, where that is said: of windows of a calendar.
+    pub fn is_partial(&self, end: Timestamp) -> Option<bool> {
+        self.times.ended.map(|ended| self.times.number(end) >= ended)
+    }
     /// The source of its views. A metric's views all follow one source.
     pub fn source(&self) -> &str {
         &self.terms[0].view.source.name

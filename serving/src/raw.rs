@@ -153,7 +153,7 @@ impl Serving {
             let denied = Error::new(Kind::Denied, "this key sees some rows only, and raw events hold more than those");
             return Err(denied.into());
         }
-        if query.times.count != 1 {
+        if query.times.count() != 1 {
             let detail = "raw events are those of one window; ask for it with `window` and `at`";
             return Err(Refusal::parameter(if query.times.range.is_some() { "from" } else { "step" }, detail));
         }

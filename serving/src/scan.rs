@@ -1,6 +1,7 @@
 //! A query's scan over blocks: which rows match, which windows they fall in, and their merged states. Pure but for a cache.
 mod cells;
 mod filter;
+mod slide;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::deadline::Stop;
 use crate::query::{PARTIALS_MAX, POINTS_MAX, Query, Refusal, Term};
 use cells::{Cells, Part};
 use filter::{Conditions, Slices};
+use slide::Slide;
 
 /// Rows of an unsorted block that are passed over in the time that one row takes to be merged.
 const UNSORTED_ROWS_FOR_ONE: usize = 8;
@@ -54,7 +56,7 @@ impl std::ops::AddAssign for Share {
 
 /// The panes that any window of a query can have: those that end in `(after, until]`.
 pub fn range(query: &Query) -> (Timestamp, Timestamp) {
-    (query.times.first.minus(query.window), query.times.last())
+    query.times.span()
 }
 
 /// The scan of a query.
@@ -94,7 +96,7 @@ impl<'q> Access<'q> {
         }
         needed.sort_unstable();
         needed.dedup();
-        let cell = Cells::new(&query.times, query.window).size();
+        let cell = Cells::new(&query.times).size();
         // The rows inside a cell and those at its edges are about as many where the width is the root of both lengths.
         let pays =
             |w: &Span| w.0 % view.pane.0 == 0 && *w > view.pane && w.0 <= (cell.0 / w.0).saturating_mul(view.pane.0);
@@ -148,10 +150,9 @@ impl<'q> Access<'q> {
 impl<'q> Scan<'q> {
     /// An empty scan.
     pub fn new(query: &'q Query) -> Scan<'q> {
-        let kinds: Vec<StateKind> = query.terms.iter().map(Term::kind).collect();
-        let cells = Cells::new(&query.times, query.window);
-        let mut groups = Groups::new(query.dimensions.len(), &kinds);
-        groups.reserve(query.times.count.min(ROOM));
+        let cells = Cells::new(&query.times);
+        let mut groups = Groups::new(query.dimensions.len(), &kinds(query));
+        groups.reserve(query.times.count().min(ROOM));
         Scan { query, cells, groups, weigh_from: WEIGH_EVERY, stop: Stop::default() }
     }
     /// The same scan, until it is stopped.
@@ -268,16 +269,37 @@ impl<'q> Scan<'q> {
         if cells.are_windows() {
             return if groups.len() > POINTS_MAX { Err(too_many()) } else { Ok(groups.into_rows()) };
         }
-        let cell_rows = groups.into_unsorted();
-        let mut out = Groups::like(&cell_rows);
-        let dimensions: Vec<usize> = (0..cell_rows.dimensions.len()).collect();
-        let mut codes = Codes::new(&dimensions, &cell_rows.dimensions);
-        for row in 0..cell_rows.len() {
+        let by_key = ByKey::new(groups.into_unsorted(), None);
+        let mut out = Groups::like(&Rows::empty(query.dimensions.len(), &kinds(query)));
+        let dimensions: Vec<usize> = (0..by_key.dimensions.len()).collect();
+        let mut codes = Codes::new(&dimensions, &by_key.dimensions);
+        for key in 0..by_key.keys() {
             stop.check()?;
-            for window in cells.windows(cell_rows.panes[row].0, query.times.count) {
-                let at = codes.group(&mut out, &cell_rows.dimensions, row, query.times.at(window));
-                let columns = out.states_mut().iter_mut().zip(&cell_rows.states);
-                columns.for_each(|(to, from)| to.combine(at, from, row));
+            let rows = by_key.rows(key);
+            // The place of a row's cell is its pane.
+            let cell = |row: usize| by_key.panes[row].0;
+            let rows_before =
+                |from: usize, until: i64| (from..rows.end).find(|row| cell(*row) >= until).unwrap_or(rows.end);
+            let (mut from, mut to) = (rows.start, rows.start);
+            let mut slide = Slide::new(&by_key.states, from);
+            let mut window = 0;
+            while from < rows.end && window < query.times.count() {
+                // Windows before the next row are empty.
+                window = window.max(if from == to { cells.first_window(cell(from)) } else { 0 });
+                if window == query.times.count() {
+                    break;
+                }
+                let of_window = cells.of_window(window);
+                from = rows_before(from, of_window.start);
+                to = rows_before(to.max(from), of_window.end);
+                slide.go_on(from, to);
+                if from < to {
+                    let at = codes.group(&mut out, &by_key.dimensions, key, query.times.end(window));
+                    for part in slide.parts() {
+                        out.states_mut().iter_mut().zip(part).for_each(|(to, part)| to.combine_state(at, part));
+                    }
+                }
+                window += 1;
             }
             if out.len() > POINTS_MAX {
                 return Err(too_many());
@@ -285,6 +307,11 @@ impl<'q> Scan<'q> {
         }
         Ok(out.into_rows())
     }
+}
+
+/// What the terms of a query are made of.
+fn kinds(query: &Query) -> Vec<StateKind> {
+    query.terms.iter().map(Term::kind).collect()
 }
 
 impl Access<'_> {
@@ -331,7 +358,7 @@ impl<'b> Merge<'b> {
     /// Merges rows with the key (or row) `i` at hand into their cell.
     #[inline]
     fn take(&mut self, scan: &mut Scan<'_>, states: &[States], i: usize, cell: i64, rows: Range<usize>) {
-        let pane = if scan.cells.are_windows() { scan.query.times.at(cell as usize) } else { Timestamp(cell) };
+        let pane = if scan.cells.are_windows() { scan.query.times.end(cell as usize) } else { Timestamp(cell) };
         let to = self.codes.group(&mut scan.groups, self.dimensions, i, pane);
         for (_, state, place, _) in self.terms.iter().filter(|(.., matches)| *matches) {
             scan.groups.states_mut()[*place].combine_all(to, &states[*state], rows.clone());

@@ -108,9 +108,9 @@ fn table(inquiry: &Inquiry, lists: &[Points]) -> Table {
     let query = inquiry.first();
     let mut rows = join(&inquiry.queries, lists);
     sort(&mut rows, &inquiry.order, lists);
-    let mut table = Table::new(rows.len());
+    let mut table = Table::new(rows.len()).in_zone(query.zone);
     table.push("time", Cells::Times(rows.iter().map(|row| row.time).collect()));
-    table.push("start", Cells::Times(rows.iter().map(|row| row.time.minus(query.window)).collect()));
+    table.push("start", Cells::Times(rows.iter().map(|row| query.window_of(row.time).0).collect()));
     for (d, name) in query.dimensions.iter().enumerate() {
         let value = |row: &Row| lists[row.at.0].dimension(&lists[row.at.0].list[row.at.1], d).clone();
         table.push(name, Cells::Values(present::dimension_type(query, d), rows.iter().map(value).collect()));
@@ -188,14 +188,15 @@ impl Serving {
     async fn first_rows(&self, inquiry: &Inquiry, known: Option<&str>) -> Result<Answer, Refusal> {
         let spelling = spelling(inquiry);
         let mut next = None;
-        let body = |pin: &Pin, tag: &str, merged: Vec<Merged>| {
+        let body = |pin: &Pin, tag: &str, queries: &[Arc<Query>], merged: Vec<Merged>| {
+            let inquiry = Inquiry { queries: queries.to_vec(), ..inquiry.clone() };
             let (lists, shares): (Vec<Points>, Vec<Vec<Shares>>) = merged.into_iter().unzip();
             let shares = inquiry.queries.iter().zip(shares).map(|(query, shares)| of_metric(query, pin, &shares));
             let sheet = Sheet {
-                table: table(inquiry, &lists),
+                table: table(&inquiry, &lists),
                 shares: shares.collect(),
-                inquiry: inquiry.clone(),
-                spelling: spelling.clone(),
+                spelling: self::spelling(&inquiry),
+                inquiry,
                 stamp: pin.stamp.clone(),
                 tag: tag.to_owned(),
             };
@@ -223,7 +224,7 @@ impl Serving {
         // Times that are meant from `now` on are those of the first page.
         let mut asked = inquiry.clone();
         for (query, first) in asked.queries.iter_mut().zip(&sheet.inquiry.queries) {
-            *query = Arc::new(Query { times: first.times, ..query.as_ref().clone() });
+            *query = Arc::new(Query { times: first.times.clone(), rate: first.rate, ..query.as_ref().clone() });
         }
         if spelling(&asked) != sheet.spelling || cursor.rows >= sheet.table.len() {
             return Err(Refusal::parameter("cursor", "this cursor is of another question"));
@@ -232,7 +233,8 @@ impl Serving {
         let next = sheet.next(cursor.rows).map(|next| next.to_string());
         let is_known = known.is_some_and(|header| etag::matches(header, &tag));
         let body = if is_known { None } else { Some(sheet.write(cursor.rows)?.into()) };
-        Ok(Answer { tag, body, next, coverage: sheet.stamp.coverage.clone(), lag: None, format: inquiry.format })
+        let (coverage, format) = (sheet.stamp.coverage.clone(), inquiry.format);
+        Ok(Answer { tag, body, next, coverage, lag: None, building: None, format })
     }
 }
 

@@ -114,6 +114,9 @@ fn of_view(layer: Layer, pinned: &PinnedView) -> Json {
     let definition = view.id.rsplit_once('@').map_or("", |(_, hash)| hash);
     let mut json = Json::with_capacity(512);
     json.open('{').key("view").text(&view.name).key("id").text(&view.id).key("definition").text(definition);
+    if let Some(successor) = &pinned.successor {
+        json.key("building").text(successor);
+    }
     json.key("source").text(source);
     json.key("generation");
     match &pinned.generation {

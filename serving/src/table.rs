@@ -18,6 +18,7 @@ use seam_shared::view::value::{FieldType, Value};
 use seam_shared::{Error, Result};
 
 use crate::json::Json;
+use crate::query::Zone;
 
 /// What a column holds.
 #[derive(Debug, Clone)]
@@ -33,6 +34,8 @@ pub enum Cells {
 pub struct Table {
     columns: Vec<(String, Cells)>,
     rows: usize,
+    /// How JSON and CSV write times; Arrow and Parquet hold moments.
+    zone: Zone,
 }
 
 /// What is said of a table beside its rows, by name.
@@ -41,7 +44,12 @@ pub type Notes = Vec<(&'static str, String)>;
 impl Table {
     /// A table without columns that has `rows` rows.
     pub fn new(rows: usize) -> Table {
-        Table { columns: Vec::new(), rows }
+        Table { columns: Vec::new(), rows, zone: Zone::UTC }
+    }
+    /// The same with times written as in a zone.
+    #[must_use]
+    pub fn in_zone(self, zone: Zone) -> Table {
+        Table { zone, ..self }
     }
     /// Adds a column, which has one cell a row.
     pub fn push(&mut self, name: impl Into<String>, cells: Cells) {
@@ -66,7 +74,7 @@ impl Table {
             for (name, cells) in &self.columns {
                 json.named(name);
                 match cells {
-                    Cells::Times(times) => json.time(times[row]),
+                    Cells::Times(times) => json.time_in(self.zone, times[row]),
                     Cells::Values(_, values) => json.value(&values[row]),
                 };
             }
@@ -82,7 +90,7 @@ impl Table {
         line(&mut out, self.columns.iter().map(|(name, _)| Some(name.clone())));
         for row in rows {
             let cell = |(_, cells): &(String, Cells)| match cells {
-                Cells::Times(times) => Some(times[row].to_rfc3339()),
+                Cells::Times(times) => Some(self.zone.text(times[row])),
                 Cells::Values(_, values) => (values[row] != Value::Null).then(|| values[row].to_string()),
             };
             line(&mut out, self.columns.iter().map(cell));

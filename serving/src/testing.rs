@@ -52,6 +52,7 @@ metrics:
   share: { ratio: [errors.total, carriers] }
   carriers: { view: by_carrier, measure: events }
   spend: { view: by_route, measure: price, unit: euros }
+  events.rate: { rate: events.total, per: 1h }
   processing.latency: { view: by_route, measure: delay, unit: seconds }
 dashboard: { window: 5m, metrics: [events.total, errors.rate, processing.latency] }
 "#;

@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::time::Span;
-use crate::view::definition::{Measure, Source, View};
+use crate::view::definition::{Figure, Measure, Source, View};
 use crate::view::expression::Expression;
 
 mod access;
+mod cases;
 mod compile;
+mod definitions;
 mod environment;
 mod identity;
 mod kafka;
@@ -28,10 +30,12 @@ mod secret;
 mod settings;
 mod shape;
 mod sources;
+mod sql;
 mod tree;
 mod views;
 
 pub use access::{AccessSettings, JwtSettings, KEY_PREFIX, Key, KeyHash, Keys, Rate, TlsSettings, keys_of};
+pub use cases::TestCase;
 pub use kafka::KafkaStorage;
 pub use own_stream::OWN_STREAM;
 pub use redis::RedisSettings;
@@ -39,6 +43,7 @@ pub use report::{Problem, Report};
 pub use schedule::Schedule;
 pub use schema::schema;
 pub use secret::Secret;
+pub use sql::SqlSettings;
 
 /// The version of the file's format.
 pub const VERSION: i64 = 1;
@@ -64,6 +69,10 @@ pub struct Config {
     pub batch: BatchSettings,
     /// The HTTP server.
     pub server: ServerSettings,
+    /// Sources, views and metrics as a document of the same format, in one spelling: what [`crate::lake::editions`] keeps.
+    pub definitions: Arc<str>,
+    /// What `seam test` runs.
+    pub tests: Vec<TestCase>,
 }
 
 /// Where things are kept.
@@ -79,6 +88,8 @@ pub struct Storage {
     pub log: LogStorage,
     /// How long the embedded log keeps records that are archived and in every view's generation; 1 day by default.
     pub retain_log: Span,
+    /// How long the state of a replaced definition is kept after the new one took its name over; 1 hour by default.
+    pub retain_replaced: Span,
 }
 
 /// The state stores to choose from.
@@ -134,6 +145,18 @@ pub struct Metric {
     pub help: Option<String>,
     /// The unit of its value, e.g. `minutes`.
     pub unit: Option<String>,
+    /// The value is so much per this, divided by the time that a window covers.
+    pub per: Option<Span>,
+}
+
+impl Metric {
+    /// Whether its value grows with time, so that it can be said per time: a number of events or a sum.
+    pub fn can_be_rate(&self) -> bool {
+        match &self.kind {
+            MetricKind::Measure(measure) => matches!(measure.definition().figure, Figure::Count | Figure::Sum),
+            MetricKind::Ratio(..) => false,
+        }
+    }
 }
 
 /// What a metric's value is.
@@ -194,6 +217,17 @@ pub struct BatchSettings {
     pub starting_deadline: Span,
     /// Names of the views it computes; all by default.
     pub views: Vec<String>,
+    /// Whether there is a batch layer at all.
+    pub mode: Mode,
+}
+
+/// Which layers there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Batch and speed: the log is archived, views are recomputed from the archive, and the speed layer adds what is newer.
+    Lambda,
+    /// Speed alone: views are what the log folds to, rebuilt by replaying it; the log keeps everything.
+    Kappa,
 }
 
 /// The HTTP server.
@@ -213,6 +247,8 @@ pub struct ServerSettings {
     pub cors: Vec<String>,
     /// Whether to listen beyond this machine although nobody has to say who it is.
     pub insecure: bool,
+    /// SQL over the PostgreSQL wire protocol, if it is wanted.
+    pub sql: Option<SqlSettings>,
 }
 
 impl Config {

@@ -3,6 +3,7 @@
 //! - [`store`] opens the object store; local files are written durably. [`upload`] writes one object, [`probe`] tries a store out.
 //! - [`delta`] is the commit log of one table: create-only numbered JSON that every Delta reader understands.
 //! - [`archive`] is the table of all events of a source, [`views`] the table of a view's generations.
+//! - [`editions`] is the register of the definitions that ever ran over the lake.
 //! - [`archive_file`] and [`view_file`] are their Parquet files; [`verified`] reads a file only if it is what was written,
 //!   [`sealed`] only the parts of it that are used.
 //! - [`faulty`] is an object store that fails on purpose, for tests and the simulator.
@@ -15,8 +16,9 @@ pub mod upload;
 // the commit log
 pub mod delta;
 
-// the two tables
+// the two tables, and what they are made by
 pub mod archive;
+pub mod editions;
 pub mod views;
 
 // their files

@@ -26,6 +26,7 @@ pub mod advice;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod failpoint;
 pub mod telemetry;
 
 pub use error::{Error, Kind, Result};

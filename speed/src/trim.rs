@@ -5,6 +5,7 @@ use hashbrown::HashMap;
 
 use seam_shared::clock::Clock;
 use seam_shared::error::Result;
+use seam_shared::failpoint::{self, Failpoint};
 use seam_shared::log::{EventLog, Offset, OffsetVector, Partition};
 use seam_shared::state::ViewId;
 use seam_shared::time::{Span, Timestamp};
@@ -79,6 +80,7 @@ impl Trimmer {
             for (&number, &floor) in &cut.0 {
                 let partition = Partition::new(self.source.name.as_str(), number);
                 self.places.state.trim(&partition, &view.id, floor).await?;
+                failpoint::reach(Failpoint::SpeedTrimmed);
             }
             self.trimmed.insert(view.id.clone(), cut);
             if self.rule.log {

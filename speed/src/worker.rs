@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use seam_shared::clock::Clock;
 use seam_shared::error::{Error, Kind, Result};
+use seam_shared::failpoint::{self, Failpoint};
 use seam_shared::log::{Offset, Partition};
 use seam_shared::state::{Committed, ViewId};
 use seam_shared::telemetry::Telemetry;
@@ -149,8 +150,9 @@ impl Worker {
         let commits = memory.segments.commits(reach);
         let committing = !commits.is_empty();
         if committing {
+            failpoint::reach(Failpoint::SpeedFolded);
             match self.places.state.commit(&self.partition, commits).await? {
-                Committed::Applied => {}
+                Committed::Applied => failpoint::reach(Failpoint::SpeedCommitted),
                 Committed::Moved => return Ok((Step::Recovered, None)),
                 Committed::Missing => {
                     self.lost();

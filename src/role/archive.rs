@@ -5,6 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use seam_batch::archive::{self, Archiver};
 use seam_batch::job::Archive;
+use seam_shared::config::Mode;
 use seam_shared::telemetry::Telemetry;
 use seam_shared::time::Span;
 use seam_shared::{Error, Result};
@@ -17,6 +18,10 @@ use crate::wire::Ports;
 /// Adds the archivers to a process.
 pub async fn start(process: &mut Process) -> Result<()> {
     let ports = process.ports.clone();
+    if ports.config.batch.mode == Mode::Kappa {
+        tracing::info!("no batch layer: nothing is archived, the log keeps everything");
+        return Ok(());
+    }
     let archives = ports.archives().await?.clone();
     let membership = ports.join("archive").await?;
     let board = Board::new("archive", &ports.telemetry);

@@ -6,7 +6,7 @@ use seam_batch::audit::Drift;
 use seam_batch::job::{self, Context, Options, Outcome, Status};
 use seam_batch::schedule;
 use seam_shared::Result;
-use seam_shared::config::LogStorage;
+use seam_shared::config::{LogStorage, Mode};
 use seam_shared::telemetry::{ErrorLabels, ViewLabels};
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,10 @@ use crate::wire::Ports;
 pub async fn start(process: &mut Process) -> Result<()> {
     let ports = process.ports.clone();
     if ports.config.batch.schedule.is_none() {
-        tracing::info!("no batch schedule: views are recomputed by `seam batch run` alone");
+        match ports.config.batch.mode {
+            Mode::Lambda => tracing::info!("no batch schedule: views are recomputed by `seam batch run` alone"),
+            Mode::Kappa => tracing::info!("no batch layer: views are what the log folds to"),
+        }
         return Ok(());
     }
     let context = ports.batch().await?;

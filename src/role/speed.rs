@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use seam_shared::config::LogStorage;
+use futures::future::try_join_all;
+use seam_shared::config::{LogStorage, Mode};
 use seam_shared::log::{Offset, Partition};
 use seam_shared::telemetry::Telemetry;
 use seam_shared::time::Span;
@@ -17,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::Process;
 use super::crew::{self, Board, Hire};
 use super::health::Part;
+use super::replaced::{Group, Replaced};
 use crate::wire::Ports;
 
 /// How long readers of a generation may still need the segments that the next one covers.
@@ -26,42 +28,67 @@ const TRIM_GRACE: Span = Span(10_000_000);
 pub async fn start(process: &mut Process) -> Result<()> {
     let ports = process.ports.clone();
     ports.check_state().await?;
-    let places = ports.places(ports.archives().await?);
+    let replaced = Replaced::start(ports.clone()).await?;
+    let places = ports.places(ports.archives().await?, &replaced.views());
     let membership = ports.join("speed").await?;
     let board = Board::new("speed", &ports.telemetry);
     let watch = Arc::new(Watch {
         ports: ports.clone(),
         places: places.clone(),
+        replaced: replaced.clone(),
         board: board.clone(),
         tracks: Mutex::default(),
     });
     let hire: Hire = {
-        let (watch, places) = (watch.clone(), places.clone());
-        Box::new(move |partition, cancel| {
-            let ports = &watch.ports;
-            let Some(source) = ports.config.source(&partition.source).cloned() else {
-                let unknown = Error::internal(format!("{partition} is of no source"));
-                return Box::pin(async { Err(unknown) });
-            };
-            let views = ports.config.views_of(&source.name);
-            let worker = Worker::new(places.clone(), source, views, partition.number, Limits::default())
-                .metered(ports.telemetry.clone(), ports.clock.clone())
-                .tracked(watch.track(partition));
-            Box::pin(worker.run(cancel))
-        })
+        let watch = watch.clone();
+        Box::new(move |partition, cancel| Box::pin(fold(watch.clone(), partition.clone(), cancel)))
     };
     process.work("speed", crew::run(membership, board, hire, process.layers()))?;
     for source in &ports.config.sources {
         let rule = TrimRule { grace: TRIM_GRACE, log: false };
         let views = ports.config.views_of(&source.name);
         let mut trimmer = Trimmer::new(places.clone(), ports.clock.clone(), source.clone(), views, rule);
-        // How long Kafka keeps records is a setting of its topic.
-        if matches!(ports.config.storage.log, LogStorage::Embedded) {
+        // How long Kafka keeps records is a setting of its topic; without an archive the log keeps everything.
+        if ports.config.batch.mode == Mode::Lambda && matches!(ports.config.storage.log, LogStorage::Embedded) {
             trimmer = trimmer.forgetting(ports.log.clone(), ports.config.storage.retain_log);
         }
         process.work(&format!("trim {}", source.name), trim(trimmer, process.layers()))?;
     }
+    process.work("replaced definitions", replaced.run(places, process.layers()))?;
     process.watch(watch);
+    Ok(())
+}
+
+/// Folds one partition: all groups of its views side by side. What answers decides how it ends.
+async fn fold(watch: Arc<Watch>, partition: Partition, cancel: CancellationToken) -> Result<()> {
+    let ports = &watch.ports;
+    let source = ports.config.source(&partition.source);
+    let source = source.ok_or_else(|| Error::internal(format!("{partition} is of no source")))?;
+    let worker = |(i, group): (usize, Group)| {
+        let Group { source, views, until } = group;
+        let mut worker = Worker::new(watch.places.clone(), source, views, partition.number, Limits::default());
+        if i == 0 {
+            worker = worker.metered(ports.telemetry.clone(), ports.clock.clone()).tracked(watch.track(&partition));
+        }
+        until_replaced(worker, partition.clone(), until, cancel.clone())
+    };
+    let groups = watch.replaced.groups(source);
+    try_join_all(groups.into_iter().enumerate().map(worker)).await.map(|_| ())
+}
+
+/// Runs a worker; one of an earlier definition until that is replaced, and whatever stops it stops nobody else.
+async fn until_replaced(
+    worker: Worker,
+    partition: Partition,
+    until: Option<CancellationToken>,
+    cancel: CancellationToken,
+) -> Result<()> {
+    let Some(until) = until else { return worker.run(cancel).await };
+    // A worker that is dropped in mid-step leaves a state that is exact at its position.
+    let ended = tokio::select! { ended = worker.run(cancel) => ended, () = until.cancelled() => Ok(()) };
+    if let Err(error) = ended {
+        tracing::error!(%partition, %error, "an earlier definition cannot be folded on; its answers stay where they are");
+    }
     Ok(())
 }
 
@@ -69,6 +96,7 @@ pub async fn start(process: &mut Process) -> Result<()> {
 struct Watch {
     ports: Arc<Ports>,
     places: Places,
+    replaced: Arc<Replaced>,
     board: Arc<Board>,
     tracks: Mutex<BTreeMap<Partition, Tracked>>,
 }

@@ -240,6 +240,19 @@ pub fn questions(flights: &[Flight], seed: &mut u64) -> Vec<Question> {
     ]
 }
 
+/// Figures by carrier of one random day.
+pub fn one_day(flights: &[Flight], seed: &mut u64) -> Question {
+    let begin = flights[(random(seed) as usize) % flights.len()].time.div_euclid(24 * HOUR) * 24 * HOUR;
+    let text = |micros: i64| {
+        let time = chrono::DateTime::from_timestamp_micros(micros).expect("in range");
+        time.format("%Y-%m-%dT%H:%M:%SZ").to_string()
+    };
+    let (from, to) = (text(begin), text(begin + 24 * HOUR));
+    let path =
+        format!("/api/analytics/metrics/delay.by_carrier?dimension=carrier&window=1d&from={from}&to={to}&limit=10000");
+    Question { path, window: 24 * HOUR, dimensions: &["carrier"] }
+}
+
 pub fn random(seed: &mut u64) -> u64 {
     *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
     *seed >> 33

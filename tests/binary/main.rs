@@ -1,9 +1,13 @@
 //! Promises of the built program, seen from outside: real processes, real files, real HTTP, kill -9.
 mod access;
 mod api;
+mod chaos;
 mod cluster;
 mod commands;
 mod doctor;
+mod fleet;
 mod flights;
 mod grafana;
 mod server;
+#[cfg(feature = "sql")]
+mod sql;

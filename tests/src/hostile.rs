@@ -1,7 +1,7 @@
 //! Hostile sources, views and streams from a seed. What an event says is known from the making, not from any decoder.
-pub mod events;
-pub mod values;
 pub mod views;
+
+pub use seam_proof::hostile::{events, values};
 
 use std::sync::Arc;
 

@@ -46,7 +46,7 @@ struct Seen {
     null_dimensions: u64,
     sums_beyond_doubles: u64,
     /// Groups with something in them, by aggregate: variance, distinct, quantiles, first or last, histogram.
-    general: [u64; 5],
+    general: [u64; 6],
     /// States with a filter of their own that drops some of their view's events.
     own_filters: u64,
 }
@@ -267,6 +267,7 @@ fn count(world: &World, view: &View, rows: &Rows, seen: &mut Seen) {
             More::Ranks(_) => 2,
             More::Moment(_) => 3,
             More::Buckets(_) => 4,
+            More::Sessions(_) => 5,
         };
         seen.general[place] += 1;
     }

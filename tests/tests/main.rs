@@ -6,6 +6,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 mod flips;
 mod layers;
+mod life;
 mod operations;
 mod restarts;
 mod simulation;

@@ -43,7 +43,8 @@ impl Place {
 
 /// Whether a state of the view goes by the place of events.
 pub fn needs_places(view: &View) -> bool {
-    let by_place = |kind| matches!(kind, StateKind::Partial(Aggregate::First | Aggregate::Last, _));
+    let by_place =
+        |kind| matches!(kind, StateKind::Partial(Aggregate::First | Aggregate::Last | Aggregate::Sessions(_), _));
     view.states.iter().any(|state| by_place(state.kind))
 }
 

@@ -23,6 +23,8 @@ use crate::query::{Query, Question};
 use crate::scan::{Access, Scan};
 use crate::testing::{Dice, Event, NOW, World, get, json};
 
+mod windows;
+
 /// What one row should say of the price: count, sum, min and max, each in its JSON spelling.
 fn prices(events: &[&Event]) -> (u64, [String; 3]) {
     let prices: Vec<i128> = events.iter().filter_map(|e| e.price).collect();

@@ -56,7 +56,7 @@ impl Serving {
             told("lake", lake, "made from the generations known"),
         ];
         for view in &self.config().views {
-            checks.push((format!("view {}", view.name), self.caught_up(view).await));
+            checks.push((format!("view {}", view.name), self.caught_up(&self.shown(view)).await));
         }
         checks
     }

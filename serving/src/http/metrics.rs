@@ -89,7 +89,7 @@ pub async fn list(State(serving): State<Arc<Serving>>, Extension(caller): Extens
     }
     let mut json = Json::with_capacity(4_096);
     json.open('{').key("metrics").open('[');
-    for metric in &serving.config().metrics {
+    for metric in serving.metrics() {
         let measures = metric.kind.measures();
         if measures.iter().any(|measure| caller.admit(&measure.view).is_err()) {
             continue;
@@ -97,7 +97,11 @@ pub async fn list(State(serving): State<Arc<Serving>>, Extension(caller): Extens
         let view = &measures[0].view;
         json.open('{').key("name").text(&metric.name).key("help").optional_text(metric.help.as_deref());
         json.key("unit").optional_text(metric.unit.as_deref());
-        json.key("kind").text(if measures.len() == 1 { "measure" } else { "ratio" });
+        json.key("kind").text(match metric.per {
+            Some(_) => "rate",
+            None if measures.len() == 1 => "measure",
+            None => "ratio",
+        });
         json.key("source").text(&view.source.name).key("views").open('[');
         for measure in &measures {
             json.open('{').key("view").text(&measure.view.name).key("id").text(&measure.view.id);

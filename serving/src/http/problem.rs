@@ -30,6 +30,8 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         "method-not-allowed" => StatusCode::METHOD_NOT_ALLOWED,
         "media-type" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
         "body-too-large" => StatusCode::PAYLOAD_TOO_LARGE,
+        // it was there, and will not be again
+        "generation-retired" => StatusCode::GONE,
         _ => status(refusal.kind),
     }
 }

@@ -59,6 +59,12 @@ pub fn write(json: &mut Json, figures: &Figures, value: &Value, at: Range<usize>
             }
             json.close(']');
         }
+        More::Sessions(summary) => {
+            let seconds = |x: Option<f64>| x.map_or(Value::Null, Value::Float);
+            json.key("bounces").number(summary.bounces).key("events").number(summary.events);
+            json.key("length").value(&seconds(summary.mean_length()));
+            json.key("longest").value(&seconds(summary.longest()));
+        }
     }
     let [nan, positive, negative] = not_finite;
     if nan + positive + negative > 0 {
@@ -77,6 +83,8 @@ pub fn type_of(term: &Term, figure: Figure) -> FieldType {
     };
     match (figure, unit) {
         (Figure::Count | Figure::Distinct | Figure::Histogram, _) => FieldType::Int,
+        (Figure::Sessions | Figure::Bounces | Figure::SessionEvents, _) => FieldType::Int,
+        (Figure::SessionLength | Figure::SessionLongest, _) => FieldType::Float,
         (Figure::Min | Figure::Max, Unit::Scaled(0)) => FieldType::Int,
         (Figure::Sum | Figure::Min | Figure::Max, Unit::Scaled(scale)) => FieldType::Decimal(scale),
         (Figure::Sum | Figure::Min | Figure::Max, Unit::Double) => FieldType::Float,
@@ -114,6 +122,12 @@ pub fn columns(term: &Term) -> Vec<(String, FieldType)> {
         }
         StateKind::Partial(Aggregate::Distinct, _) => return vec![("exact".to_owned(), FieldType::Bool)],
         StateKind::Partial(Aggregate::First | Aggregate::Last, _) => return vec![("at".to_owned(), FieldType::String)],
+        StateKind::Partial(Aggregate::Sessions(_), _) => vec![
+            ("bounces", Figure::Bounces),
+            ("events", Figure::SessionEvents),
+            ("length", Figure::SessionLength),
+            ("longest", Figure::SessionLongest),
+        ],
         StateKind::Partial(Aggregate::Histogram, _) => {
             let bounds = definition.bounds.iter().map(|bound| format!("to_{bound}"));
             return bounds.chain(["above".to_owned()]).map(|name| (name, FieldType::Int)).collect();
@@ -142,6 +156,9 @@ pub fn cells(figures: &Figures) -> Vec<Value> {
             vec![moment.as_ref().map_or(Value::Null, |(_, time)| Value::text(&time.to_rfc3339()))]
         }
         More::Buckets(buckets) => buckets.iter().map(|(_, count)| number(*count)).collect(),
+        More::Sessions(s) => {
+            vec![number(s.bounces), number(s.events), double(s.mean_length()), double(s.longest())]
+        }
     }
 }
 

@@ -101,7 +101,7 @@ impl Catalogue {
                 let help = Some(format!("{} of view {}", named.name, view.name));
                 // No metric of the file has a space in its name.
                 let name = format!("measure {}.{}", view.name, named.name);
-                let metric = Metric { name: name.clone(), kind, help, unit: None };
+                let metric = Metric { name: name.clone(), kind, help, unit: None, per: None };
                 let measures = metric.kind.measures().into_iter().cloned().collect();
                 let base = format!("{}_{}", view.name, named.name);
                 let is_plain = matches!(named.figure, Figure::Count | Figure::Sum | Figure::Min | Figure::Max);

@@ -1,6 +1,7 @@
 //! From the parameters of a URL to a checked query; every refusal names the parameter and what was probably meant.
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use seam_shared::Kind;
 use seam_shared::access::Caller;
@@ -12,15 +13,21 @@ use seam_shared::view::expression::Expression;
 use seam_shared::view::value::{FieldType, Value, parse_decimal};
 
 use super::refusal::{Refusal, nearest};
-use super::times::{Asked, check_grid, parse_moment, resolve};
+use super::times::{Asked, Grid, Resolved, parse_moment, resolve};
 use super::{
-    Cursor, Fill, Format, LIMIT_DEFAULT, LIMIT_MAX, Layer, OrderBy, OrderKey, Query, TIMEOUT_MAX, Term, WINDOW_DEFAULT,
+    Cursor, Fill, Format, LIMIT_DEFAULT, LIMIT_MAX, Layer, Length, OrderBy, OrderKey, Query, Rate, TIMEOUT_MAX, Term,
+    WINDOW_DEFAULT, Which, Zone, divisor,
 };
 
 /// The parameters that a metric query may have.
-pub const PARAMETERS: [&str; 14] = [
+pub const PARAMETERS: [&str; 21] = [
     "dimension",
     "window",
+    "cumulative",
+    "tz",
+    "final",
+    "per",
+    "top",
     "from",
     "to",
     "at",
@@ -33,20 +40,33 @@ pub const PARAMETERS: [&str; 14] = [
     "timeout",
     "where",
     "cursor",
+    "generation",
+    "as_of",
 ];
 
 /// What can be asked for: the metrics of a configuration by name.
 #[derive(Debug)]
 pub struct Catalog {
     config: Arc<Config>,
-    metrics: HashMap<String, Arc<Metric>>,
+    /// What answers under each name now.
+    metrics: ArcSwap<HashMap<String, Arc<Metric>>>,
 }
 
 impl Catalog {
     /// The metrics of `config`.
     pub fn new(config: Arc<Config>) -> Catalog {
-        let metrics = config.metrics.iter().map(|m| (m.name.clone(), Arc::new(m.clone()))).collect();
-        Catalog { config, metrics }
+        let catalog = Catalog { metrics: ArcSwap::default(), config: config.clone() };
+        catalog.show(config.metrics.iter().cloned());
+        catalog
+    }
+    /// Lets these be what answers under their names from now on.
+    pub fn show(&self, metrics: impl Iterator<Item = Metric>) {
+        self.metrics.store(Arc::new(metrics.map(|metric| (metric.name.clone(), Arc::new(metric))).collect()));
+    }
+    /// The metrics in the file's order.
+    pub fn metrics(&self) -> Vec<Arc<Metric>> {
+        let shown = self.metrics.load();
+        self.config.metrics.iter().filter_map(|metric| shown.get(&metric.name).cloned()).collect()
     }
     /// The configuration.
     pub fn config(&self) -> &Arc<Config> {
@@ -56,16 +76,17 @@ impl Catalog {
     pub fn split_extension<'a>(&self, name: &'a str) -> (&'a str, Option<Format>) {
         let ends = |(format, extension, _): (Format, &str, &str)| Some((name.strip_suffix(extension)?, Some(format)));
         let split = Format::NAMES.into_iter().find_map(ends);
-        split.filter(|_| !self.metrics.contains_key(name)).unwrap_or((name, None))
+        split.filter(|_| !self.metrics.load().contains_key(name)).unwrap_or((name, None))
     }
     /// A metric by name, or a refusal that names the nearest.
-    pub fn metric(&self, name: &str) -> Result<&Arc<Metric>, Refusal> {
-        self.metrics.get(name).ok_or_else(|| Refusal {
+    pub fn metric(&self, name: &str) -> Result<Arc<Metric>, Refusal> {
+        let metrics = self.metrics.load();
+        metrics.get(name).cloned().ok_or_else(|| Refusal {
             kind: Kind::NotFound,
             problem: "unknown-metric",
             detail: format!("there is no metric `{name}`"),
             parameter: None,
-            suggestion: nearest(name, self.metrics.keys().map(String::as_str)).map(str::to_owned),
+            suggestion: nearest(name, metrics.keys().map(String::as_str)).map(str::to_owned),
         })
     }
 }
@@ -87,20 +108,40 @@ pub struct Request<'a> {
 
 /// Reads and checks a request.
 pub fn parse(catalog: &Catalog, request: Request<'_>) -> Result<Query, Refusal> {
-    let metric = catalog.metric(request.metric)?.clone();
+    let metric = catalog.metric(request.metric)?;
     let parameters = Parameters::check(request.parameters)?;
     let measures = metric.kind.measures();
     let pane = measures.iter().map(|m| m.view.pane).reduce(common_multiple).unwrap_or(Span::MINUTE);
-    let window = parameters.span("window")?.unwrap_or_else(|| default_window(&measures[0].view, pane));
-    check_grid("window", window, pane)?;
-    let moment = |name: &str| parameters.one(name).map(|text| parse_moment(name, text, request.now)).transpose();
-    let asked = Asked { from: moment("from")?, to: moment("to")?, at: moment("at")?, step: parameters.span("step")? };
-    let times = resolve(asked, window, pane, request.now)?;
+    let zone = parameters.one("tz").map_or(Ok(Zone::UTC), Zone::parse)?;
+    let is_final = parameters.choice("final", &[("true", true), ("false", false)])?.unwrap_or(false);
+    let moment = |name: &str| parameters.one(name).map(|text| parse_moment(name, text, request.now, zone)).transpose();
+    let length = |name: &str| parameters.one(name).map(|text| Length::parse(name, text)).transpose();
+    let asked = Asked {
+        from: moment("from")?,
+        to: moment("to")?,
+        at: moment("at")?,
+        step: length("step")?,
+        window: length("window")?,
+        cumulative: length("cumulative")?,
+        zone,
+        is_final,
+    };
+    let grid = Grid { pane, window: default_window(&measures[0].view, pane), now: request.now };
+    let Resolved { shape, step, times } = resolve(asked, grid)?;
     let dimensions = dimensions(&parameters, &measures)?;
     let terms =
         measures.iter().map(|m| term(request.caller, m, &dimensions, &parameters)).collect::<Result<Vec<_>, _>>()?;
     let names: Vec<String> = dimensions.into_iter().map(|d| d.name).collect();
+    let until = request.now.min(times.span().1);
+    if is_final && parameters.one("layer") == Some("speed") {
+        let detail =
+            "the speed layer alone holds what no generation covers yet, so that none of its windows is complete";
+        return Err(Refusal::parameter("final", detail));
+    }
+    let generation = generation(&parameters, request.now, zone)?;
     let query = Query {
+        rate: rate(&parameters, &metric)?.map(|per| Rate { per, until }),
+        top: parameters.one("top").map(|text| rows("top", text)).transpose()?,
         order: order(&parameters, &names)?,
         limit: limit(&parameters)?,
         fill: parameters
@@ -108,15 +149,19 @@ pub fn parse(catalog: &Catalog, request: Request<'_>) -> Result<Query, Refusal> 
             .unwrap_or(Fill::Natural),
         layer: parameters
             .choice("layer", &[("merged", Layer::Merged), ("batch", Layer::Batch), ("speed", Layer::Speed)])?
-            .unwrap_or(Layer::Merged),
+            .unwrap_or(if generation.is_some() { Layer::Batch } else { Layer::Merged }),
+        generation,
         min_position: min_position(&parameters, &measures[0].view)?,
         timeout: timeout(&parameters, catalog.config.server.query_timeout)?,
         format: request.format,
         cursor: parameters.one("cursor").map(cursor).transpose()?,
         dimensions: names,
         terms,
-        window,
+        window: shape,
+        step,
         times,
+        zone,
+        is_final,
         metric: metric.clone(),
     };
     Ok(query)
@@ -157,11 +202,7 @@ impl<'a> Parameters<'a> {
 }
 
 fn common_multiple(a: Span, b: Span) -> Span {
-    let (mut x, mut y) = (a.0, b.0);
-    while y != 0 {
-        (x, y) = (y, x % y);
-    }
-    Span(a.0 / x * b.0)
+    Span(a.0 / divisor(a.0, b.0) * b.0)
 }
 
 /// Five minutes; where the panes are no part of that, the view's shortest window that they are a part of, or one pane.
@@ -311,9 +352,33 @@ fn order(parameters: &Parameters<'_>, dimensions: &[String]) -> Result<Vec<Order
 }
 
 fn limit(parameters: &Parameters<'_>) -> Result<usize, Refusal> {
-    let Some(text) = parameters.one("limit") else { return Ok(LIMIT_DEFAULT) };
-    let limit = text.parse().ok().filter(|n| (1..=LIMIT_MAX).contains(n));
-    limit.ok_or_else(|| Refusal::parameter("limit", format!("limit=`{text}` is no number from 1 to {LIMIT_MAX}")))
+    parameters.one("limit").map_or(Ok(LIMIT_DEFAULT), |text| rows("limit", text))
+}
+
+/// Reads a number of rows.
+fn rows(name: &str, text: &str) -> Result<usize, Refusal> {
+    let number = text.parse().ok().filter(|n| (1..=LIMIT_MAX).contains(n));
+    number.ok_or_else(|| Refusal::parameter(name, format!("{name}=`{text}` is no number from 1 to {LIMIT_MAX}")))
+}
+
+/// The time that a value is said per: as the query says, else as the metric does.
+fn rate(parameters: &Parameters<'_>, metric: &Metric) -> Result<Option<Span>, Refusal> {
+    let units = [("second", Span::SECOND), ("minute", Span::MINUTE), ("hour", Span::HOUR), ("day", Span::DAY)];
+    let per = match parameters.one("per") {
+        None => return Ok(metric.per),
+        Some(text) => units.iter().find(|(name, _)| *name == text).map(|(_, span)| *span).or(Span::parse(text).ok()),
+    };
+    let Some(per) = per.filter(|per| per.0 > 0) else {
+        return Err(Refusal::parameter("per", "per= is second, minute, hour, day, or a duration like 10s"));
+    };
+    if metric.can_be_rate() {
+        return Ok(Some(per));
+    }
+    let detail = format!(
+        "{} is no number of events and no sum: it does not grow with time, so there is none per time",
+        metric.name
+    );
+    Err(Refusal::parameter("per", detail))
 }
 
 /// As asked, or as configured; the longest is what is configured, or [`TIMEOUT_MAX`] if that is longer.
@@ -324,6 +389,23 @@ fn timeout(parameters: &Parameters<'_>, configured: Span) -> Result<Span, Refusa
         return Err(Refusal::parameter("timeout", format!("timeout={timeout} is longer than the longest, {longest}")));
     }
     Ok(timeout)
+}
+
+/// The generation asked for: by its number, or by a moment at which it was the newest.
+fn generation(parameters: &Parameters<'_>, now: Timestamp, zone: Zone) -> Result<Option<Which>, Refusal> {
+    let by_number = parameters.one("generation").map(|text| {
+        let number = text.parse().ok().filter(|number| *number > 0).map(Which::Number);
+        number.ok_or_else(|| Refusal::parameter("generation", format!("generation=`{text}` is no number from 1 on")))
+    });
+    let by_time = parameters.one("as_of").map(|text| Ok(Which::AsOf(parse_moment("as_of", text, now, zone)?)));
+    if by_number.is_some() && by_time.is_some() {
+        return Err(Refusal::parameter("as_of", "`as_of` and `generation` both name one generation; give one of them"));
+    }
+    let which = by_number.or(by_time).transpose()?;
+    if which.is_some() && parameters.one("layer") == Some("speed") {
+        return Err(Refusal::parameter("layer", "the speed layer has no generations"));
+    }
+    Ok(which)
 }
 
 fn cursor(text: &str) -> Result<Cursor, Refusal> {

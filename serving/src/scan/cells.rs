@@ -3,20 +3,34 @@ use std::ops::Range;
 
 use seam_shared::time::{Span, Timestamp};
 
-use crate::query::Times;
+use crate::query::{Times, Windows, divisor};
 
-/// Equal stretches of time that windows are unions of: where step and window do not match, both are multiples of a cell.
-#[derive(Debug, Clone, Copy)]
+/// Stretches of time that windows are unions of, in time: between any two neighbours no window begins or ends.
+#[derive(Debug, Clone)]
 pub struct Cells {
-    /// The cells lie in `(base, base + size], (base + size, …]`.
+    /// The cells lie after this.
     pub base: Timestamp,
     /// The end of the last window.
     pub until: Timestamp,
-    size: i64,
-    /// Cells from one window's start to the next one's.
-    stride: i64,
-    /// Cells in a window.
-    width: i64,
+    grid: Grid,
+}
+
+#[derive(Debug, Clone)]
+enum Grid {
+    /// Cells of one size from `base` on. Where step and window do not match, both are multiples of a cell.
+    Even {
+        size: i64,
+        /// Cells from one window's start to the next one's.
+        stride: i64,
+        /// Cells in a window.
+        width: i64,
+    },
+    /// Cell `i` lies in `(edges[i], edges[i + 1]]`.
+    Listed {
+        edges: Vec<Timestamp>,
+        /// The cells of each window.
+        windows: Vec<Range<i64>>,
+    },
 }
 
 /// Which panes of the cells are looked for in a block.
@@ -31,32 +45,56 @@ pub enum Part {
 }
 
 impl Cells {
-    /// The cells of windows with those ends.
-    pub fn new(times: &Times, window: Span) -> Cells {
-        let (mut size, mut rest) = (window.0, times.step.0);
-        while rest != 0 {
-            (size, rest) = (rest, size % rest);
-        }
-        // A step beyond the window leaves gaps: a window is one cell of its own then only if the window divides the step.
-        let (stride, width) = (times.step.0 / size, window.0 / size);
-        Cells { base: times.first.minus(window), size, stride, width, until: times.last() }
+    /// The cells of windows.
+    pub fn new(times: &Times) -> Cells {
+        let (base, until) = times.span();
+        let grid = match &times.windows {
+            Windows::Even { step, length, .. } => {
+                // A step beyond the window leaves gaps: a window is one cell of its own then only if the window divides the step.
+                let size = divisor(length.0, step.0);
+                Grid::Even { size, stride: step.0 / size, width: length.0 / size }
+            }
+            Windows::Listed(list) => {
+                let mut edges: Vec<Timestamp> = list.iter().flat_map(|&(start, end)| [start, end]).collect();
+                edges.sort_unstable();
+                edges.dedup();
+                let place = |edge: Timestamp| edges.partition_point(|other| *other < edge) as i64;
+                let windows = list.iter().map(|&(start, end)| place(start)..place(end)).collect();
+                Grid::Listed { edges, windows }
+            }
+        };
+        Cells { base, until, grid }
     }
-    /// The length of a cell.
+    /// The length of the shortest cell.
     pub fn size(&self) -> Span {
-        Span(self.size)
+        match &self.grid {
+            Grid::Even { size, .. } => Span(*size),
+            Grid::Listed { edges, .. } => Span(edges.windows(2).map(|pair| pair[1].0 - pair[0].0).min().unwrap_or(1)),
+        }
     }
     /// Whether each cell is one window.
     pub fn are_windows(&self) -> bool {
-        self.stride == 1 && self.width == 1
+        match &self.grid {
+            Grid::Even { stride, width, .. } => *stride == 1 && *width == 1,
+            Grid::Listed { windows, .. } => (0..).zip(windows).all(|(i, cells)| *cells == (i..i + 1)),
+        }
     }
     /// The number of the cell that a pane after `base` falls in, if a window has that cell and `part` that pane; and the end
     /// of the stretch of panes of which the same is true.
     #[inline]
     pub fn stretch(&self, pane: Timestamp, part: Part) -> (Option<i64>, Timestamp) {
-        let cell = (pane.0 - self.base.0 - 1) / self.size;
-        let start = Timestamp(self.base.0 + cell * self.size);
-        let end = Timestamp(start.0 + self.size);
-        if self.stride > self.width && cell % self.stride >= self.width {
+        let (cell, start, end) = match &self.grid {
+            Grid::Even { size, .. } => {
+                let cell = (pane.0 - self.base.0 - 1) / size;
+                let start = Timestamp(self.base.0 + cell * size);
+                (cell, start, Timestamp(start.0 + size))
+            }
+            Grid::Listed { edges, .. } => {
+                let cell = edges.partition_point(|edge| *edge < pane) - 1;
+                (cell as i64, edges[cell], edges[cell + 1])
+            }
+        };
+        if !self.is_in_a_window(cell) {
             return (None, end);
         }
         let (Part::Inside(width) | Part::Edges(width)) = part else { return (Some(cell), end) };
@@ -68,11 +106,26 @@ impl Cells {
         };
         ((is_inside == matches!(part, Part::Inside(_))).then_some(cell), until)
     }
-    /// The numbers of the windows that a cell is part of, of `count` in all.
-    pub fn windows(&self, cell: i64, count: usize) -> Range<usize> {
-        let first = ((cell - self.width + self.stride) / self.stride).max(0);
-        let last = (cell / self.stride).min(count as i64 - 1);
-        first as usize..(last + 1).max(first) as usize
+    #[inline]
+    fn is_in_a_window(&self, cell: i64) -> bool {
+        match &self.grid {
+            Grid::Even { stride, width, .. } => stride <= width || cell % stride < *width,
+            Grid::Listed { windows, .. } => windows.get(self.first_window(cell)).is_some_and(|w| w.contains(&cell)),
+        }
+    }
+    /// The number of the first window that ends with a cell or after it.
+    pub fn first_window(&self, cell: i64) -> usize {
+        match &self.grid {
+            Grid::Even { stride, width, .. } => ((cell - width + stride) / stride).max(0) as usize,
+            Grid::Listed { windows, .. } => windows.partition_point(|window| window.end <= cell),
+        }
+    }
+    /// The cells of a window.
+    pub fn of_window(&self, window: usize) -> Range<i64> {
+        match &self.grid {
+            Grid::Even { stride, width, .. } => stride * window as i64..stride * window as i64 + width,
+            Grid::Listed { windows, .. } => windows[window].clone(),
+        }
     }
 }
 
@@ -80,17 +133,36 @@ impl Cells {
 mod tests {
     use super::*;
 
+    fn even(window: i64, step: i64, first: i64) -> Times {
+        Times::even(Timestamp(first), Span(step), Span(window), 6)
+    }
+    fn listed(windows: &[(i64, i64)]) -> Times {
+        let list = windows.iter().map(|&(start, end)| (Timestamp(start), Timestamp(end)));
+        Times { windows: Windows::Listed(list.collect()), ..even(1, 1, 1) }
+    }
+
     #[test]
     fn cells_make_up_exactly_the_windows() {
-        for (window, step) in [(5, 5), (5, 1), (5, 2), (6, 4), (2, 5), (3, 7), (10, 4), (1, 1), (4, 6)] {
-            let times = Times { first: Timestamp(40), step: Span(step), count: 6, range: None };
-            let cells = Cells::new(&times, Span(window));
-            for pane in 40 - window + 1..=times.last().0 {
-                let expected: Vec<usize> =
-                    (0..times.count).filter(|&i| times.at(i).0 - window < pane && pane <= times.at(i).0).collect();
+        let evens =
+            [(5, 5), (5, 1), (5, 2), (6, 4), (2, 5), (3, 7), (10, 4), (1, 1), (4, 6)].map(|(w, s)| even(w, s, 40));
+        let lists = [
+            listed(&[(3, 10), (10, 30), (30, 31)]),
+            listed(&[(3, 10), (3, 20), (3, 31), (31, 35), (31, 40)]),
+            listed(&[(1, 8), (4, 11), (15, 22), (16, 30)]),
+            listed(&[]),
+        ];
+        for times in evens.into_iter().chain(lists) {
+            let (times, cells) = (&times, &Cells::new(&times));
+            let (base, until) = times.span();
+            assert_eq!((cells.base, cells.until), (base, until));
+            for pane in base.0 + 1..=until.0 {
+                let has = |i: &usize| times.start(*i).0 < pane && pane <= times.end(*i).0;
+                let expected: Vec<usize> = (0..times.count()).filter(has).collect();
                 let (cell, until) = cells.stretch(Timestamp(pane), Part::Whole);
-                let got: Vec<usize> = cell.map_or(Vec::new(), |cell| cells.windows(cell, times.count).collect());
-                assert_eq!(got, expected, "window {window} step {step} pane {pane}");
+                let of = |cell: i64| (0..times.count()).filter(move |i| cells.of_window(*i).contains(&cell));
+                let got: Vec<usize> = cell.map_or(Vec::new(), |cell| of(cell).collect());
+                assert_eq!(got, expected, "{times:?} pane {pane}");
+                assert_eq!(cell.map(|cell| cells.first_window(cell)), expected.first().copied());
                 assert!((pane..=until.0).all(|p| cells.stretch(Timestamp(p), Part::Whole) == (cell, until)));
             }
         }
@@ -98,22 +170,37 @@ mod tests {
 
     #[test]
     fn inside_and_edges_make_up_each_cell() {
-        for (window, step, width) in [(20, 20, 5), (17, 17, 4), (8, 12, 3), (4, 4, 4), (3, 3, 8), (20, 6, 2)] {
-            let times = Times { first: Timestamp(41), step: Span(step), count: 6, range: None };
-            let cells = Cells::new(&times, Span(window));
-            for pane in times.first.0 - window + 1..=times.last().0 {
+        let evens = [(20, 20, 5), (17, 17, 4), (8, 12, 3), (4, 4, 4), (3, 3, 8), (20, 6, 2)];
+        let evens = evens.map(|(window, step, width)| (even(window, step, 41), width));
+        let lists = [(listed(&[(3, 10), (10, 30), (30, 31)]), 4), (listed(&[(1, 8), (4, 11), (15, 22), (16, 30)]), 3)];
+        for (times, width) in evens.into_iter().chain(lists) {
+            let cells = Cells::new(&times);
+            for pane in cells.base.0 + 1..=cells.until.0 {
                 let of = |part| cells.stretch(Timestamp(pane), part);
                 let (whole, _) = of(Part::Whole);
                 let (inside, until) = of(Part::Inside(Span(width)));
                 let (edges, same) = of(Part::Edges(Span(width)));
                 assert_eq!((inside.or(edges), inside.and(edges)), (whole, None));
-                assert!(until == same && until.0 >= pane);
+                assert!(whole.is_none() || until == same && until.0 >= pane);
                 // What is inside is there with the whole pane of the roll-up.
                 let coarse = Timestamp(pane).ceil(Span(width));
-                let all = (coarse.0 - width + 1..=coarse.0)
-                    .all(|p| p > cells.base.0 && cells.stretch(Timestamp(p), Part::Inside(Span(width))).0 == inside);
-                assert!(inside.is_none() || all, "window {window} step {step} width {width} pane {pane}");
+                let is_there = |p: &i64| {
+                    (cells.base.0 < *p && *p <= cells.until.0)
+                        && cells.stretch(Timestamp(*p), Part::Inside(Span(width))).0 == inside
+                };
+                assert!(
+                    inside.is_none() || (coarse.0 - width + 1..=coarse.0).all(|p| is_there(&p)),
+                    "{times:?} width {width} pane {pane}"
+                );
             }
         }
+    }
+
+    #[test]
+    fn contiguous_buckets_are_cells() {
+        assert!(Cells::new(&listed(&[(3, 10), (10, 30), (30, 31)])).are_windows());
+        assert!(!Cells::new(&listed(&[(3, 10), (12, 30)])).are_windows());
+        assert!(!Cells::new(&listed(&[(3, 10), (3, 30)])).are_windows());
+        assert_eq!(Cells::new(&listed(&[(3, 10), (10, 30), (30, 31)])).size(), Span(1));
     }
 }

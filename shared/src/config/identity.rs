@@ -34,6 +34,7 @@ fn canonical(view: &View) -> Value {
                 StateKind::Partial(Aggregate::First, _) => "first".to_owned(),
                 StateKind::Partial(Aggregate::Last, _) => "last".to_owned(),
                 StateKind::Partial(Aggregate::Histogram, _) => "histogram".to_owned(),
+                StateKind::Partial(Aggregate::Sessions(gap), _) => format!("sessions({})", gap.0),
             };
             let mut parts = vec![json!(kind), json!(state.field.map(name_of))];
             // what a state has only now and then is left out where it has not: its identity stays what it was

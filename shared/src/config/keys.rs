@@ -36,7 +36,7 @@ pub(super) static FILE: Shape = Shape::Table(&[
     later("enrich"),
     later("notify"),
     later("recommend"),
-    later("tests"),
+    key("tests", &Shape::List(&TEST, 0), "what `seam test` runs: events, a question, and what its answer must say"),
 ]);
 
 static STORAGE: Shape = Shape::Table(&[
@@ -51,6 +51,11 @@ static STORAGE: Shape = Shape::Table(&[
     key("redis", &REDIS, "more about the Redis that is the state store"),
     key("log", &Shape::Text, "the log: embedded, or Kafka's brokers like host:9092,host:9092"),
     key("retain_log", &Shape::Duration, "how long the embedded log keeps what is archived and covered; 1d by default"),
+    key(
+        "retain_replaced",
+        &Shape::Duration,
+        "how long the state of a replaced definition is kept after the new one took its name over; 1h by default",
+    ),
     key("kafka", &KAFKA, "how to reach Kafka"),
 ]);
 static KAFKA: Shape = Shape::Table(&[
@@ -151,6 +156,8 @@ static METRIC: Shape = Shape::Table(&[
     key("measure", &Shape::Text, "its measure; for stats(f) without a suffix, the average"),
     key("where", &Shape::Text, "which keys count: a condition over the view's dimensions"),
     key("ratio", &SOME_NAMES, "two metrics: the first is divided by the second"),
+    key("rate", &Shape::Text, "a metric that is divided by the time that a window covers"),
+    key("per", &Shape::Duration, "the time that a rate is said of; 1s by default"),
     key("help", &Shape::Text, "what it means, for people"),
     key("unit", &Shape::Text, "the unit of its value"),
 ]);
@@ -178,12 +185,35 @@ static BATCH: Shape = Shape::Table(&[
     ),
     key("starting_deadline", &Shape::Duration, "how late a run may start before it is left out; 10m by default"),
     key("views", &SOME_NAMES, "the views to compute; all by default"),
+    key(
+        "mode",
+        &Shape::OneOf(&MODES),
+        "lambda (default), or kappa: no batch layer, views are rebuilt by replaying the log, which must keep everything",
+    ),
 ]);
+static MODES: [Choice; 2] = [word("lambda"), word("kappa")];
 static CONCURRENCY: [Choice; 3] = [
     word("forbid"),
     refused("replace", NOT_YET),
     refused("allow", "is not possible: two runs would compute the same generation"),
 ];
+
+static TEST: Shape = Shape::Table(&[
+    required("name", &Shape::Text, "what the test is called"),
+    required("events", &Shape::List(&Shape::Anything, 0), "the events in order of arrival"),
+    required(
+        "query",
+        &Shape::Named("parameter", &Shape::Either(&Shape::Scalar, &Shape::List(&Shape::Scalar, 1))),
+        "the metric, and the parameters of the HTTP API",
+    ),
+    required(
+        "expect",
+        &Shape::List(&Shape::Anything, 0),
+        "the rows of the answer; members that are left out do not matter",
+    ),
+    key("layers", &Shape::List(&Shape::OneOf(&TEST_LAYERS), 1), "the layers that must say so; all three by default"),
+]);
+static TEST_LAYERS: [Choice; 3] = [word("speed"), word("batch"), word("merged")];
 
 static SERVER: Shape = Shape::Table(&[
     key("listen", &Shape::Address, "address and port; 127.0.0.1:8080 by default"),
@@ -197,6 +227,18 @@ static SERVER: Shape = Shape::Table(&[
         "the origins whose pages may ask from a browser, like https://dash.example.com; none by default",
     ),
     key("insecure", &Shape::Flag, "listen beyond this machine although nobody has to say who it is"),
+    key("sql", &SQL, "SQL over the PostgreSQL wire protocol; off unless it is here"),
+]);
+static SQL: Shape = Shape::Table(&[
+    key("listen", &Shape::Address, "address and port; 127.0.0.1:5433 by default"),
+    key("user", &Shape::Text, "the user that clients log in as; seam by default"),
+    key(
+        "password",
+        &Shape::Text,
+        "its password; write it like ${SQL_PASSWORD}. Without one only loopback may be listened on",
+    ),
+    key("timeout", &Shape::Duration, "how long a statement may take; 30s by default"),
+    key("max_rows", &Shape::Integer(1, 1 << 32), "rows of views that a statement may read; 1000000 by default"),
 ]);
 static TLS: Shape = Shape::Table(&[
     required("certificate", &Shape::Text, "a file with the certificate and those that lead to a trusted one (PEM)"),

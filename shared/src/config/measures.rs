@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::report::{Place, Problems, nearest};
 use super::tree::Node;
+use crate::time::Span;
 use crate::view::aggregate::histogram::BOUNDS_MAX;
 use crate::view::aggregate::partial::{Aggregate, Unit};
 use crate::view::aggregate::quantiles::{PARTS_DEFAULT, parts_for};
@@ -12,7 +13,7 @@ use crate::view::expression::Expression;
 use crate::view::value::{FieldType, Value, parse_decimal};
 
 /// What can be called in `measures`.
-const FUNCTIONS: [&str; 17] = [
+const FUNCTIONS: [&str; 18] = [
     "count",
     "sum",
     "avg",
@@ -30,6 +31,7 @@ const FUNCTIONS: [&str; 17] = [
     "quantiles",
     "first",
     "last",
+    "sessions",
 ];
 /// The quantiles that `quantiles(f)` offers by suffix, in millionths; any other that a metric of the file names is there too.
 const QUANTILES: [(&str, u32); 6] = [
@@ -40,6 +42,8 @@ const QUANTILES: [(&str, u32); 6] = [
     (".p99", 990_000),
     (".p99.9", 999_000),
 ];
+/// The longest gap of a session.
+const GAP_MAX: Span = Span(Span::DAY.0);
 const EXAMPLE: &str = "write it like count(), sum(price) or stats(price)";
 
 /// What is not offered: names, why not, and what to do instead.
@@ -288,12 +292,17 @@ fn no_function(function: &str, place: Place, problems: &mut Problems) {
 
 /// The field that a function measures.
 fn measured(function: &str, name: &str, place: Place, source: &Source, problems: &mut Problems) -> Option<usize> {
-    let any_type = matches!(function, "distinct" | "first" | "last");
+    let any_type = matches!(function, "distinct" | "first" | "last" | "sessions");
     let Some(field) = source.field(name) else {
         let fitting = source.fields.iter().filter(|f| any_type || is_number(f.field_type)).map(|f| f.name.as_str());
         problems.unknown(place, &format!("the source `{}` has no field", source.name), name, fitting);
         return None;
     };
+    if function == "sessions" && source.fields[field].field_type == FieldType::Float {
+        problems
+            .add(place, format!("`{name}` is a float; the user of a session is a string, an int, a bool or a decimal"));
+        return None;
+    }
     if any_type || is_number(source.fields[field].field_type) {
         return Some(field);
     }
@@ -326,7 +335,7 @@ fn state(
     let of = |aggregate| StateDefinition::new(StateKind::Partial(aggregate, Unit::of(field_type)), None);
     let plain = || StateDefinition::new(plain(field), None);
     if let Some((text, place)) = argument
-        && !matches!(function, "quantile" | "quantiles" | "histogram")
+        && !matches!(function, "quantile" | "quantiles" | "histogram" | "sessions")
     {
         problems.add(place, format!("`{function}` takes a field and no more; `{text}` is too much"));
         return None;
@@ -349,6 +358,11 @@ fn state(
         "distinct" => (of(Aggregate::Distinct), only(Figure::Distinct)),
         "first" => (of(Aggregate::First), only(Figure::Value)),
         "last" => (of(Aggregate::Last), only(Figure::Value)),
+        "sessions" => {
+            let figures = [("", Figure::Sessions), (".bounces", Figure::Bounces), (".events", Figure::SessionEvents)];
+            let lengths = [(".length", Figure::SessionLength), (".longest", Figure::SessionLongest)];
+            (of(Aggregate::Sessions(gap(argument, place, problems)?)), listed(figures.into_iter().chain(lengths)))
+        }
         "quantiles" => {
             let parts = match argument {
                 None => PARTS_DEFAULT,
@@ -401,6 +415,26 @@ fn quantile(argument: Option<(&str, Place)>, place: Place, problems: &mut Proble
     };
     let parts = rest.map_or(Some(PARTS_DEFAULT), |rest| accuracy(rest.trim(), place, problems))?;
     Some((quantile, parts))
+}
+
+/// The gap of `sessions(user, 30m)`.
+fn gap(argument: Option<(&str, Place)>, place: Place, problems: &mut Problems) -> Option<Span> {
+    let example = "write it like sessions(user_id, 30m)";
+    let Some((text, place)) = argument else {
+        problems.suggest(place, "`sessions` needs its gap", Some(example.to_owned()));
+        return None;
+    };
+    match Span::parse(text) {
+        Ok(gap) if gap > Span(0) && gap <= GAP_MAX => Some(gap),
+        Ok(_) => {
+            problems.add(place, format!("a gap is more than nothing and at most {GAP_MAX}"));
+            None
+        }
+        Err(message) => {
+            problems.suggest(place, message, Some(example.to_owned()));
+            None
+        }
+    }
 }
 
 /// The parts of a power of two for an accuracy like `1%` or `0.005`.

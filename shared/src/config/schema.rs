@@ -22,6 +22,7 @@ pub fn schema() -> Value {
 fn of(shape: &'static Shape) -> Value {
     match shape {
         Shape::Text => json!({ "type": "string", "minLength": 1 }),
+        Shape::Anything => json!({}),
         Shape::Scalar => json!({ "type": ["string", "number", "boolean"] }),
         Shape::Integer(low, high) if low == high => json!({ "const": low }),
         Shape::Integer(low, high) => or_variable(json!({ "type": "integer", "minimum": low, "maximum": high })),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::report::Problems;
 use super::tree::Node;
 use super::{
-    BatchSettings, Dashboard, LogStorage, Metric, RedisSettings, Schedule, Secret, ServerSettings, SpeedStorage,
+    BatchSettings, Dashboard, LogStorage, Metric, Mode, RedisSettings, Schedule, Secret, ServerSettings, SpeedStorage,
     Storage, TlsSettings, access, kafka, shape,
 };
 use crate::time::Span;
@@ -20,6 +20,7 @@ const DIRECTORY: &str = "./data";
 const SCHEDULE: &str = "*/15 * * * *";
 const STARTING_DEADLINE: Span = Span(10 * Span::MINUTE.0);
 const RETAIN_LOG: Span = Span::DAY;
+const RETAIN_REPLACED: Span = Span::HOUR;
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const QUERY_TIMEOUT: Span = Span(10 * Span::SECOND.0);
 const MAX_BODY: u64 = 16 << 20;
@@ -65,7 +66,8 @@ pub(super) fn storage(root: &Node, problems: &mut Problems) -> Storage {
     let log = log(node, problems);
     let directory = PathBuf::from(text("directory").unwrap_or(DIRECTORY));
     let retain_log = node.and_then(|n| n.duration("retain_log")).unwrap_or(RETAIN_LOG);
-    Storage { archive, directory, speed, log, retain_log }
+    let retain_replaced = node.and_then(|n| n.duration("retain_replaced")).unwrap_or(RETAIN_REPLACED);
+    Storage { archive, directory, speed, log, retain_log, retain_replaced }
 }
 
 /// The log: embedded, or Kafka's brokers. What else is said of Kafka is for the days when the log is there: brokers often come
@@ -162,7 +164,23 @@ pub(super) fn batch(root: &Node, views: &[Arc<View>], problems: &mut Problems) -
         }
     }
     let starting_deadline = node.and_then(|n| n.duration("starting_deadline")).unwrap_or(STARTING_DEADLINE);
-    Some(BatchSettings { schedule, starting_deadline, views: names })
+    let mode = mode(node, problems);
+    let schedule = schedule.filter(|_| mode == Mode::Lambda);
+    Some(BatchSettings { schedule, starting_deadline, views: names, mode })
+}
+
+/// Whether there is a batch layer. Without one, nothing may be said of when it runs.
+fn mode(batch: Option<&Node>, problems: &mut Problems) -> Mode {
+    if batch.and_then(|n| n.text_of("mode")) != Some("kappa") {
+        return Mode::Lambda;
+    }
+    for (key, node) in batch.map_or(&[][..], Node::entries) {
+        if key.name != "mode" && !node.is_null() {
+            let message = format!("`{}` is for a batch layer, and `mode: kappa` is without one", key.name);
+            problems.suggest(key.place, message, Some("leave it out, or write `mode: lambda`".to_owned()));
+        }
+    }
+    Mode::Kappa
 }
 
 /// What the dashboard shows. Its window must suit every view behind its metrics.
@@ -214,6 +232,7 @@ pub(super) fn dashboard(root: &Node, metrics: &[Metric], problems: &mut Problems
 pub(super) fn server(root: &Node, problems: &mut Problems) -> ServerSettings {
     let node = root.get("server");
     ServerSettings {
+        sql: node.and_then(|n| n.get("sql")).map(|node| super::sql::settings(node, problems)),
         listen: node.and_then(|n| n.text_of("listen")).and_then(|text| text.parse().ok()).unwrap_or(LISTEN),
         query_timeout: node.and_then(|n| n.duration("query_timeout")).unwrap_or(QUERY_TIMEOUT),
         max_body: node.and_then(|n| n.text_of("max_body")).and_then(shape::size).unwrap_or(MAX_BODY),

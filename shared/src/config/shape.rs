@@ -39,6 +39,8 @@ pub(super) enum Shape {
     Table(&'static [Key]),
     /// A mapping from names that the user chooses, and what a name stands for.
     Named(&'static str, &'static Shape),
+    /// Whatever it is; its reader checks it.
+    Anything,
     /// The first for a scalar, the second for anything else.
     Either(&'static Shape, &'static Shape),
 }
@@ -68,6 +70,7 @@ pub(super) struct Key {
 /// Adds everything about `node` that is not of `shape`.
 pub(super) fn check(node: &Node, shape: &'static Shape, problems: &mut Problems) {
     match (shape, &node.content) {
+        (Shape::Anything, _) => {}
         (Shape::Either(scalar, other), content) => {
             check(node, if matches!(content, Content::Scalar(_)) { scalar } else { other }, problems);
         }
@@ -152,9 +155,13 @@ fn check_scalar(scalar: &Scalar, shape: &Shape) -> Result<(), Wrong> {
             Some(_) => Ok(()),
             None => Err((unlike(), nearest(text, words(choices)).filter(|s| s.starts_with("did you")))),
         },
-        Shape::Text | Shape::Scalar | Shape::List(..) | Shape::Table(_) | Shape::Named(..) | Shape::Either(..) => {
-            Ok(())
-        }
+        Shape::Text
+        | Shape::Scalar
+        | Shape::Anything
+        | Shape::List(..)
+        | Shape::Table(_)
+        | Shape::Named(..)
+        | Shape::Either(..) => Ok(()),
     }
 }
 
@@ -191,6 +198,7 @@ fn expected(shape: &Shape) -> String {
             let names: Vec<&str> = keys.iter().filter(|k| k.shape.is_some()).map(|k| k.name).collect();
             format!("a mapping with {}", names.join(", "))
         }
+        Shape::Anything => "anything".to_owned(),
         Shape::Named(what, _) => format!("a mapping from {what} names"),
         Shape::Either(scalar, other) => format!("{} or {}", expected(scalar), expected(other)),
     }

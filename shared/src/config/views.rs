@@ -16,10 +16,12 @@ const WINDOWS: [Span; 3] = [Span(5 * Span::MINUTE.0), Span::HOUR, Span::DAY];
 /// The largest pane that is chosen by itself: calendar days of every time zone are unions of such panes.
 const MAX_DEFAULT_PANE: Span = Span(15 * Span::MINUTE.0);
 /// What the rows of answers name so beside the dimensions: a dimension of that name would be there twice.
-const ANSWER_NAMES: [&str; 19] = [
+const ANSWER_NAMES: [&str; 21] = [
     "time",
     "start",
+    "partial",
     "value",
+    "covered_seconds",
     "count",
     "sum",
     "avg",

@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
+use crate::failpoint::{self, Failpoint};
 use crate::lake::archive_file::{self, Written};
 use crate::lake::delta::{Add, Commit, Metadata, Snapshot, Table, Transaction, schema};
 use crate::lake::sealed::Footer;
@@ -176,6 +177,7 @@ impl ArchiveTable {
         let (partition, from, to) = (file.partition, file.from, file.to);
         let name = format!("{partition}-{:020}-{:020}-{}.parquet", from.0, to.0, self.table.clock().nonce());
         let blake3 = verified::put(self.store().as_ref(), &self.table.file(&name), &file.content.bytes).await?;
+        failpoint::reach(Failpoint::ArchiveUploaded);
         let add = self.add(name, &file, blake3);
         loop {
             let app_id = format!("{}/{partition}", self.source);
@@ -186,7 +188,10 @@ impl ArchiveTable {
                 ..Commit::default()
             };
             match self.table.commit(before.version + 1, commit).await {
-                Ok(()) => return self.latest().await,
+                Ok(()) => {
+                    failpoint::reach(Failpoint::ArchiveCommitted);
+                    return self.latest().await;
+                }
                 Err(error) if error.kind() == Kind::Conflict => {}
                 Err(error) => return Err(error),
             }

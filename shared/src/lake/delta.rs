@@ -90,7 +90,7 @@ impl Table {
     /// `Corrupt` naming the commit that is damaged, `Invalid` for a table whose protocol is not known, `Unavailable`.
     pub async fn latest(&self) -> Result<Option<Arc<Snapshot>>> {
         let known = self.lock().clone();
-        let found = self.replay(known, u64::MAX).await?;
+        let found = self.replay(known, u64::MAX, None).await?;
         let mut newest = self.lock();
         if let Some(found) = &found
             && newest.as_ref().is_none_or(|n| n.version < found.version)
@@ -105,8 +105,17 @@ impl Table {
     /// As [`Table::latest`]; `NotFound` if there is no such version.
     pub async fn at(&self, version: u64) -> Result<Arc<Snapshot>> {
         let known = self.lock().clone().filter(|k| k.version <= version);
-        let found = self.replay(known, version).await?.filter(|s| s.version == version);
+        let found = self.replay(known, version, None).await?.filter(|s| s.version == version);
         found.ok_or_else(|| Error::not_found(format!("table {} has no version {version}", self.root)))
+    }
+    /// Every version from `since` on, in order.
+    ///
+    /// # Errors
+    /// As [`Table::latest`].
+    pub async fn history(&self, since: u64) -> Result<Vec<Arc<Snapshot>>> {
+        let mut kept = Vec::new();
+        self.replay(None, u64::MAX, Some((since, &mut kept))).await?;
+        Ok(kept)
     }
     /// Creates `version` with what `commit` says. The caller has checked it against the snapshot of the version before.
     ///
@@ -170,7 +179,13 @@ impl Table {
         };
         action::read(path.as_ref(), &bytes).map(Some)
     }
-    async fn replay(&self, known: Option<Arc<Snapshot>>, until: u64) -> Result<Option<Arc<Snapshot>>> {
+    /// Goes on from what is `known` as far as there are versions; those from a number on are kept where somebody wants them all.
+    async fn replay(
+        &self,
+        known: Option<Arc<Snapshot>>,
+        until: u64,
+        mut keep: Option<(u64, &mut Vec<Arc<Snapshot>>)>,
+    ) -> Result<Option<Arc<Snapshot>>> {
         let mut found = known;
         let mut width = 1;
         loop {
@@ -188,7 +203,11 @@ impl Table {
                 };
                 snapshot.version = version;
                 self.apply(&mut snapshot, actions)?;
-                found = Some(Arc::new(snapshot));
+                let snapshot = Arc::new(snapshot);
+                if let Some((_, kept)) = keep.as_mut().filter(|(since, _)| version >= *since) {
+                    kept.push(Arc::clone(&snapshot));
+                }
+                found = Some(snapshot);
             }
             width = (width * 2).min(READ_AHEAD);
         }

@@ -110,6 +110,14 @@ impl ViewTable {
         }
         self.read_generation(self.table.at(number).await?.as_ref())
     }
+    /// The generations from `since` on, in order.
+    ///
+    /// # Errors
+    /// As [`Table::latest`].
+    pub async fn history(&self, since: u64) -> Result<Vec<Generation>> {
+        let snapshots = self.table.history(since.max(1)).await?;
+        snapshots.iter().map(|snapshot| self.read_generation(snapshot)).collect()
+    }
     /// Stores the rows of the panes that end in `(slice_start, slice_end]`, in canonical order, as a file that no generation
     /// names yet.
     ///

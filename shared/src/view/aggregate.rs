@@ -6,6 +6,7 @@ pub mod histogram;
 pub mod natural;
 pub mod partial;
 pub mod quantiles;
+pub mod sessions;
 pub mod variance;
 
 pub use self::figures::{Figures, More};

@@ -145,6 +145,16 @@ pub enum Figure {
     Value,
     /// How many numbers, with those of each bucket beside it.
     Histogram,
+    /// How many sessions.
+    Sessions,
+    /// How many sessions of one event.
+    Bounces,
+    /// Events in the sessions.
+    SessionEvents,
+    /// The mean length of the sessions in seconds.
+    SessionLength,
+    /// The longest session in seconds.
+    SessionLongest,
 }
 
 /// A named measure: one figure of one state. `stats(f)` is five measures: `name.count`, `name.sum`, …

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::Kind;
 use crate::log::Offset;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 use crate::view::aggregate::State;
 use crate::view::aggregate::partial::{self, Aggregate, Unit};
 use crate::view::definition::{StateDefinition, StateKind};
@@ -15,7 +15,7 @@ use crate::view::groups::Groups;
 use crate::view::rows::Rows;
 use crate::view::value::Value;
 
-const KINDS: [StateKind; 15] = [
+const KINDS: [StateKind; 16] = [
     StateKind::Count,
     StateKind::Fixed { scale: 2 },
     StateKind::Float,
@@ -31,6 +31,7 @@ const KINDS: [StateKind; 15] = [
     StateKind::Partial(Aggregate::Last, Unit::Scaled(0)),
     StateKind::Partial(Aggregate::Histogram, Unit::Double),
     StateKind::Partial(Aggregate::Histogram, Unit::Scaled(2)),
+    StateKind::Partial(Aggregate::Sessions(Span(40)), Unit::Scaled(0)),
 ];
 
 /// One event as the fold sees it: pane, key, and a value for each state; and its offset, which no two events share.
@@ -72,7 +73,7 @@ fn lifted() -> impl Strategy<Value = Lifted> {
     (pane, text, number, flag, measured, any::<u64>()).prop_map(|(pane, a, b, c, (d, f, i), offset)| {
         let exact = [Value::Null, d.clone(), f.clone(), i.clone()];
         let sketched = [d.clone(), f.clone(), f.clone(), i.clone(), a.clone(), f.clone()];
-        let rest = [a.clone(), f.clone(), c.clone(), f, d];
+        let rest = [a.clone(), f.clone(), c.clone(), f, d, a.clone()];
         (pane, vec![a, b, c], exact.into_iter().chain(sketched).chain(rest).collect(), offset)
     })
 }

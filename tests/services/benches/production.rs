@@ -1,16 +1,19 @@
 //! Figures of the production path: events from Kafka folded into Redis, folded again after a loss, and seen in answers.
 //!
-//! `cargo bench -p seam -p seam-services --bench production -- [catch-up] [replay] [steady]`, `SEAM_BENCH_EVENTS=10000000` for
+//! `cargo bench -p seam -p seam-services --bench production -- [catch-up] [replay] [peer] [steady]`, `SEAM_BENCH_EVENTS=10000000` for
 //! more than two million events. Broker and Redis are processes of their own on this machine; rates by core are by processor
 //! time of this process, librdkafka's threads included. One view counts and sums by minute, type, region and product.
 //! - `catch-up`: a speed worker from the log's start to its end, beside a plain consumer that parses the same topic.
 //! - `replay`: FLUSHALL under a worker that is done, until the state is whole again.
+//! - `peer`: the worker again, and Kafka Streams on the same topic (exactly_once_v2; needs Java and Maven).
 //! - `steady`: 50,000 events a second; from the moment that an event was due at the producer until it is acknowledged, committed,
 //!   and covered by an answer that a reader waits for with `min_position`.
 //!
 //! Nothing here can fail by time.
 #[path = "production/counted.rs"]
 mod counted;
+#[path = "production/peer.rs"]
+mod peer;
 #[path = "production/steady.rs"]
 mod steady;
 #[path = "plain/topic.rs"]
@@ -226,6 +229,23 @@ impl Bench {
         );
     }
 
+    fn peer(&self) {
+        self.redis.command(&["FLUSHALL"]).expect("FLUSHALL");
+        let (setup, before) = (self.setup(TOPIC, false), self.cost());
+        self.drain(&mut setup.worker());
+        let after = self.cost();
+        let (wall, own) = ((after.at - before.at).as_secs_f64(), after.own - before.own + after.redis - before.redis);
+        let Some(peer) = peer::kafka_streams(&self.kafka.bootstrap(), TOPIC, self.events) else { return };
+        println!("\npeer: {} events; broker apart, Redis and RocksDB included", self.events);
+        for (name, wall, own) in
+            [("speed worker and Redis", wall, own), ("Kafka Streams, exactly_once_v2", peer.wall, peer.own)]
+        {
+            let rate = |seconds: f64| self.events as f64 / seconds / 1e6;
+            println!("  {name:<43} {:>6.3} M/s wall {:>6.3} M/s/core", rate(wall), rate(own));
+        }
+        println!("  ratio {:.1} wall, {:.1} a core", peer.wall / wall, peer.own / own);
+    }
+
     fn steady(&self) {
         self.redis.command(&["FLUSHALL"]).expect("FLUSHALL");
         // Claims the view, so that there is something to answer from. Clients stay with the runtime that they began in.
@@ -292,8 +312,8 @@ fn writes(setup: &Setup, before: Cost, after: Cost) -> String {
 
 fn main() {
     let named: Vec<String> = std::env::args().skip(1).collect();
-    let parts: [(&str, fn(&Bench)); 3] =
-        [("catch-up", Bench::catch_up), ("replay", Bench::replay), ("steady", Bench::steady)];
+    let parts: [(&str, fn(&Bench)); 4] =
+        [("catch-up", Bench::catch_up), ("replay", Bench::replay), ("peer", Bench::peer), ("steady", Bench::steady)];
     let is_named = |part: &str| named.iter().any(|name| name == part);
     let all = !parts.iter().any(|(part, _)| is_named(part));
     let runs = |part: &str| all || is_named(part);
@@ -303,7 +323,7 @@ fn main() {
     let bench = Bench { kafka, redis, runtime, events };
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     println!("load of the machine: {}", load.split(' ').next().unwrap_or_default());
-    if runs("catch-up") || runs("replay") {
+    if runs("catch-up") || runs("replay") || runs("peer") {
         let bytes = fill(&bench.runtime, bench.setup(TOPIC, false).places.log.as_ref(), events);
         println!("{events} events of {} bytes in one partition", bytes / events);
     }

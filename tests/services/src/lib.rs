@@ -13,12 +13,14 @@
 mod kafka;
 mod ports;
 mod process;
+mod proxy;
 mod redis;
 mod s3;
 
 pub use kafka::Kafka;
 pub use ports::{free_port, free_port_below};
 pub use process::Process;
+pub use proxy::Proxy;
 pub use redis::{Redis, RedisCluster, RedisPair};
 pub use s3::S3;
 

@@ -74,12 +74,14 @@ fn general(dice: &Dice, source: &Source) -> StateDefinition {
     let field = dice.below(source.fields.len() as u64) as usize;
     let field_type = source.fields[field].field_type;
     let is_number = !matches!(field_type, FieldType::String | FieldType::Bool);
-    let aggregate = match dice.below(if is_number { 6 } else { 3 }) {
+    let gap = Span([1, 1_000_000, 60_000_000, 3_600_000_000][dice.below(4) as usize]);
+    let aggregate = match dice.below(if is_number { 7 } else { 4 }) {
         0 => Aggregate::Distinct,
         1 => Aggregate::First,
         2 => Aggregate::Last,
-        3 => Aggregate::Variance,
-        4 => Aggregate::Quantiles([1, 50, 999][dice.below(3) as usize]),
+        3 if field_type != FieldType::Float => Aggregate::Sessions(gap),
+        4 => Aggregate::Variance,
+        5 => Aggregate::Quantiles([1, 50, 999][dice.below(3) as usize]),
         _ => Aggregate::Histogram,
     };
     let mut state = StateDefinition::new(StateKind::Partial(aggregate, Unit::of(field_type)), Some(field));

@@ -112,8 +112,7 @@ impl Told {
     /// Both, where they differ.
     pub fn check(&self, oracle: &Oracle) -> Result<(), String> {
         let term = &self.query.terms[0];
-        let end = self.query.times.last();
-        let start = end.minus(self.query.window);
+        let (start, end) = self.query.times.span();
         let kept = oracle.answer(&term.view, &term.dimensions, (start, end), &self.coverage);
         let expected: BTreeMap<Vec<String>, String> = (kept.into_iter())
             .map(|(key, figures)| {

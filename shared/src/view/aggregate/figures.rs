@@ -3,6 +3,7 @@ use crate::time::Timestamp;
 use crate::view::aggregate::State;
 use crate::view::aggregate::partial::{Aggregate, Partial, Unit};
 use crate::view::aggregate::quantiles::Ranks;
+use crate::view::aggregate::sessions::Summary;
 use crate::view::aggregate::variance::Spread;
 use crate::view::definition::{Figure, StateDefinition, StateKind};
 use crate::view::value::Value;
@@ -45,6 +46,8 @@ pub enum More {
     Moment(Option<(Value, Timestamp)>),
     /// The upper bound of each bucket (of the last, `Null`) and how many numbers are in it.
     Buckets(Vec<(Value, u64)>),
+    /// Sessions all in all.
+    Sessions(Summary),
 }
 
 impl Figures {
@@ -56,10 +59,11 @@ impl Figures {
     }
     /// One of them; `Null` if the state says nothing of the kind.
     pub fn get(&self, figure: Figure) -> Value {
-        let count = || Value::Int(i64::try_from(self.count).unwrap_or(i64::MAX));
+        let natural = |count: u64| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
+        let count = || natural(self.count);
         let double = |x: Option<f64>| x.map_or(Value::Null, Value::Float);
         match (figure, &self.more) {
-            (Figure::Count | Figure::Distinct | Figure::Histogram, _) => count(),
+            (Figure::Count | Figure::Distinct | Figure::Histogram | Figure::Sessions, _) => count(),
             (Figure::Sum, _) => self.sum.clone(),
             (Figure::Avg, _) => self.avg.clone(),
             (Figure::Min, _) => self.min.clone(),
@@ -70,12 +74,20 @@ impl Figures {
             (Figure::StddevSamp, More::Spread(spread)) => double(spread.stddev_samp),
             (Figure::Quantile(millionths), More::Ranks(ranks)) => double(ranks.quantile(millionths)),
             (Figure::Value, More::Moment(Some((value, _)))) => value.clone(),
+            (Figure::Bounces, More::Sessions(summary)) => natural(summary.bounces),
+            (Figure::SessionEvents, More::Sessions(summary)) => natural(summary.events),
+            (Figure::SessionLength, More::Sessions(summary)) => double(summary.mean_length()),
+            (Figure::SessionLongest, More::Sessions(summary)) => double(summary.longest()),
             (
                 Figure::VarPop
                 | Figure::VarSamp
                 | Figure::StddevPop
                 | Figure::StddevSamp
                 | Figure::Quantile(_)
+                | Figure::Bounces
+                | Figure::SessionEvents
+                | Figure::SessionLength
+                | Figure::SessionLongest
                 | Figure::Value,
                 _,
             ) => Value::Null,
@@ -144,6 +156,7 @@ fn of_partial(partial: &Partial, aggregate: Aggregate, unit: Unit, bounds: &[Val
                 Aggregate::Quantiles(parts) => More::Ranks(Ranks { parts, ..Ranks::default() }),
                 Aggregate::First | Aggregate::Last => More::Moment(None),
                 Aggregate::Histogram => More::Buckets(buckets(bounds)),
+                Aggregate::Sessions(_) => More::Sessions(Summary::default()),
             };
             Figures { more, ..none }
         }
@@ -172,6 +185,10 @@ fn of_partial(partial: &Partial, aggregate: Aggregate, unit: Unit, bounds: &[Val
             more: More::Buckets(histogram.buckets(bounds)),
             ..none
         },
+        Partial::Sessions(sessions) => {
+            let summary = sessions.summary();
+            Figures { count: summary.sessions, more: More::Sessions(summary), ..none }
+        }
     }
 }
 

@@ -3,11 +3,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::log::Offset;
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 use crate::view::aggregate::distinct::{self, Distinct};
 use crate::view::aggregate::first_last::Moment;
 use crate::view::aggregate::histogram::Histogram;
 use crate::view::aggregate::quantiles::Quantiles;
+use crate::view::aggregate::sessions::Sessions;
 use crate::view::aggregate::variance::Variance;
 use crate::view::bytes::{Reader, corrupt, put};
 use crate::view::value::{FieldType, Value};
@@ -49,6 +50,8 @@ pub enum Aggregate {
     Last,
     /// Numbers by fixed bounds, which the state's definition has.
     Histogram,
+    /// Sessions of users, with the longest time between two events of one.
+    Sessions(Span),
 }
 
 /// An event as aggregates see it.
@@ -83,6 +86,8 @@ pub enum Partial {
     Last(Box<Moment>),
     /// Of a histogram.
     Histogram(Box<Histogram>),
+    /// Of sessions.
+    Sessions(Box<Sessions>),
 }
 
 /// The content of a partial of one kind, made first where it is empty; nothing where it is of another kind.
@@ -150,6 +155,14 @@ impl Partial {
                 }
             }
             Aggregate::First | Aggregate::Last => self.lift_moment(aggregate, event),
+            Aggregate::Sessions(gap) => {
+                if matches!(self, Partial::Empty) {
+                    *self = Partial::Sessions(Box::new(Sessions::new(gap.0)));
+                }
+                if let Partial::Sessions(sessions) = self {
+                    sessions.lift(value, event.time);
+                }
+            }
         }
     }
     fn lift_moment(&mut self, aggregate: Aggregate, event: &Lifted<'_>) {
@@ -177,13 +190,15 @@ impl Partial {
             (Partial::First(mine), Partial::First(more)) => mine.keep_first(more),
             (Partial::Last(mine), Partial::Last(more)) => mine.keep_last(more),
             (Partial::Histogram(mine), Partial::Histogram(more)) => mine.combine(more),
+            (Partial::Sessions(mine), Partial::Sessions(more)) => mine.combine(more),
             (
                 Partial::Variance(_)
                 | Partial::Distinct(_)
                 | Partial::Quantiles(_)
                 | Partial::First(_)
                 | Partial::Last(_)
-                | Partial::Histogram(_),
+                | Partial::Histogram(_)
+                | Partial::Sessions(_),
                 _,
             ) => debug_assert!(false, "the partials of one state are of one kind"),
         }
@@ -198,6 +213,7 @@ impl Partial {
             Partial::First(_) => aggregate == Aggregate::First,
             Partial::Last(_) => aggregate == Aggregate::Last,
             Partial::Histogram(_) => aggregate == Aggregate::Histogram,
+            Partial::Sessions(sessions) => aggregate == Aggregate::Sessions(Span(sessions.gap())),
         }
     }
     /// Memory outside of the enum, in bytes.
@@ -209,6 +225,7 @@ impl Partial {
             Partial::Quantiles(content) => size_of_val(&**content) + content.heap_bytes(),
             Partial::First(content) | Partial::Last(content) => size_of_val(&**content) + content.heap_bytes(),
             Partial::Histogram(content) => size_of_val(&**content) + content.heap_bytes(),
+            Partial::Sessions(content) => size_of_val(&**content) + content.heap_bytes(),
         }
     }
     /// Appends the one spelling of its content: nothing for `Empty`, else a version, the kind, and what the kind keeps.
@@ -240,6 +257,10 @@ impl Partial {
                 start(6);
                 content.encode(out);
             }
+            Partial::Sessions(content) => {
+                start(7);
+                content.encode(out);
+            }
         }
     }
     /// Reads what [`Partial::encode`] wrote, all of `bytes`. Never panics.
@@ -261,6 +282,7 @@ impl Partial {
             4 => Partial::First(Box::new(Moment::decode(&mut reader)?)),
             5 => Partial::Last(Box::new(Moment::decode(&mut reader)?)),
             6 => Partial::Histogram(Box::new(Histogram::decode(&mut reader)?)),
+            7 => Partial::Sessions(Box::new(Sessions::decode(&mut reader)?)),
             _ => return Err(corrupt()),
         };
         if reader.rest.is_empty() { Ok(partial) } else { Err(corrupt()) }

@@ -225,7 +225,7 @@ fn bin_of(value: f64, parts: u16) -> i32 {
     let bin = match power {
         ..0 => return 0,
         POWERS.. => POWERS * parts,
-        _ => power * parts + (u128::from(fraction) * parts as u128 >> 52) as i32 + 1,
+        _ => power * parts + ((u128::from(fraction) * parts as u128) >> 52) as i32 + 1,
     };
     if value < 0.0 { -bin } else { bin }
 }

@@ -7,6 +7,7 @@ use super::KeptEvent;
 use crate::view::aggregate::distinct::hash;
 use crate::view::aggregate::partial::{Aggregate, Unit};
 use crate::view::aggregate::quantiles::Ranks;
+use crate::view::aggregate::sessions::{Session, Summary};
 use crate::view::aggregate::variance::Spread;
 use crate::view::aggregate::{Figures, More};
 use crate::view::value::Value;
@@ -38,10 +39,14 @@ pub(super) fn of(aggregate: Aggregate, unit: Unit, bounds: &[Value], events: &[&
         Aggregate::First | Aggregate::Last => {
             let place = |event: &&&KeptEvent| (event.time, event.partition, event.offset);
             let mut finite = known.iter().filter(finite).collect::<Vec<_>>();
-            finite.sort_by_key(|event| place(&event));
+            finite.sort_by_key(|event| place(event));
             let one = if aggregate == Aggregate::First { finite.first() } else { finite.last() };
             let count = u64::from(one.is_some());
             Figures { count, more: More::Moment(one.map(|event| (value(event), event.time))), ..none }
+        }
+        Aggregate::Sessions(gap) => {
+            let summary = sessions(known.iter().map(|event| (value(event), event.time.0)), gap.0);
+            Figures { count: summary.sessions, more: More::Sessions(summary), ..none }
         }
         Aggregate::Histogram => {
             let mut buckets: Vec<(Value, u64)> = bounds.iter().cloned().chain([Value::Null]).map(|b| (b, 0)).collect();
@@ -54,6 +59,21 @@ pub(super) fn of(aggregate: Aggregate, unit: Unit, bounds: &[Value], events: &[&
             Figures { count, not_finite, more: More::Buckets(buckets), ..none }
         }
     }
+}
+
+/// Events by user in the order of time, cut where the next one is too far away.
+fn sessions(events: impl Iterator<Item = (Value, i64)>, gap: i64) -> Summary {
+    let mut users: BTreeMap<Value, Vec<i64>> = BTreeMap::new();
+    events.for_each(|(user, time)| users.entry(user).or_default().push(time));
+    let mut summary = Summary::default();
+    for times in users.values_mut() {
+        times.sort_unstable();
+        for session in times.chunk_by(|before, after| after.saturating_sub(*before) <= gap) {
+            let (first, last) = (session[0], session[session.len() - 1]);
+            summary.add(&Session { first, last, events: session.len() as u64 });
+        }
+    }
+    summary
 }
 
 /// Extremes of integers are shown as decimals without digits after the point.
@@ -130,7 +150,9 @@ fn nearest(above: &BigInt, below: &BigInt, root: u32) -> Option<f64> {
 fn distinct(values: impl Iterator<Item = Value>) -> (u64, bool) {
     let one_nan = |value| if matches!(value, Value::Float(x) if x.is_nan()) { Value::Float(f64::NAN) } else { value };
     let mut set = BTreeSet::new(); // one by one, by their order: collecting goes by equality, and NaN equals nothing
-    values.map(one_nan).for_each(|value| drop(set.insert(value)));
+    for value in values {
+        set.insert(one_nan(value));
+    }
     if set.len() <= 1_024 {
         return (set.len() as u64, true);
     }

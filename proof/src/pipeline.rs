@@ -40,7 +40,8 @@ pub struct Pipeline {
     pub views: Vec<Arc<View>>,
     /// What bounds the memory of a batch run.
     pub compute: compute::Settings,
-    incarnation: String,
+    /// Which log it is.
+    pub incarnation: String,
 }
 
 impl Pipeline {

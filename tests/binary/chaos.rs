@@ -1,0 +1,232 @@
+//! Everything at once: roles die at named failpoints, are killed and stood still; the broker is killed; other programs leave aborted
+//! and committed transactions in the topic; requests to S3 and their replies get lost; Redis loses keys, everything, its memory, its
+//! life. Meanwhile answers are asked for without a pause, and each must equal a plain recomputation at its own stamp.
+//!
+//! `SEAM_CHAOS_SECONDS` (default 75) and `SEAM_CHAOS_SEED` choose a run.
+use std::collections::{BTreeMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use seam_services::{Kafka, Proxy, Redis, S3};
+use seam_shared::failpoint::Failpoint;
+use serde_json::Value;
+
+use crate::fleet::{Cluster, PARTITIONS, below, check_lake, configuration, end, read_topic, send, wait_fresh};
+use crate::flights::{self, Flight, Question, compare, one_day, random};
+use crate::server::{Folder, agent};
+
+/// The first of them: enough for many days, few enough to recompute ten thousand answers from.
+const FLIGHTS: usize = 40_000;
+/// Requests to S3 struck, of 256.
+const S3_FAULTS: u64 = 6;
+/// Between two faults.
+const PAUSE: Duration = Duration::from_millis(250);
+
+type Answers = Arc<Mutex<Vec<(Question, String)>>>;
+type Faults = BTreeMap<String, u32>;
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
+}
+
+/// Asks serving processes in turn until told to end.
+fn reader(
+    urls: Arc<Mutex<Vec<String>>>,
+    flights: Arc<Vec<Flight>>,
+    mut seed: u64,
+    done: Arc<AtomicBool>,
+    answers: Answers,
+) {
+    let agent = agent();
+    while !done.load(Ordering::SeqCst) {
+        let question = one_day(&flights, &mut seed);
+        let url = {
+            let urls = urls.lock().expect("the list is whole");
+            urls[random(&mut seed) as usize % urls.len()].clone()
+        };
+        let Ok(mut reply) = agent.get(format!("{url}{}", question.path)).call() else {
+            std::thread::sleep(Duration::from_millis(20));
+            continue;
+        };
+        match (reply.status().as_u16(), reply.body_mut().read_to_string()) {
+            (200, Ok(text)) => answers.lock().expect("the answers are whole").push((question, text)),
+            (503 | 504, _) | (_, Err(_)) => std::thread::sleep(Duration::from_millis(20)),
+            (status, Ok(text)) => panic!("{}: {status} {text}", question.path),
+        }
+    }
+}
+
+/// Another program that writes to the topic in transactions, of which most are aborted.
+fn transactions(bootstrap: &str, flights: &[Flight], mut seed: u64, done: &AtomicBool) -> (u32, u32) {
+    let (mut aborted, mut committed) = (0, 0);
+    let mut number = 0;
+    while !done.load(Ordering::SeqCst) {
+        number += 1;
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", bootstrap).set("transactional.id", format!("other-{number}"));
+        let producer: BaseProducer = config.set("message.timeout.ms", "4000").create().expect("a producer");
+        let second = Duration::from_secs(5);
+        let run = || -> rdkafka::error::KafkaResult<bool> {
+            producer.init_transactions(second)?;
+            for _ in 0..6 {
+                producer.begin_transaction()?;
+                for _ in 0..50 {
+                    let flight = &flights[random(&mut seed) as usize % flights.len()];
+                    let partition = (random(&mut seed) % u64::from(PARTITIONS)) as i32;
+                    let record =
+                        BaseRecord::<(), _>::to("flights").partition(partition).payload(flight.line.as_bytes());
+                    producer.send(record).map_err(|(error, _)| error)?;
+                }
+                producer.flush(second)?;
+                if random(&mut seed).is_multiple_of(4) {
+                    producer.commit_transaction(second)?;
+                    committed += 1;
+                } else {
+                    producer.abort_transaction(second)?;
+                    aborted += 1;
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Ok(true)
+        };
+        // While the broker is away there is nothing to do; what was not decided is aborted by the broker.
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_ok_and(|result| result.is_err()) {
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    }
+    (aborted, committed)
+}
+
+/// One fault of the stores.
+fn strike(redis: &Redis, seed: &mut u64) -> &'static str {
+    let command = |words: &[&str]| redis.command(words).unwrap_or_default();
+    match random(seed) % 12 {
+        0 => {
+            command(&["FLUSHALL"]);
+            "FLUSHALL"
+        }
+        1 => {
+            command(&["CONFIG", "SET", "maxmemory", "1"]);
+            std::thread::sleep(Duration::from_millis(200));
+            command(&["CONFIG", "SET", "maxmemory", "0"]);
+            "Redis out of memory"
+        }
+        2 => {
+            redis.process.kill();
+            redis.process.restart();
+            "Redis killed"
+        }
+        _ => {
+            for _ in 0..4 {
+                let key = command(&["RANDOMKEY"]);
+                if !key.trim().is_empty() {
+                    command(&["DEL", key.trim()]);
+                }
+            }
+            "keys deleted"
+        }
+    }
+}
+
+#[test]
+fn everything_fails_at_once_and_every_answer_is_exact() {
+    let (Some(kafka), Some(redis), Some(s3)) = (Kafka::start(&[]), Redis::start(&[]), S3::start()) else { return };
+    let (seconds, mut seed) = (setting("SEAM_CHAOS_SECONDS", 75), setting("SEAM_CHAOS_SEED", 7));
+    println!("seed {seed}, {seconds} s");
+    let mut flights = flights::load();
+    flights.truncate(FLIGHTS);
+    let flights = Arc::new(flights);
+    let folder = Folder::new("chaos");
+    let config = configuration(&kafka, &redis);
+    folder.write("seam.yaml", &config);
+    let proxy = Proxy::start(s3.port, seed);
+    let mut environment = s3.environment().to_vec();
+    environment.retain(|(name, _)| *name != "AWS_ENDPOINT");
+    environment.push(("AWS_ENDPOINT", format!("http://127.0.0.1:{}", proxy.port)));
+    let mut cluster = Cluster::start(folder, environment);
+
+    let done = Arc::new(AtomicBool::new(false));
+    let answers = Answers::default();
+    let urls = Arc::new(Mutex::new(cluster.urls("serve")));
+    let readers: Vec<_> = (0..2)
+        .map(|number| {
+            let (urls, flights, done, answers) = (urls.clone(), flights.clone(), done.clone(), answers.clone());
+            std::thread::spawn(move || reader(urls, flights, number, done, answers))
+        })
+        .collect();
+    let other = {
+        let (bootstrap, flights, done) = (kafka.bootstrap(), flights.clone(), done.clone());
+        std::thread::spawn(move || transactions(&bootstrap, &flights, 3, &done))
+    };
+    proxy.set_faults(S3_FAULTS);
+
+    let mut faults = Faults::new();
+    let mut note = |name: &str| *faults.entry(name.to_owned()).or_default() += 1;
+    let (begun, length) = (Instant::now(), Duration::from_secs(seconds));
+    let (mut sent, mut turn) = (0, 0_usize);
+    while begun.elapsed() < length {
+        let part = begun.elapsed().as_secs_f64() / length.as_secs_f64();
+        let until = ((flights.len() as f64 * part) as usize).clamp(sent, flights.len());
+        if until > sent {
+            let body: String = flights[sent..until].iter().map(|flight| format!("{}\n", flight.line)).collect();
+            send(&mut cluster, &body, &mut seed);
+            sent = until;
+        }
+        turn += 1;
+        note(strike(&redis, &mut seed));
+        if turn.is_multiple_of(3) {
+            let (_, failpoint) = Failpoint::NAMES[turn / 3 % Failpoint::NAMES.len()];
+            cluster.arm(failpoint, 1 + random(&mut seed) % 3, &mut seed);
+        } else if turn.is_multiple_of(5) {
+            note(cluster.hurt(&mut seed));
+        }
+        if turn.is_multiple_of(60) {
+            kafka.process.kill();
+            kafka.process.restart();
+            note("broker killed");
+        }
+        cluster.resume(false);
+        cluster.revive().into_iter().for_each(&mut note);
+        *urls.lock().expect("the list is whole") = cluster.urls("serve");
+        std::thread::sleep(PAUSE);
+    }
+    proxy.set_faults(0);
+    done.store(true, Ordering::SeqCst);
+    readers.into_iter().for_each(|reader| reader.join().expect("no answer but exact ones and 503"));
+    let (aborted, committed) = other.join().expect("the other program ends");
+    let rest: String = flights[sent..].iter().map(|flight| format!("{}\n", flight.line)).collect();
+    send(&mut cluster, &rest, &mut seed);
+    cluster.resume(true);
+    cluster.revive().into_iter().for_each(&mut note);
+
+    let topic = read_topic(&config, &flights);
+    let counted = topic.values().flatten().filter(|(_, flight)| flight.is_some()).count();
+    let fresh = wait_fresh(&cluster, counted as u64);
+    let answers = std::mem::take(&mut *answers.lock().expect("the answers are whole"));
+    let (mut compared, mut generations, mut coverages) = (0, HashSet::new(), HashSet::new());
+    for (question, answer) in &answers {
+        let answer: Value = serde_json::from_str(answer).expect("JSON");
+        let coverage = answer["meta"]["stamp"]["coverage"].as_str().expect("every answer is stamped");
+        compared += compare(below(&topic, &flights, coverage), coverage, question, &answer);
+        generations.insert(answer["meta"]["stamp"]["views"][0]["generation"].to_string());
+        coverages.insert(coverage.to_owned());
+    }
+    let (requests, replies) = proxy.struck();
+    let hurt: u32 = faults.iter().filter(|(name, _)| *name != "none").map(|(_, times)| times).sum();
+    println!(
+        "faults {faults:?}, S3 requests lost {requests}, S3 replies lost {replies}, transactions aborted {aborted}, committed {committed}; \
+         {} answers at {} coverages over {} generations, {compared} figures compared, 0 wrong; {} of {} records count; fresh after {fresh:.1?}",
+        answers.len(),
+        coverages.len(),
+        generations.len(),
+        counted,
+        topic.values().map(Vec::len).sum::<usize>()
+    );
+    check_lake(&cluster);
+    cluster.processes.iter_mut().for_each(end);
+    let all = u64::from(hurt + aborted) + requests + replies;
+    assert!(all >= seconds * 2 && answers.len() as u64 >= seconds * 20 && generations.len() > 1, "the run was a test");
+}
