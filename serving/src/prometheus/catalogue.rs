@@ -90,7 +90,8 @@ impl Catalogue {
             bases: HashMap::new(),
         };
         let mut with_measures = config.clone();
-        for metric in &config.metrics {
+        // What is so much per time is `rate` here.
+        for metric in config.metrics.iter().filter(|metric| metric.per.is_none()) {
             let measures: Vec<MeasureOf> = metric.kind.measures().into_iter().cloned().collect();
             let base = definition(plain(&metric.name), metric.name.clone(), measures, metric);
             catalogue.add(base, true, "");

@@ -142,3 +142,28 @@ async fn what_is_missing_is_told() {
     assert!(told["warnings"][0].as_str().is_some_and(|text| text.contains("clicks/1@")), "{told}");
     drop(world);
 }
+
+#[tokio::test]
+async fn a_caller_sees_its_views_and_rows_only() {
+    use seam_shared::access::{Caller, RowFilter, Scope};
+    let (_, serving, whole) = super::world(2, 1, true).await;
+    let filter = serde_json::json!({ "carrier": "UA" });
+    let rows = RowFilter::from_json(filter.as_object().expect("an object")).expect("a filter");
+    let scopes = vec![Scope::parse("query:by_route").expect("a scope")];
+    let caller = Caller::new("test", scopes, rows, None);
+    let router = crate::prometheus::routes(serving).layer(axum::Extension(caller));
+    let all = instant(&whole, "sum by (carrier) (events_total)", AT).await;
+    let own = instant(&router, "sum by (carrier) (events_total)", AT).await;
+    assert_eq!(own, BTreeMap::from([("{\"carrier\":\"UA\"}".to_owned(), all["{\"carrier\":\"UA\"}"])]));
+    assert!(all.len() > 1);
+    assert_eq!(instant(&router, "sum(events_total)", AT).await.into_values().sum::<f64>(), all["{\"carrier\":\"UA\"}"]);
+    assert!(instant(&router, "carriers", AT).await.is_empty(), "another view");
+    assert!(instant(&router, "{__name__=~\"carriers.*\"}", AT).await.is_empty());
+    assert_eq!(success(&router, "label/carrier/values").await["data"], serde_json::json!(["UA"]));
+    let names = success(&router, "label/__name__/values").await;
+    assert!(
+        names["data"].as_array().expect("a list").iter().all(|name| !name.to_string().contains("carrier")),
+        "{names}"
+    );
+    assert_eq!(success(&router, "metadata?metric=carriers").await["data"], serde_json::json!({}));
+}
