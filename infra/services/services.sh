@@ -12,8 +12,9 @@
 #   services.sh run kafka FOLDER PORT [property=value ...]     becomes a broker on 127.0.0.1:PORT, its controller on PORT+1
 #
 # WHAT is one of: build (what the rdkafka crate compiles with), redis, kafka, s3, prometheus (promtool), alerting (vmalert,
-# alertmanager), schemathesis (which asks an API whatever its document allows, and what it forbids). All of these if none is
-# named; and minio, which needs Go and a quarter of an hour: faster than moto, and it checks signatures.
+# alertmanager), schemathesis (which asks an API whatever its document allows, and what it forbids), browser (Chromium, for the
+# page). All of these if none is named; and minio, which needs Go and a quarter of an hour: faster than moto, and it checks
+# signatures.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/seam"
@@ -23,9 +24,9 @@ minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
 minio="$cache/services/minio-$minio_version"
 schemathesis_version=4.32.5
 schemathesis="$cache/services/schemathesis-$schemathesis_version"
-everything=(build redis kafka s3 prometheus alerting schemathesis)
+everything=(build redis kafka s3 prometheus alerting schemathesis browser)
 
-usage() { sed -n '2,17s/^# \{0,1\}//p' "$0" >&2; exit 64; }
+usage() { sed -n '2,18s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
 # What of a service is not installed, one word a line: a Debian package, or what is fetched into the cache.
@@ -42,6 +43,7 @@ missing() {
     schemathesis) [ -f "$schemathesis/installed" ] || { python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv; echo schemathesis; } ;;
     prometheus) has promtool || echo prometheus ;;
     alerting) has vmalert || echo victoria-metrics; has prometheus-alertmanager || echo prometheus-alertmanager ;;
+    browser) has chromium || has chromium-browser || has google-chrome || echo chromium; has chromedriver || echo chromium-driver ;;
     *) echo "services.sh: no service is called $1" >&2; exit 64 ;;
   esac
 }

@@ -1,6 +1,7 @@
 //! Promises of the built program, seen from outside: real processes, real files, real HTTP, kill -9.
 mod access;
 mod api;
+mod browser;
 mod chaos;
 mod cluster;
 mod commands;
@@ -8,6 +9,7 @@ mod doctor;
 mod fleet;
 mod flights;
 mod grafana;
+mod page;
 mod server;
 #[cfg(feature = "sql")]
 mod sql;
