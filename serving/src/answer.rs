@@ -296,7 +296,11 @@ impl Serving {
     ///
     /// # Errors
     /// `NotFound` when a file or segment was retired since it was pinned.
-    async fn halves(&self, pinned: &[PinnedView], range: (Timestamp, Timestamp)) -> Result<Vec<Halves>, Error> {
+    pub(crate) async fn halves(
+        &self,
+        pinned: &[PinnedView],
+        range: (Timestamp, Timestamp),
+    ) -> Result<Vec<Halves>, Error> {
         let files =
             pinned.iter().filter_map(|view| view.generation.as_ref()).flat_map(|g| batch_view::files_in(g, range));
         let (files, rows) = files.fold((0_u64, 0_u64), |(files, rows), file| (files + 1, rows + file.rows));

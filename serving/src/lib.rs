@@ -22,6 +22,7 @@ pub mod etag;
 pub mod explain;
 pub mod json;
 pub mod page;
+pub mod panes;
 pub mod present;
 pub mod raw;
 pub mod scan;

@@ -28,6 +28,7 @@ mod secret;
 mod settings;
 mod shape;
 mod sources;
+mod sql;
 mod tree;
 mod views;
 
@@ -39,6 +40,7 @@ pub use report::{Problem, Report};
 pub use schedule::Schedule;
 pub use schema::schema;
 pub use secret::Secret;
+pub use sql::SqlSettings;
 
 /// The version of the file's format.
 pub const VERSION: i64 = 1;
@@ -213,6 +215,8 @@ pub struct ServerSettings {
     pub cors: Vec<String>,
     /// Whether to listen beyond this machine although nobody has to say who it is.
     pub insecure: bool,
+    /// SQL over the PostgreSQL wire protocol, if it is wanted.
+    pub sql: Option<SqlSettings>,
 }
 
 impl Config {

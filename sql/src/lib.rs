@@ -1,1 +1,105 @@
-//! SQL over the merged views: the PostgreSQL wire protocol, and Polars SQL behind it.
+//! SQL over the merged views: PostgreSQL's wire protocol in front, an engine over tables in memory behind. Everything is read-only.
+//!
+//! A statement is read ([`parse`]), put into the engine's words ([`rewrite`]), reduced to what it needs of each view
+//! ([`pushdown`]), read from serving at one moment ([`read`]) and executed ([`engine`]). Each part but the last is a function of
+//! its input alone. Promises: a statement sees one moment of each view; what it is not shown was not needed; it holds no more
+//! rows than its budget.
+
+pub mod catalog;
+pub mod engine;
+pub mod error;
+pub mod frame;
+pub mod meta;
+pub mod parse;
+pub mod pushdown;
+pub mod read;
+pub mod rewrite;
+pub mod service;
+pub mod session;
+pub mod time;
+
+mod literal;
+mod login;
+mod parameters;
+mod wire;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pgwire::tokio::process_socket;
+use seam_serving::Serving;
+use seam_shared::config::SqlSettings;
+use seam_shared::{Error, Result};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use engine::Polars;
+use service::{Limits, Service};
+use wire::Handlers;
+
+/// Connections at once.
+const CONNECTIONS_MAX: usize = 256;
+
+/// A server that listens.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    handlers: Arc<Handlers>,
+    tls: Option<TlsAcceptor>,
+}
+
+impl Server {
+    /// Listens as `settings` say, and answers from `serving`.
+    ///
+    /// # Errors
+    /// `Unavailable` when the address is taken.
+    pub async fn bind(settings: &SqlSettings, serving: Arc<Serving>, tls: Option<TlsAcceptor>) -> Result<Server> {
+        let listen = settings.listen;
+        let taken = |e| Error::unavailable(format!("cannot listen on {listen} for SQL")).because(e);
+        let listener = TcpListener::bind(listen).await.map_err(taken)?;
+        let address = listener.local_addr().map_err(|e| Error::internal("a listener has an address").because(e))?;
+        let limits = Limits {
+            timeout: Duration::from_micros(settings.timeout.0.unsigned_abs()),
+            rows: usize::try_from(settings.max_rows).unwrap_or(usize::MAX),
+            statements: std::thread::available_parallelism().map_or(2, usize::from).max(2),
+        };
+        let service = Service::new(serving, Arc::new(Polars), limits);
+        let handlers = Arc::new(Handlers::new(Arc::new(service), settings)?);
+        Ok(Server { listener, address, handlers, tls })
+    }
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+    /// Answers until cancelled; connections are then cut off.
+    pub async fn run(self, cancel: CancellationToken) {
+        let mut connections = JoinSet::new();
+        loop {
+            let socket = tokio::select! {
+                () = cancel.cancelled() => return,
+                Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+                socket = self.listener.accept() => socket,
+            };
+            match socket {
+                Ok((socket, peer)) if connections.len() < CONNECTIONS_MAX => {
+                    let (tls, handlers) = (self.tls.clone(), self.handlers.clone());
+                    connections.spawn(async move {
+                        if let Err(error) = process_socket(socket, tls, handlers).await {
+                            tracing::debug!(%error, %peer, "a SQL connection ended");
+                        }
+                    });
+                }
+                Ok((_, peer)) => {
+                    tracing::warn!(%peer, "a SQL connection is refused: there are {CONNECTIONS_MAX} already")
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a SQL connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+}

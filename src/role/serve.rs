@@ -19,9 +19,28 @@ pub async fn start(process: &mut Process) -> Result<()> {
     }
     let (refreshed, cancel) = (serving.clone(), process.layers());
     process.work("serving", async move { refreshed.run(cancel).await })?;
+    sql(process, &serving).await?;
     process.route(seam_serving::http::routes(serving.clone()), seam_serving::http::openapi::analytics());
     process.watch(Arc::new(Watch(serving)));
     Ok(())
+}
+
+/// SQL over the views, if the configuration asks for it.
+#[cfg(feature = "sql")]
+async fn sql(process: &mut Process, serving: &Arc<Serving>) -> Result<()> {
+    let Some(settings) = process.ports.config.server.sql.clone() else { return Ok(()) };
+    let server = seam_sql::Server::bind(&settings, serving.clone(), None).await?;
+    tracing::info!(address = %server.address(), "SQL is answered");
+    let cancel = process.layers();
+    process.work("sql", async move { server.run(cancel).await })
+}
+
+#[cfg(not(feature = "sql"))]
+async fn sql(process: &mut Process, _: &Arc<Serving>) -> Result<()> {
+    match process.ports.config.server.sql {
+        Some(_) => Err(seam_shared::Error::invalid("this build has no SQL: its feature `sql` is off")),
+        None => Ok(()),
+    }
 }
 
 struct Watch(Arc<Serving>);

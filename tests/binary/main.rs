@@ -6,3 +6,5 @@ mod commands;
 mod doctor;
 mod flights;
 mod server;
+#[cfg(feature = "sql")]
+mod sql;

@@ -197,6 +197,18 @@ static SERVER: Shape = Shape::Table(&[
         "the origins whose pages may ask from a browser, like https://dash.example.com; none by default",
     ),
     key("insecure", &Shape::Flag, "listen beyond this machine although nobody has to say who it is"),
+    key("sql", &SQL, "SQL over the PostgreSQL wire protocol; off unless it is here"),
+]);
+static SQL: Shape = Shape::Table(&[
+    key("listen", &Shape::Address, "address and port; 127.0.0.1:5433 by default"),
+    key("user", &Shape::Text, "the user that clients log in as; seam by default"),
+    key(
+        "password",
+        &Shape::Text,
+        "its password; write it like ${SQL_PASSWORD}. Without one only loopback may be listened on",
+    ),
+    key("timeout", &Shape::Duration, "how long a statement may take; 30s by default"),
+    key("max_rows", &Shape::Integer(1, 1 << 32), "rows of views that a statement may read; 1000000 by default"),
 ]);
 static TLS: Shape = Shape::Table(&[
     required("certificate", &Shape::Text, "a file with the certificate and those that lead to a trusted one (PEM)"),

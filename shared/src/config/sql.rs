@@ -1,0 +1,49 @@
+//! SQL over the PostgreSQL wire protocol: where it listens, for whom, and how much a statement may do.
+use std::net::SocketAddr;
+
+use super::Secret;
+use super::report::Problems;
+use super::shape;
+use super::tree::Node;
+use crate::time::Span;
+
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5_433);
+const TIMEOUT: Span = Span(30 * Span::SECOND.0);
+const MAX_ROWS: u64 = 1_000_000;
+
+/// The SQL server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlSettings {
+    /// Where it listens; 127.0.0.1:5433 by default.
+    pub listen: SocketAddr,
+    /// The user that clients log in as; `seam` by default.
+    pub user: String,
+    /// The password; without one, whoever reaches the port may ask.
+    pub password: Option<Secret>,
+    /// How long a statement may take; 30 s by default.
+    pub timeout: Span,
+    /// Rows of views that one statement may read; a million by default.
+    pub max_rows: u64,
+}
+
+/// What `server.sql` says.
+pub(super) fn settings(root: &Node, node: &Node, problems: &mut Problems) -> SqlSettings {
+    let listen = node.text_of("listen").and_then(|text| text.parse().ok()).unwrap_or(LISTEN);
+    let password = node.text_of("password").map(Secret::new);
+    if !listen.ip().is_loopback() && password.is_none() {
+        let place = node.get("listen").map_or(node.place, |listen| listen.place);
+        let message = format!("{listen} can be reached from other machines, and `sql` has no password");
+        problems.suggest(place, message, Some("add `password: ${SQL_PASSWORD}`".to_owned()));
+    }
+    if root.get("server").and_then(|server| server.get("access")).is_some() && password.is_none() {
+        let message = "HTTP asks for keys, and SQL would answer without a password".to_owned();
+        problems.suggest(node.place, message, Some("add `password: ${SQL_PASSWORD}`".to_owned()));
+    }
+    SqlSettings {
+        listen,
+        user: node.text_of("user").unwrap_or("seam").to_owned(),
+        password,
+        timeout: node.duration("timeout").unwrap_or(TIMEOUT),
+        max_rows: node.text_of("max_rows").and_then(shape::whole_number).map_or(MAX_ROWS, i64::unsigned_abs),
+    }
+}

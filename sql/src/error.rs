@@ -1,0 +1,102 @@
+//! What a client is told when a statement cannot be answered: SQLSTATE, message, hint and place.
+use pgwire::error::ErrorInfo;
+use seam_serving::query::Refusal;
+use seam_shared::Kind;
+
+/// A refusal in the terms of PostgreSQL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlError {
+    /// SQLSTATE.
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do instead.
+    pub hint: Option<String>,
+    /// The character of the query, from 1 on.
+    pub position: Option<usize>,
+}
+
+/// SQLSTATEs.
+pub mod state {
+    pub const SYNTAX: &str = "42601";
+    pub const NO_TABLE: &str = "42P01";
+    pub const NO_COLUMN: &str = "42703";
+    pub const NO_FUNCTION: &str = "42883";
+    pub const NO_SETTING: &str = "42704";
+    pub const TYPES: &str = "42804";
+    pub const NOT_SUPPORTED: &str = "0A000";
+    pub const NO_TIME: &str = "22007";
+    pub const OUT_OF_RANGE: &str = "22003";
+    pub const BAD_VALUE: &str = "22P02";
+    pub const PARAMETERS: &str = "08P01";
+    pub const ABORTED: &str = "25P02";
+    pub const DENIED: &str = "42501";
+    pub const TOO_MUCH: &str = "54000";
+    pub const CANCELLED: &str = "57014";
+    pub const NOT_READY: &str = "57P03";
+    pub const BUSY: &str = "53300";
+    pub const CORRUPT: &str = "XX001";
+    pub const INTERNAL: &str = "XX000";
+}
+
+impl SqlError {
+    /// An error with that code.
+    pub fn new(code: &'static str, message: impl Into<String>) -> SqlError {
+        SqlError { code, message: message.into(), hint: None, position: None }
+    }
+    /// What cannot be done here, though it is SQL.
+    pub fn unsupported(message: impl Into<String>) -> SqlError {
+        SqlError::new(state::NOT_SUPPORTED, message)
+    }
+    /// The same with a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> SqlError {
+        self.hint = Some(hint.into());
+        self
+    }
+    /// The same with what was probably meant, if anything was.
+    #[must_use]
+    pub fn did_you_mean(self, nearest: Option<&str>) -> SqlError {
+        match nearest {
+            Some(nearest) => self.hint(format!("Did you mean \"{nearest}\"?")),
+            None => self,
+        }
+    }
+}
+
+impl std::fmt::Display for SqlError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.code, self.message)
+    }
+}
+
+impl From<Refusal> for SqlError {
+    fn from(refusal: Refusal) -> SqlError {
+        let code = match refusal.kind {
+            Kind::Invalid | Kind::NotFound | Kind::Conflict => state::BAD_VALUE,
+            Kind::Denied => state::DENIED,
+            Kind::Unavailable => state::NOT_READY,
+            Kind::TooLarge => state::TOO_MUCH,
+            Kind::Corrupt => state::CORRUPT,
+            Kind::Internal => state::INTERNAL,
+        };
+        SqlError { code, message: refusal.detail, hint: refusal.suggestion, position: None }
+    }
+}
+
+impl From<SqlError> for ErrorInfo {
+    fn from(error: SqlError) -> ErrorInfo {
+        let mut info = ErrorInfo::new("ERROR".to_owned(), error.code.to_owned(), error.message);
+        info.severity_nonlocalized = Some("ERROR".to_owned());
+        info.hint = error.hint;
+        info.position = error.position.map(|position| position.to_string());
+        info
+    }
+}
+
+/// The candidate nearest to `name`, if it is near enough to be what was meant.
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let best = candidates.map(|c| (strsim::damerau_levenshtein(name, c), c)).min()?;
+    let allowed = (name.chars().count().max(best.1.chars().count()) / 3).max(1);
+    (best.0 <= allowed || !name.is_empty() && best.1.starts_with(name)).then_some(best.1)
+}

@@ -1,0 +1,209 @@
+//! The parameters of prepared statements: what types they have, and their values as literals.
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use pgwire::api::Type as WireType;
+use pgwire::api::results::FieldFormat;
+use seam_shared::view::value::decimal_text;
+use sqlparser::ast::{
+    BinaryOperator, DataType, Expr, LimitClause, ObjectName, Query, Statement, Value, Visit, Visitor,
+};
+
+use crate::catalog::Catalog;
+use crate::error::{SqlError, state};
+use crate::frame::Type;
+use crate::literal::{literal, moment, number, text};
+use crate::rewrite::{Relation, kinds};
+
+/// Microseconds from 1970 to 2000.
+const EPOCH_2000: i64 = 946_684_800_000_000;
+
+/// The types of `$1`, `$2` and so on, as far as what they are compared to tells; text for others.
+pub fn types(statement: &Statement, catalog: &Catalog) -> Vec<Type> {
+    let mut tables = Tables { catalog, found: Vec::new() };
+    let _ = statement.visit(&mut tables);
+    let mut walk = Walk { kinds: kinds(catalog, &tables.found), found: Vec::new() };
+    let _ = statement.visit(&mut walk);
+    walk.found.into_iter().map(|kind| kind.unwrap_or(Type::Text)).collect()
+}
+
+struct Tables<'a> {
+    catalog: &'a Catalog,
+    found: Vec<Relation>,
+}
+
+impl Visitor for Tables<'_> {
+    type Break = ();
+    fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
+        let name = relation.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.as_str());
+        self.found.extend(name.and_then(|name| self.catalog.table(name)).map(Relation::Table));
+        ControlFlow::Continue(())
+    }
+}
+
+struct Walk {
+    kinds: HashMap<String, Type>,
+    found: Vec<Option<Type>>,
+}
+
+impl Walk {
+    fn note(&mut self, expr: &Expr, kind: Option<Type>) {
+        let Some(index) = index(expr) else { return };
+        if self.found.len() <= index {
+            self.found.resize(index + 1, None);
+        }
+        self.found[index] = self.found[index].or(kind);
+    }
+    fn kind(&self, expr: &Expr) -> Option<Type> {
+        match expr {
+            Expr::Nested(inner) => self.kind(inner),
+            Expr::Identifier(ident) => self.kinds.get(&ident.value).copied(),
+            Expr::CompoundIdentifier(idents) => self.kinds.get(&idents.last()?.value).copied(),
+            Expr::Extract { .. } => Some(Type::Float),
+            Expr::Function(function) => match function.name.to_string().as_str() {
+                "count" => Some(Type::Int),
+                "date_trunc" | "time_bucket" | "now" | "date_bin" => Some(Type::Time),
+                "sum" | "avg" => Some(Type::Float),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+impl Visitor for Walk {
+    type Break = ();
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<()> {
+        if let Some(LimitClause::LimitOffset { limit, offset, .. }) = &query.limit_clause {
+            let counts = limit.iter().chain(offset.iter().map(|offset| &offset.value));
+            counts.for_each(|count| self.note(count, Some(Type::Int)));
+        }
+        ControlFlow::Continue(())
+    }
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        use BinaryOperator as B;
+        match expr {
+            Expr::BinaryOp { left, op: B::Eq | B::NotEq | B::Lt | B::LtEq | B::Gt | B::GtEq, right } => {
+                let (a, b) = (self.kind(left), self.kind(right));
+                self.note(left, b);
+                self.note(right, a);
+            }
+            Expr::Between { expr, low, high, .. } => {
+                let kind = self.kind(expr);
+                self.note(low, kind);
+                self.note(high, kind);
+            }
+            Expr::InList { expr, list, .. } => {
+                let kind = self.kind(expr);
+                list.iter().for_each(|item| self.note(item, kind));
+            }
+            Expr::Cast { expr, data_type, .. } => {
+                let kind = match data_type {
+                    DataType::Timestamp(..) => Some(Type::Time),
+                    DataType::Int(_) | DataType::Integer(_) | DataType::BigInt(_) => Some(Type::Int),
+                    DataType::DoublePrecision | DataType::Float(_) | DataType::Numeric(_) => Some(Type::Float),
+                    DataType::Date => Some(Type::Date),
+                    _ => None,
+                };
+                self.note(expr, kind);
+            }
+            other => self.note(other, None),
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn index(expr: &Expr) -> Option<usize> {
+    let Expr::Value(value) = expr else { return None };
+    let Value::Placeholder(name) = &value.value else { return None };
+    // The protocol counts them with 16 bits.
+    name.strip_prefix('$')?.parse::<u16>().ok()?.checked_sub(1).map(usize::from)
+}
+
+/// A literal of a type, to find out what a statement answers with before there are values.
+pub fn example(kind: Type) -> Expr {
+    match kind {
+        Type::Int => number(1),
+        Type::Float | Type::Decimal(_) => number("1.0"),
+        Type::Bool => literal(Value::Boolean(true)),
+        Type::Text => text(""),
+        Type::Time => moment(0),
+        Type::Date => text("2000-01-01"),
+    }
+}
+
+/// A value as it was bound.
+///
+/// # Errors
+/// It cannot be read, or its type is not known.
+pub fn value(bytes: Option<&Bytes>, kind: &WireType, format: FieldFormat) -> Result<Expr, SqlError> {
+    let Some(bytes) = bytes else { return Ok(literal(Value::Null)) };
+    let wrong = || SqlError::new(state::BAD_VALUE, format!("a parameter is no {}", kind.name()));
+    let is_text =
+        [WireType::TEXT, WireType::VARCHAR, WireType::BPCHAR, WireType::UNKNOWN, WireType::NAME].contains(kind);
+    if format == FieldFormat::Text || is_text {
+        let given = std::str::from_utf8(bytes).map_err(|_| wrong())?;
+        return match *kind {
+            WireType::INT2 | WireType::INT4 | WireType::INT8 => {
+                given.trim().parse::<i64>().map(number).map_err(|_| wrong())
+            }
+            WireType::FLOAT4 | WireType::FLOAT8 | WireType::NUMERIC => {
+                let finite = given.trim().parse::<f64>().is_ok_and(f64::is_finite);
+                if finite { Ok(number(given.trim())) } else { Err(wrong()) }
+            }
+            WireType::BOOL => match given.trim().to_ascii_lowercase().as_str() {
+                "t" | "true" | "1" | "on" => Ok(literal(Value::Boolean(true))),
+                "f" | "false" | "0" | "off" => Ok(literal(Value::Boolean(false))),
+                _ => Err(wrong()),
+            },
+            WireType::TIMESTAMP | WireType::TIMESTAMPTZ => crate::time::moment(given).map(moment).ok_or_else(wrong),
+            _ => Ok(text(given)),
+        };
+    }
+    let int = || match bytes.len() {
+        2 => Some(i64::from(i16::from_be_bytes(bytes[..].try_into().ok()?))),
+        4 => Some(i64::from(i32::from_be_bytes(bytes[..].try_into().ok()?))),
+        8 => Some(i64::from_be_bytes(bytes[..].try_into().ok()?)),
+        _ => None,
+    };
+    let read = match *kind {
+        WireType::INT2 | WireType::INT4 | WireType::INT8 => int().map(number),
+        WireType::FLOAT4 => bytes[..].try_into().ok().map(|b| f64::from(f32::from_be_bytes(b))).and_then(float),
+        WireType::FLOAT8 => bytes[..].try_into().ok().map(f64::from_be_bytes).and_then(float),
+        WireType::BOOL => bytes.first().map(|flag| literal(Value::Boolean(*flag != 0))),
+        WireType::TIMESTAMP | WireType::TIMESTAMPTZ => int().map(|micros| moment(micros.saturating_add(EPOCH_2000))),
+        WireType::DATE => int()
+            .and_then(|days| days.checked_mul(86_400_000_000))
+            .map(|since| text(crate::time::day(since.saturating_add(EPOCH_2000)))),
+        WireType::NUMERIC => numeric(bytes).map(number),
+        _ => return Err(SqlError::unsupported(format!("parameters of the type {} are not supported", kind.name()))),
+    };
+    read.ok_or_else(wrong)
+}
+
+fn float(value: f64) -> Option<Expr> {
+    value.is_finite().then(|| number(format!("{value:?}")))
+}
+
+/// PostgreSQL's binary decimals.
+fn numeric(bytes: &[u8]) -> Option<String> {
+    let shorts: Vec<i16> = bytes.chunks_exact(2).map(|pair| i16::from_be_bytes([pair[0], pair[1]])).collect();
+    let (&[count, weight, sign, scale], digits) = shorts.split_first_chunk::<4>()?;
+    let (weight, scale) = (i32::from(weight), u8::try_from(scale).ok()?);
+    if usize::try_from(count).ok()? != digits.len() || ![0, 0x4000].contains(&sign) {
+        return None;
+    }
+    let mut unscaled: i128 = 0;
+    for (place, &digit) in (0..).zip(digits) {
+        // The place of the group's last digit, seen from that of the whole's.
+        let exponent = (weight - place) * 4 + i32::from(scale);
+        let digit = i128::from(digit);
+        let part = match u32::try_from(exponent) {
+            Ok(exponent) => digit.checked_mul(10_i128.checked_pow(exponent)?)?,
+            Err(_) => digit / 10_i128.checked_pow(exponent.unsigned_abs())?,
+        };
+        unscaled = unscaled.checked_add(part)?;
+    }
+    Some(decimal_text(if sign == 0 { unscaled } else { -unscaled }, scale))
+}

@@ -1,0 +1,372 @@
+//! The protocol: simple and extended queries, their results in text and binary, cancellation.
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::BytesMut;
+use futures::{Sink, SinkExt, stream};
+use pgwire::api::cancel::{CancelHandler, DefaultCancelHandler};
+use pgwire::api::portal::{Format, Portal};
+use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
+use pgwire::api::results::{
+    DescribePortalResponse, DescribeStatementResponse, FieldFormat, FieldInfo, QueryResponse, Response, Tag,
+};
+use pgwire::api::stmt::{QueryParser, StoredStatement};
+use pgwire::api::store::PortalStore;
+use pgwire::api::{
+    ClientInfo, ClientPortalStore, ConnectionManager, METADATA_DATABASE, METADATA_USER, PgWireServerHandlers,
+    Type as WireType,
+};
+use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
+use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::data::DataRow;
+use pgwire::messages::response::{NoticeResponse, TransactionStatus};
+use seam_shared::Result;
+use seam_shared::config::SqlSettings;
+use sqlparser::ast::{Expr, Statement};
+
+use crate::error::{SqlError, state};
+use crate::frame::{Frame, Type};
+use crate::login::Login;
+use crate::parameters;
+use crate::parse;
+use crate::service::{Caller, Outcome, Reply, Service};
+use crate::session::Session;
+
+/// What answers connections.
+pub struct Handlers {
+    queries: Arc<Queries>,
+    login: Arc<Login>,
+    cancel: Arc<DefaultCancelHandler>,
+}
+
+impl Handlers {
+    /// Handlers of a service.
+    pub fn new(service: Arc<Service>, settings: &SqlSettings) -> Result<Handlers> {
+        let manager = Arc::new(ConnectionManager::new());
+        Ok(Handlers {
+            queries: Arc::new(Queries { parser: Arc::new(Parse(service.clone())), service }),
+            login: Arc::new(Login::new(&settings.user, settings.password.as_ref(), manager.clone())),
+            cancel: Arc::new(DefaultCancelHandler::new(manager)),
+        })
+    }
+}
+
+impl PgWireServerHandlers for Handlers {
+    fn simple_query_handler(&self) -> Arc<impl SimpleQueryHandler> {
+        self.queries.clone()
+    }
+    fn extended_query_handler(&self) -> Arc<impl ExtendedQueryHandler> {
+        self.queries.clone()
+    }
+    fn startup_handler(&self) -> Arc<impl pgwire::api::auth::StartupHandler> {
+        self.login.clone()
+    }
+    fn cancel_handler(&self) -> Arc<impl CancelHandler> {
+        self.cancel.clone()
+    }
+}
+
+struct Queries {
+    service: Arc<Service>,
+    parser: Arc<Parse>,
+}
+
+/// A statement that was prepared.
+#[derive(Debug)]
+enum Prepared {
+    /// A question about the catalog, and its answer.
+    Known(Frame),
+    /// Any other, and the types of its parameters.
+    Statement(Box<Statement>, Vec<Type>),
+}
+
+/// A connection's user, and what it calls the database.
+fn names<C: ClientInfo>(client: &C) -> (String, String) {
+    let named = |key| client.metadata().get(key).cloned();
+    let user = named(METADATA_USER).unwrap_or_default();
+    (user.clone(), named(METADATA_DATABASE).unwrap_or(user))
+}
+
+fn session<C: ClientInfo>(client: &C) -> Arc<Session> {
+    client.session_extensions().get_or_insert_with(Session::default)
+}
+
+fn told(error: SqlError) -> PgWireError {
+    PgWireError::UserError(Box::new(error.into()))
+}
+
+fn failed(error: SqlError) -> Response {
+    Response::Error(Box::new(error.into()))
+}
+
+/// In a transaction that failed, only its end is listened to.
+fn check_transaction(status: TransactionStatus, statement: &Statement) -> std::result::Result<(), SqlError> {
+    let is_end = matches!(statement, Statement::Rollback { .. } | Statement::Commit { .. });
+    if status != TransactionStatus::Error || is_end {
+        return Ok(());
+    }
+    let message = "current transaction is aborted, commands ignored until end of transaction block";
+    Err(SqlError::new(state::ABORTED, message))
+}
+
+fn rows(frame: Frame, format: &Format) -> Response {
+    let fields = Arc::new(frame.fields(|column| format_of(format, column)));
+    let described = fields.clone();
+    let data = (0..frame.rows()).map(move |row| {
+        let mut bytes = BytesMut::new();
+        frame.write(row, &fields, &mut bytes);
+        Ok(DataRow::new(bytes, fields.len() as i16))
+    });
+    Response::Query(QueryResponse::new(described, stream::iter(data)))
+}
+
+/// One format for all columns, or one each; text where a client names too few.
+fn format_of(format: &Format, column: usize) -> FieldFormat {
+    match format {
+        Format::Individual(codes) => codes.get(column).map_or(FieldFormat::Text, |code| FieldFormat::from(*code)),
+        one => one.format_for(column),
+    }
+}
+
+fn response(reply: Reply, format: &Format) -> Response {
+    match reply {
+        Reply::Rows(frame) => rows(frame, format),
+        Reply::Done(tag) => Response::Execution(Tag::new(tag)),
+        Reply::Begin => Response::TransactionStart(Tag::new("BEGIN")),
+        Reply::End(tag) => Response::TransactionEnd(Tag::new(tag)),
+    }
+}
+
+async fn notify<C>(client: &mut C, notices: Vec<String>) -> PgWireResult<()>
+where
+    C: Sink<PgWireBackendMessage> + Unpin,
+    PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+{
+    for notice in notices {
+        let mut info = ErrorInfo::new("NOTICE".to_owned(), "00000".to_owned(), notice);
+        info.severity_nonlocalized = Some("NOTICE".to_owned());
+        client.feed(PgWireBackendMessage::NoticeResponse(NoticeResponse::from(info))).await?;
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl SimpleQueryHandler for Queries {
+    async fn do_query<C>(&self, client: &mut C, query: &str) -> PgWireResult<Vec<Response>>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        if let Some(frame) = self.service.recognise(query) {
+            return Ok(vec![rows(frame, &Format::UnifiedText)]);
+        }
+        let statements = match parse::statements(query) {
+            Ok(statements) => statements,
+            Err(error) => return Ok(vec![failed(error)]),
+        };
+        if statements.is_empty() {
+            return Ok(vec![Response::EmptyQuery]);
+        }
+        let (session, (user, database)) = (session(client), names(client));
+        let caller = Caller { session: &session, user: &user, database: &database };
+        let mut status = client.transaction_status();
+        let mut responses = Vec::with_capacity(statements.len());
+        for statement in &statements {
+            let outcome = match check_transaction(status, statement) {
+                Ok(()) => self.service.run(caller, statement, &[]).await,
+                Err(error) => Err(error),
+            };
+            match outcome {
+                Ok(Outcome { reply, notices }) => {
+                    notify(client, notices).await?;
+                    // The end of a transaction that failed is no success.
+                    let reply = match reply {
+                        Reply::End(_) if status == TransactionStatus::Error => Reply::End("ROLLBACK"),
+                        reply => reply,
+                    };
+                    match reply {
+                        Reply::Begin => status = TransactionStatus::Transaction,
+                        Reply::End(_) => status = TransactionStatus::Idle,
+                        Reply::Rows(_) | Reply::Done(_) => {}
+                    }
+                    responses.push(response(reply, &Format::UnifiedText));
+                }
+                Err(error) => {
+                    responses.push(failed(error));
+                    break;
+                }
+            }
+        }
+        Ok(responses)
+    }
+}
+
+struct Parse(Arc<Service>);
+
+#[async_trait]
+impl QueryParser for Parse {
+    type Statement = Arc<Prepared>;
+
+    async fn parse_sql<C>(&self, _: &C, sql: &str, _: &[Option<WireType>]) -> PgWireResult<Option<Arc<Prepared>>>
+    where
+        C: ClientInfo + Unpin + Send + Sync,
+    {
+        if let Some(frame) = self.0.recognise(sql) {
+            return Ok(Some(Arc::new(Prepared::Known(frame))));
+        }
+        let mut statements = parse::statements(sql).map_err(told)?;
+        let Some(statement) = statements.pop() else { return Ok(None) };
+        if !statements.is_empty() {
+            let message = "cannot insert multiple commands into a prepared statement";
+            return Err(told(SqlError::new(state::SYNTAX, message)));
+        }
+        let kinds = parameters::types(&statement, &self.0.catalog);
+        Ok(Some(Arc::new(Prepared::Statement(Box::new(statement), kinds))))
+    }
+    fn get_parameter_types(&self, statement: &Arc<Prepared>) -> PgWireResult<Vec<WireType>> {
+        Ok(match statement.as_ref() {
+            Prepared::Known(_) => Vec::new(),
+            Prepared::Statement(_, kinds) => kinds.iter().map(|kind| kind.wire()).collect(),
+        })
+    }
+    fn get_result_schema(&self, _: &Arc<Prepared>, _: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
+        // The handler describes statements itself: that takes time.
+        Ok(Vec::new())
+    }
+}
+
+impl Queries {
+    /// The columns of a statement's answer.
+    async fn columns<C: ClientInfo>(
+        &self,
+        client: &C,
+        prepared: &Prepared,
+        parameters: Vec<Expr>,
+        format: &Format,
+    ) -> PgWireResult<Option<Vec<FieldInfo>>> {
+        let fields = |frame: &Frame| frame.fields(|column| format_of(format, column));
+        match prepared {
+            Prepared::Known(frame) => Ok(Some(fields(frame))),
+            Prepared::Statement(statement, _) => {
+                let (session, (user, database)) = (session(client), names(client));
+                let caller = Caller { session: &session, user: &user, database: &database };
+                let frame = self.service.describe(caller, statement, &parameters).await.map_err(told)?;
+                Ok(frame.as_ref().map(fields))
+            }
+        }
+    }
+}
+
+/// The values of a portal as literals.
+fn values(portal: &Portal<Arc<Prepared>>) -> PgWireResult<Vec<Expr>> {
+    let Prepared::Statement(_, kinds) = portal.statement.statement.as_ref() else { return Ok(Vec::new()) };
+    if portal.parameters.len() < kinds.len() {
+        let (given, needed) = (portal.parameters.len(), kinds.len());
+        let message = format!("bind message supplies {given} parameters, but the statement requires {needed}");
+        return Err(told(SqlError::new(state::PARAMETERS, message)));
+    }
+    let value = |(i, bytes): (usize, &Option<bytes::Bytes>)| {
+        let named = portal.statement.parameter_types.get(i).cloned().flatten();
+        let named = named.filter(|kind| *kind != WireType::UNKNOWN);
+        let format = format_of(&portal.parameter_format, i);
+        // A text whose type nobody named is read as what it is compared to; bytes are what the statement's description said.
+        let told_type = kinds.get(i).map_or(WireType::TEXT, |kind| kind.wire());
+        let kind = named.unwrap_or(if format == FieldFormat::Text { WireType::UNKNOWN } else { told_type });
+        parameters::value(bytes.as_ref(), &kind, format).map_err(told)
+    };
+    portal.parameters.iter().enumerate().map(value).collect()
+}
+
+/// Literals to describe a statement with before there are values.
+fn examples(prepared: &Prepared, named: &[Option<WireType>]) -> Vec<Expr> {
+    let Prepared::Statement(_, kinds) = prepared else { return Vec::new() };
+    let example = |(i, kind): (usize, &Type)| {
+        let named = named.get(i).cloned().flatten().and_then(|named| match named {
+            WireType::INT2 | WireType::INT4 | WireType::INT8 => Some(Type::Int),
+            WireType::FLOAT4 | WireType::FLOAT8 | WireType::NUMERIC => Some(Type::Float),
+            WireType::BOOL => Some(Type::Bool),
+            WireType::TIMESTAMP | WireType::TIMESTAMPTZ => Some(Type::Time),
+            WireType::DATE => Some(Type::Date),
+            _ => None,
+        });
+        parameters::example(named.unwrap_or(*kind))
+    };
+    kinds.iter().enumerate().map(example).collect()
+}
+
+#[async_trait]
+impl ExtendedQueryHandler for Queries {
+    type Statement = Arc<Prepared>;
+    type QueryParser = Parse;
+
+    fn query_parser(&self) -> Arc<Parse> {
+        self.parser.clone()
+    }
+
+    async fn do_describe_statement<C>(
+        &self,
+        client: &mut C,
+        target: &StoredStatement<Arc<Prepared>>,
+    ) -> PgWireResult<DescribeStatementResponse>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Arc<Prepared>>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let inferred = self.parser.get_parameter_types(&target.statement)?;
+        let named =
+            |i: usize| target.parameter_types.get(i).cloned().flatten().filter(|kind| *kind != WireType::UNKNOWN);
+        let count = inferred.len().max(target.parameter_types.len());
+        let kinds =
+            (0..count).map(|i| named(i).or_else(|| inferred.get(i).cloned()).unwrap_or(WireType::TEXT)).collect();
+        let parameters = examples(&target.statement, &target.parameter_types);
+        let columns = self.columns(client, &target.statement, parameters, &Format::UnifiedText).await?;
+        Ok(DescribeStatementResponse::new(kinds, columns.unwrap_or_default()))
+    }
+
+    async fn do_describe_portal<C>(
+        &self,
+        client: &mut C,
+        target: &Portal<Arc<Prepared>>,
+    ) -> PgWireResult<DescribePortalResponse>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Arc<Prepared>>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let (parameters, format) = (values(target)?, &target.result_column_format);
+        let columns = self.columns(client, &target.statement.statement, parameters, format).await?;
+        Ok(DescribePortalResponse::new(columns.unwrap_or_default()))
+    }
+
+    async fn do_query<C>(&self, client: &mut C, portal: &Portal<Arc<Prepared>>, _: usize) -> PgWireResult<Response>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Arc<Prepared>>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        let format = &portal.result_column_format;
+        let statement = match portal.statement.statement.as_ref() {
+            Prepared::Known(frame) => return Ok(rows(frame.clone(), format)),
+            Prepared::Statement(statement, _) => statement,
+        };
+        check_transaction(client.transaction_status(), statement).map_err(told)?;
+        let parameters = values(portal)?;
+        let (session, (user, database)) = (session(client), names(client));
+        let caller = Caller { session: &session, user: &user, database: &database };
+        let Outcome { reply, notices } = self.service.run(caller, statement, &parameters).await.map_err(told)?;
+        notify(client, notices).await?;
+        let failed_before = client.transaction_status() == TransactionStatus::Error;
+        let reply = match reply {
+            Reply::End(_) if failed_before => Reply::End("ROLLBACK"),
+            reply => reply,
+        };
+        Ok(response(reply, format))
+    }
+}
