@@ -65,6 +65,18 @@ impl Pipeline {
         Pipeline { lake, ..self.clone() }
     }
 
+    /// The same log, state and lake under other definitions.
+    #[must_use]
+    pub fn redefined(&self, source: Arc<Source>, views: Vec<Arc<View>>) -> Pipeline {
+        Pipeline { source, views, ..self.clone() }
+    }
+
+    /// The same log with a state and a lake of its own.
+    #[must_use]
+    pub fn apart(&self, lake: Arc<dyn ObjectStore>) -> Pipeline {
+        Pipeline { state: Arc::default(), lake, ..self.clone() }
+    }
+
     /// Partition `number` of the source.
     pub fn partition(&self, number: u32) -> Partition {
         Partition::new(self.source.name.as_str(), number)

@@ -122,7 +122,7 @@ async fn a_definition_that_changes_in_the_middle_of_a_stream_never_shows_a_wrong
             before.recompute(false).await.unwrap();
         }
         // the new file: the same log, state and lake
-        let after = Pipeline { source: new.sources[0].clone(), views: new.views.clone(), ..before.clone() };
+        let after = before.redefined(new.sources[0].clone(), new.views.clone());
         if dice.one_in(2) {
             editions.register(&new, Span::HOUR).await.unwrap();
         }
@@ -197,7 +197,7 @@ async fn kappa_answers_are_those_of_lambda_byte_for_byte() {
         let dice = Dice::new(seed);
         let config = config(dice.pick(&["30s", "1m"]), "region, product", "price >= 100");
         let lambda = pipeline(&config).await;
-        let kappa = Pipeline { state: Arc::default(), lake: Arc::new(InMemory::new()), ..lambda.clone() };
+        let kappa = lambda.apart(Arc::new(InMemory::new()));
         for _ in 0..4 {
             produce(&dice, &lambda, 5 + dice.below(40)).await;
             lambda.fold().await.unwrap();

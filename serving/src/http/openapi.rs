@@ -24,12 +24,13 @@ const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// The refusals that any query may meet, by status.
-const REFUSALS: [(&str, &str); 8] = [
+const REFUSALS: [(&str, &str); 9] = [
     ("400", "What was asked cannot be understood; `errors` names the parameter, or points to the member"),
     ("401", "It must be said who asks"),
     ("403", "This key may not ask for that"),
     ("404", "There is no metric of that name"),
     ("409", "The answer that a cursor goes on with is gone"),
+    ("410", "The generation asked for is not kept any more"),
     ("422", "The query is beyond a limit, which is named with the numbers"),
     ("429", "Too many requests; `Retry-After` says when to ask again"),
     ("503", "It cannot be answered now, or not in time; ask again"),
@@ -164,6 +165,8 @@ fn meaning(name: &str) -> &'static str {
         "where" => "A condition over dimensions, like `region = \"eu\" and not type in (\"x\")`",
         "cursor" => "The page to go on with: `meta.next` of the answer before",
         "tz" => "The time zone of steps of days and more, and of the times shown",
+        "generation" => "The number of an earlier generation to answer from, alone unless `layer=merged`",
+        "as_of" => "The same for the generation that was the newest at this moment",
         _ => "See the documentation",
     }
 }
@@ -172,7 +175,7 @@ fn meaning(name: &str) -> &'static str {
 fn schema_of(name: &str) -> &'static str {
     match name {
         "dimension" => "Dimensions",
-        "from" | "to" | "at" => "Moment",
+        "from" | "to" | "at" | "as_of" => "Moment",
         "window" | "step" | "timeout" => "Span",
         "limit" => "Limit",
         "fill" => "Fill",
@@ -197,7 +200,7 @@ pub fn analytics() -> OpenApi {
 fn analytics_paths() -> Paths {
     let mut paths = Paths::new();
     let tag = "analytics";
-    let all = ["400", "401", "403", "404", "409", "422", "429", "503"];
+    let all = ["400", "401", "403", "404", "409", "410", "422", "429", "503"];
     let few = ["400", "401", "403", "429"];
     let metric = || path_parameter("metric", "MetricName", "The metric; with `.csv` and the like, the format too");
     let list =
@@ -267,6 +270,20 @@ fn analytics_paths() -> Paths {
         HttpMethod::Get,
         "/api/analytics/explain/{metric}/rows",
         rows.responses(answers("The events", "RawRows", &all)),
+    );
+    let generations = operation(
+        tag,
+        "listGenerations",
+        "The generations of a view",
+        "The newest first, with what each covers and whether it can still be asked; and what is being built to follow the view.",
+    );
+    let generations = generations.parameter(path_parameter("view", "ViewName", "The view"));
+    let generations = generations.parameter(parameter("limit", "Limit", "The most generations to list"));
+    add(
+        &mut paths,
+        HttpMethod::Get,
+        "/api/analytics/generations/{view}",
+        generations.responses(answers("The generations", "GenerationList", &all)),
     );
     let dashboard =
         operation(tag, "dashboard", "The configured metrics", "All of them at one snapshot, over one window each.");

@@ -20,6 +20,7 @@ fn reference(name: &str) -> Value {
 
 /// What parameters may be.
 pub fn parameters(config: &Config) -> Value {
+    let views = names(config.views.iter().map(|view| view.name.as_str()));
     let metrics = names(config.metrics.iter().map(|metric| metric.name.as_str()));
     let dimensions = names(config.views.iter().flat_map(|view| view.dimensions.iter().map(|d| d.name.as_str())));
     let mut windows: Vec<_> = config.views.iter().flat_map(|view| view.windows.iter().copied()).collect();
@@ -30,6 +31,7 @@ pub fn parameters(config: &Config) -> Value {
     json!({
         "Anything": {},
         "Text": {"type": "string"},
+        "ViewName": {"type": "string", "minLength": 1, "examples": views, "enum": views},
         "MetricName": {"type": "string", "minLength": 1, "examples": metrics, "enum": metrics},
         "Dimension": dimension,
         "Dimensions": {"type": "array", "items": reference("Dimension")},
@@ -74,6 +76,7 @@ pub fn answers(config: &Config) -> Value {
     put("Time", json!({"type": "string", "format": "date-time"}));
     put("Scalar", json!({"type": ["string", "number", "boolean", "null"]}));
     put("MetricList", metric_list());
+    put("GenerationList", generation_list());
     put("Explanation", explanation());
     put("Dashboard", dashboard());
     put("RawRows", raw_rows());
@@ -185,6 +188,23 @@ fn stamp() -> Value {
                 "properties": {
                     "view": {"type": "string"}, "id": {"type": "string"}, "definition": {"type": "string"}, "source": {"type": "string"},
                     "generation": {"type": ["integer", "null"]}, "batch": vector, "speed": vector, "coverage": vector,
+                },
+            }},
+        },
+    })
+}
+
+fn generation_list() -> Value {
+    json!({
+        "type": "object", "required": ["view", "id", "building", "generations"],
+        "properties": {
+            "view": {"type": "string"}, "id": {"type": "string"}, "building": {"type": ["object", "null"]},
+            "generations": {"type": "array", "items": {
+                "type": "object", "required": ["generation", "covers", "published", "rows", "files", "bytes", "available"],
+                "properties": {
+                    "generation": {"type": "integer"}, "covers": {"type": "string"}, "published": {"type": "string"},
+                    "rows": {"type": "integer"}, "files": {"type": "integer"}, "bytes": {"type": "integer"},
+                    "available": {"type": "boolean"},
                 },
             }},
         },
