@@ -116,6 +116,7 @@ fn guide(url: &str, once: bool) {
     println!(
         "
 Where to look{}:
+  {url}/   in a browser
   {url}/api/analytics/metrics
   {url}/api/analytics/metrics/delay?dimension=carrier&window=1d&from=2013-01-01&to=2013-01-15
   {url}/api/analytics/metrics/flights.total?dimension=origin&window=1h&at=2013-01-10T15:00:00Z&layer=batch

@@ -149,6 +149,8 @@ pub struct Process {
     pub ports: Arc<Ports>,
     /// Who may ask: for contracts that do not speak HTTP.
     pub access: Arc<Access>,
+    /// What it does.
+    pub roles: Vec<Role>,
     health: Arc<Health>,
     routes: Router,
     /// What is said of the routes.
@@ -179,7 +181,19 @@ impl Process {
         health.prints(ports.telemetry.clone());
         let (layers, routes, threads) = (CancellationToken::new(), Router::new(), Vec::new());
         let documents = Vec::new();
-        let mut process = Process { address, ports, access, health, routes, documents, take, layers, server, threads };
+        let mut process = Process {
+            address,
+            ports,
+            access,
+            roles: roles.to_vec(),
+            health,
+            routes,
+            documents,
+            take,
+            layers,
+            server,
+            threads,
+        };
         for role in roles {
             process.add(*role, shared).await?;
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 use seam_batch::job::{Archive, Context};
+use seam_batch::runs::Runs;
 use seam_shared::Result;
 use seam_shared::clock::{Clock, SystemClock};
 use seam_shared::config::{Config, KafkaStorage, LogStorage, Mode, OWN_STREAM, RedisSettings, SpeedStorage};
@@ -42,6 +43,8 @@ pub struct Ports {
     pub telemetry: Arc<Telemetry>,
     /// Whether Seam's own stream is beside the user's sources, and not one of them.
     pub with_own: bool,
+    /// What is known here of batch runs.
+    pub runs: Arc<Runs>,
     archives: tokio::sync::OnceCell<BTreeMap<String, Archive>>,
 }
 
@@ -68,7 +71,8 @@ impl Ports {
         };
         let telemetry = Arc::new(Telemetry::new());
         let archives = tokio::sync::OnceCell::new();
-        Ok(Ports { config: Arc::new(config), log, groups, state, lake, clock, telemetry, with_own, archives })
+        let (config, runs) = (Arc::new(config), Arc::default());
+        Ok(Ports { config, log, groups, state, lake, clock, telemetry, with_own, runs, archives })
     }
 
     /// Refuses a state store whose settings would lose state again and again.
@@ -114,7 +118,8 @@ impl Ports {
     pub async fn batch(&self) -> Result<Context> {
         let archives = self.archives().await?.clone();
         let state = Some(self.state.clone());
-        Ok(context(&self.config, self.lake.clone(), self.clock.clone(), archives, state))
+        let context = context(&self.config, self.lake.clone(), self.clock.clone(), archives, state);
+        Ok(Context { runs: self.runs.clone(), ..context })
     }
 
     /// Joins the processes that share the partitions of all topics in a role.
@@ -167,7 +172,7 @@ fn context(
 ) -> Context {
     let views = config.views.iter().filter(|view| archives.contains_key(&view.source.name)).cloned().collect();
     let (compute, retain) = (seam_batch::compute::Settings::default(), seam_batch::retain::Settings::default());
-    Context { store, clock, archives, views, state, compute, retain }
+    Context { store, clock, archives, views, state, compute, retain, runs: Arc::default() }
 }
 
 /// The lake alone, which any number of processes may use.

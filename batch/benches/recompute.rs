@@ -209,6 +209,7 @@ async fn stage(name: &str, folder: &Path, events: u64) -> Result<()> {
                 state: None,
                 compute: compute::Settings::default(),
                 retain: retain::Settings::default(),
+                runs: Arc::default(),
             };
             let outcomes = run(&context, &Options { full: true, ..Options::default() }).await?;
             assert_eq!(outcomes[0].rows, events, "every event is counted");

@@ -19,6 +19,7 @@ use crate::compute;
 use crate::lease::Lease;
 use crate::publish::{self, Candidate};
 use crate::retain;
+use crate::runs::Runs;
 
 /// The archive of one source.
 #[derive(Debug, Clone)]
@@ -46,6 +47,8 @@ pub struct Context {
     pub compute: compute::Settings,
     /// What is kept of old generations.
     pub retain: retain::Settings,
+    /// Who else in this process wants to know of the runs.
+    pub runs: Arc<Runs>,
 }
 
 /// What to run.
@@ -111,17 +114,20 @@ pub async fn run(context: &Context, options: &Options) -> Result<Vec<Outcome>> {
     let chosen = context.views.iter().filter(|view| options.views.is_empty() || options.views.contains(&view.name));
     let mut outcomes = Vec::new();
     for view in chosen {
+        context.runs.begin(&view.name, context.clock.now());
         let outcome = match run_view(context, view, options.full).await {
             Ok(outcome) => outcome,
             Err(error) => Outcome { error: Some(error.to_string()), ..Outcome::idle(view, Status::Failed, None) },
         };
         tracing::info!(view = %outcome.view, status = ?outcome.status, generation = ?outcome.generation, "batch run");
+        context.runs.end(&outcome);
         outcomes.push(outcome);
     }
     Ok(outcomes)
 }
 
-pub(crate) fn lease_name(view: &View) -> String {
+/// What the lease on a view's recompute is called.
+pub fn lease_name(view: &View) -> String {
     format!("batch-{}", view.id)
 }
 
@@ -163,10 +169,12 @@ async fn recompute(context: &Context, view: &Arc<View>, full: bool) -> Result<Ou
     let Some(plan) = Plan::new(parent.as_ref(), &snapshot, &archive.incarnation, full) else {
         return Ok(Outcome::idle(view, Status::Skipped, parent.as_ref()));
     };
+    context.runs.planned(&view.name, plan.days.len());
     let mut files = plan.kept;
     let mut outcome = Outcome::idle(view, Status::Lost, parent.as_ref());
     for &day in &plan.days {
         let computed = compute::day(&context.store, &table, &snapshot.files, day, context.compute).await?;
+        context.runs.day_done(&view.name);
         outcome.days += 1;
         outcome.rows += snapshot.files.iter().filter_map(|file| file.days.get(&day)).sum::<u64>();
         outcome.groups += computed.iter().map(|file| file.rows).sum::<u64>();

@@ -3,7 +3,7 @@
 //! - [`archive`] appends whole closed segments of the log to the archive.
 //! - [`plan`] turns a view into a Polars plan whose result equals the speed fold's bit for bit; [`compute`] runs it slice by slice.
 //! - [`job`] is one run: which days, then [`audit`] and [`publish`]; [`lease`] keeps two runs apart, [`retain`] cleans up.
-//! - [`schedule`] is cron inside `seam up` and `seam batch`; [`status`] and [`verify`] tell people how things stand.
+//! - [`schedule`] is cron inside `seam up` and `seam batch`; [`status`], [`runs`] and [`verify`] tell people how things stand.
 
 // from the log to archive files
 pub mod archive;
@@ -21,5 +21,6 @@ pub mod retain;
 pub mod schedule;
 
 // for people
+pub mod runs;
 pub mod status;
 pub mod verify;

@@ -23,7 +23,7 @@ minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
 minio="$cache/services/minio-$minio_version"
 schemathesis_version=4.32.5
 schemathesis="$cache/services/schemathesis-$schemathesis_version"
-everything=(build redis kafka s3 prometheus alerting schemathesis)
+everything=(build redis kafka s3 prometheus alerting schemathesis browser)
 
 usage() { sed -n '2,17s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -42,6 +42,7 @@ missing() {
     schemathesis) [ -f "$schemathesis/installed" ] || { python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv; echo schemathesis; } ;;
     prometheus) has promtool || echo prometheus ;;
     alerting) has vmalert || echo victoria-metrics; has prometheus-alertmanager || echo prometheus-alertmanager ;;
+    browser) has chromium || has chromium-browser || has google-chrome || echo chromium; has chromedriver || echo chromium-driver ;;
     *) echo "services.sh: no service is called $1" >&2; exit 64 ;;
   esac
 }

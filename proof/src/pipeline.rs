@@ -157,6 +157,7 @@ impl Pipeline {
             state: Some(self.state.clone()),
             compute: self.compute,
             retain: retain::Settings::default(),
+            runs: Arc::default(),
         };
         job::run(&context, &Options { full, ..Options::default() }).await
     }

@@ -21,6 +21,7 @@ pub mod dashboard;
 pub mod etag;
 pub mod explain;
 pub mod json;
+pub mod newest;
 pub mod page;
 pub mod panes;
 pub mod present;

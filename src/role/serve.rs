@@ -1,7 +1,10 @@
 //! The serve role: answers. It holds nothing, so any number of them may stand behind a balancer.
+mod pipeline;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use seam_serving::http::openapi::OpenApi;
 use seam_serving::{Serving, Settings, Stores};
 use seam_shared::Result;
 
@@ -21,6 +24,9 @@ pub async fn start(process: &mut Process) -> Result<()> {
     process.work("serving", async move { refreshed.run(cancel).await })?;
     sql(process, &serving).await?;
     process.route(seam_serving::http::routes(serving.clone()), seam_serving::http::openapi::analytics());
+    // It is about the pipeline, not about numbers: the API's document leaves it out.
+    let shown = pipeline::routes(process.ports.clone(), serving.clone(), process.roles.clone());
+    process.route(shown, OpenApi::default());
     process.watch(Arc::new(Watch(serving)));
     Ok(())
 }

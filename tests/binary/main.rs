@@ -2,12 +2,14 @@
 mod access;
 mod api;
 mod chaos;
+mod browser;
 mod cluster;
 mod commands;
 mod doctor;
 mod fleet;
 mod flights;
 mod grafana;
+mod page;
 mod server;
 #[cfg(feature = "sql")]
 mod sql;

@@ -46,6 +46,7 @@ impl World {
             state: None,
             compute: compute::Settings { slice_rows: 4, open_slices: 9, threads: 2 },
             retain: retain::Settings::default(),
+            runs: Arc::default(),
         };
         World { context, clock, all: Vec::new(), random }
     }

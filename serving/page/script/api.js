@@ -14,6 +14,9 @@ export class Problem extends Error {
   }
 }
 
+/** The server cannot be reached. */
+export class Away extends Error {}
+
 let askForKey = null;
 let waiting = null;
 
@@ -46,7 +49,10 @@ export function address(path, parameters = {}) {
 
 async function request(url, headers, signal) {
   const secret = key();
-  const response = await fetch(url, { headers: secret ? { ...headers, authorization: `Bearer ${secret}` } : headers, signal, cache: "no-store" });
+  const sent = secret ? { ...headers, authorization: `Bearer ${secret}` } : headers;
+  const response = await fetch(url, { headers: sent, signal, cache: "no-store" }).catch((error) => {
+    throw error.name === "AbortError" ? error : new Away(error.message);
+  });
   if (response.status !== 401 || !askForKey) return response;
   const document = await response.json().catch(() => null);
   // One question for all requests that were refused together.

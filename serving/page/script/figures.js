@@ -20,7 +20,7 @@ class Card {
     this.chart = new Chart({ label: metric.name, small: true, read: (i) => this.#read(i) });
     this.title = element("a", { href: "#" }, metric.name);
     this.node = element("article", { class: "card", "data-metric": metric.name },
-      element("header", null, element("h3", null, this.title), element("p", { class: "hint" }, metric.help)),
+      element("header", null, element("h2", null, this.title), element("p", { class: "hint" }, metric.help)),
       this.value, this.window, this.chart.node, this.detail, this.shares);
   }
 
@@ -88,6 +88,12 @@ export class Figures {
     const { app } = this;
     const { dashboard, newest } = app;
     this.strips.show(app.pipeline);
+    if (dashboard.length === 0) {
+      const [source] = app.sources();
+      const curl = element("code", null, `curl -d '{…}' -H 'content-type: application/json' ${new URL(`v1/events/${source ?? "SOURCE"}`, document.baseURI)}`);
+      replaceIfNew(this.note, source, element("p", { class: "note" }, "There is nothing to answer from yet. Send the first event: ", curl));
+      return;
+    }
     const windows = windowsOf(dashboard);
     const settings = { ...this.settings, window: this.settings.window ?? app.standardWindow(dashboard) };
     this.#frame(settings, windows, newest);

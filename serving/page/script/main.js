@@ -1,5 +1,5 @@
 // The page: reads where one is, keeps what all sections share up to date, and lets one section at a time draw itself.
-import { get, keysFrom, Problem } from "./api.js";
+import { Away, get, keysFrom, Problem } from "./api.js";
 import { Ask } from "./ask.js";
 import { element, replaceIfNew } from "./element.js";
 import { Figures } from "./figures.js";
@@ -98,10 +98,11 @@ async function look() {
     if (!section) enter();
     await section.refresh(signal);
     failures = 0;
+    main.querySelector("[data-problem]")?.remove();
     beat("live", "live");
   } catch (error) {
     if (signal.aborted) return;
-    if (!(error instanceof Problem || error instanceof TypeError)) throw error;
+    if (!(error instanceof Problem || error instanceof Away)) throw error;
     next = LOOK_AGAIN[Math.min(failures, LOOK_AGAIN.length - 1)];
     failures += 1;
     trouble(error);
@@ -110,10 +111,12 @@ async function look() {
 }
 
 function trouble(error) {
-  const away = error instanceof TypeError;
+  const away = error instanceof Away;
   beat(away ? "no connection, trying again" : "no answer", "lost");
   if (!section && !away) main.replaceChildren(element("p", { class: "note alarm" }, error.message));
-  else if (!away && error.status !== 503) main.querySelector("[data-problem]")?.remove() ?? main.prepend(element("p", { class: "note alarm", "data-problem": "" }, error.message));
+  if (!section || away || error.status === 503) return;
+  main.querySelector("[data-problem]")?.remove();
+  main.prepend(element("p", { class: "note alarm", "data-problem": "" }, error.message));
 }
 
 /** Leaves the section before and enters the one that the address names. */

@@ -83,7 +83,7 @@ export class Metric {
     const [point] = body.points;
     const isRatio = isShare(this.metric);
     const made = point
-      ? [element("p", { class: "value", "data-value": String(point.value), title: exact(point.value) }, rounded(point.value, isRatio), this.metric.unit && point.value !== null ? element("small", null, ` ${this.metric.unit}`) : ""),
+      ? [element("p", { class: point.value === null ? "value none" : "value", "data-value": String(point.value), title: exact(point.value) }, rounded(point.value, isRatio), this.metric.unit && point.value !== null ? element("small", null, ` ${this.metric.unit}`) : ""),
         element("p", { class: "window" }, showRange(point.start, point.time))]
       : [element("p", { class: "value none" }, "no events")];
     const shares = body.meta.stamp.views.filter((view) => view.shares).map((view) => element("div", { class: "lead-share" }, body.meta.stamp.views.length > 1 && element("p", { class: "share-of" }, view.view), shareBar(view.shares)));
@@ -97,7 +97,7 @@ export class Metric {
     if (by) {
       const found = await groupsOf(metric, by, moment, LISTED, signal);
       this.#breakdown(found, by, settings);
-      if (settings.split === "lines") groups = await this.#lines(found.groups.slice(0, DRAWN), by, parameters, signal);
+      if (settings.split === "lines" && found.groups.length > 0) groups = await this.#lines(found.groups.slice(0, DRAWN), by, parameters, signal);
     } else {
       this.#breakdown(null, null, settings);
     }
@@ -134,21 +134,21 @@ export class Metric {
 
   #bars({ groups, stacked, body }, by, settings) {
     const isRatio = isShare(this.metric);
-    const most = Math.max(0, ...groups.map((group) => Math.abs(Number(group.point.value ?? 0))));
+    const most = Math.max(0, ...groups.map((group) => Number(group.point.value ?? 0)));
     const rows = groups.map(({ point, value, batch }, i) => {
       const name = String(value ?? "none");
       const only = both(settings.where, condition(by, value));
       const swatch = settings.split === "lines" && i < DRAWN && element("i", { class: `swatch g${i}` });
       return [
         element("a", { href: link("metric", this.metric.name, { ...settings, where: only }), title: `Only ${by} ${name}` }, swatch, name),
-        bar(Math.abs(Number(point.value ?? 0)), Math.abs(Number(batch ?? 0)), most, stacked),
+        bar(Math.max(0, Number(point.value ?? 0)), Math.max(0, Number(batch ?? 0)), most, stacked),
         element("span", { "data-value": String(point.value), title: exact(point.value) }, rounded(point.value, isRatio)),
         batch === undefined ? "" : element("span", { title: exact(batch) }, batch === null ? "none" : rounded(batch, isRatio)),
       ];
     });
     const more = body.meta.rows > groups.length ? `, the largest ${groups.length} of ${body.meta.rows}` : "";
     return rows.length > 0
-      ? table(`${this.metric.name} by ${by}${more}; select one to see it alone`, [{ name: by }, { name: "" }, { name: "Answer", number: true }, { name: "Batch alone", number: true }], rows)
+      ? table(`${this.metric.name} by ${by}${more}; select one to see it alone`, [{ name: by }, { name: "Compared" }, { name: "Answer", number: true }, { name: "Batch alone", number: true }], rows)
       : element("p", { class: "hint" }, "No events in this window.");
   }
 
@@ -165,7 +165,7 @@ export class Metric {
     const views = body.stamp.views.map((view) => proofOf(view, body.views.find((part) => part.id === view.id)));
     this.proof.replaceChildren(
       element("h2", { id: "proof-title" }, "How this number came about"),
-      element("p", { class: "coverage" }, "Exactly the fold of the log up to ", element("code", null, body.stamp.coverage), body.lag ? `; the log is ahead by ${body.lag}` : ""),
+      element("p", { class: "coverage" }, "Exactly the fold of the log up to ", element("code", null, body.stamp.coverage), ahead(body.lag)),
       ...views,
       element("p", { class: "hint" }, `${Object.entries(body.milliseconds).map(([step, took]) => `${step} ${took} ms`).join(", ")}. `,
         element("a", { href: link("ask", "", { metric: this.metric.name, ...Object.fromEntries(Object.entries(moment).filter(([, value]) => value)) }) }, "Ask for it yourself")));
@@ -191,6 +191,12 @@ function bar(value, batch, most, stacked) {
   cloth.style.width = part(inner);
   thread.style.width = part(Math.max(0, value - inner));
   return element("span", { class: "bar", "aria-hidden": "true" }, cloth, thread);
+}
+
+/** What the log holds beyond an answer, if it holds anything: `flights/0=12,flights/1=0`. */
+function ahead(lag) {
+  const parts = (lag ?? "").split(",").map((part) => part.split("=")).filter(([, records]) => Number(records) > 0);
+  return parts.length > 0 ? `; the log is ahead by ${parts.map(([place, records]) => `${counted(records, "record")} in ${place}`).join(", ")}` : "";
 }
 
 /** What a view put into an answer. */

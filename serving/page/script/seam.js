@@ -163,7 +163,7 @@ export class Seam {
       const added = before === null ? (generation.number === 1 ? covered : null) : covered - before;
       return [String(generation.number), show(generation.published, "exact"), ago(generation.published, now), count(covered), added === null ? "" : `+${count(added)}`, drift(generation)];
     });
-    const columns = [{ name: "Generation" }, { name: "Published" }, { name: "" }, { name: "Covers records", number: true }, { name: "Taken over from speed", number: true }, { name: "Drift" }];
+    const columns = [{ name: "Generation" }, { name: "Published" }, { name: "Age" }, { name: "Covers records", number: true }, { name: "Taken over from speed", number: true }, { name: "Drift" }];
     const made = rows.length > 0
       ? table(`The newest generations of ${view.view}`, columns, rows)
       : element("p", { class: "hint" }, "None yet: until the first, answers come from speed alone.");

@@ -49,6 +49,7 @@ function generations(body) {
 
 /** What the batch layer alone says; `null` where there is no generation yet, or it is not the one of `like`. */
 async function batchAlone(metric, parameters, like, signal) {
+  if (like.meta.stamp.views.some((view) => view.generation === null)) return null;
   try {
     const { body } = await get(route(metric.name), { ...parameters, layer: "batch" }, { signal });
     return generations(body) === generations(like) ? body.points : null;

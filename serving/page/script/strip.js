@@ -45,11 +45,13 @@ function locate(places, offset) {
   return place.x + ((offset - place.from) / (place.to - place.from)) * place.wide;
 }
 
-/** Twill for the cloth and a hatching for what nobody has read, once for the whole page. */
+/** Twill for the cloth, threads side by side for speed, a hatching for what nobody has read. */
 function patterns() {
   return drawn("defs", null,
     drawn("pattern", { id: "twill", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(38)" },
       drawn("rect", { width: 6, height: 6, class: "cloth-ground" }), drawn("rect", { width: 2, height: 6, class: "cloth-thread" })),
+    drawn("pattern", { id: "threads", width: 40, height: 5.5, patternUnits: "userSpaceOnUse" },
+      drawn("rect", { width: 40, height: 5.5, class: "thread-ground" }), drawn("rect", { y: 2, width: 40, height: 1, class: "thread-line" })),
     drawn("pattern", { id: "unread", width: 7, height: 7, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
       drawn("rect", { width: 1.2, height: 7, class: "unread" })));
 }
@@ -118,16 +120,15 @@ export class Strip {
     const { cut, position, end, generation, archived } = this.part;
     const out = [];
     const text = (x, y, content, name, anchor) => drawn("text", { class: name, x, y, "text-anchor": anchor }, content);
-    // A label stands where its mark is, pushed inside and away from the one before it.
+    // A label stands where its mark is, pushed inside and away from the one to its right.
     const row = (marks, y) => {
-      let free = 0;
-      marks.sort((a, b) => a.x - b.x);
-      for (const { x, content, name } of marks) {
+      let free = width;
+      for (const { x, content, name } of marks.toSorted((a, b) => b.x - a.x)) {
         const wide = content.length * 6.9;
-        const start = Math.min(Math.max(x - wide / 2, free), width - wide);
-        if (start < free - 1) continue;
-        out.push(text(Math.max(0, start), y, content, name, "start"));
-        free = start + wide + 12;
+        const start = Math.min(Math.max(0, x - wide / 2), free - wide);
+        if (start < 0) continue;
+        out.push(text(start, y, content, name, "start"));
+        free = start - 12;
       }
     };
     const above = [];

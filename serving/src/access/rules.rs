@@ -17,7 +17,7 @@ pub enum Need {
 }
 
 /// `{name}` stands for one part of a path, a `*` at the end for any rest: of the path if it stands alone, else of its last part.
-const RULES: [(&str, Need); 24] = [
+const RULES: [(&str, Need); 26] = [
     ("/", Need::Nothing),
     ("/assets/*", Need::Nothing),
     ("/page/*", Need::Nothing),
@@ -40,6 +40,8 @@ const RULES: [(&str, Need); 24] = [
     ("/api/analytics/query.*", Need::Query),
     ("/api/analytics/dashboard", Need::Query),
     ("/api/analytics/live", Need::Query),
+    ("/api/analytics/pipeline", Need::Query),
+    ("/api/analytics/dead_letters", Need::Admin),
     ("/api/analytics/generations/{view}", Need::Query),
     ("/prometheus/api/v1/*", Need::Query),
 ];

@@ -170,7 +170,8 @@ impl Table {
     fn version_path(&self, version: u64) -> Path {
         self.root.clone().join("_delta_log").join(format!("{version:020}.json"))
     }
-    async fn read_commit(&self, version: u64) -> Result<Option<Vec<Action>>> {
+    /// The actions of one commit; `None` where there is no such version.
+    pub(crate) async fn read_commit(&self, version: u64) -> Result<Option<Vec<Action>>> {
         let path = self.version_path(version);
         let bytes = match self.store.get(&path).await {
             Ok(found) => found.bytes().await?,

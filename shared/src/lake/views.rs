@@ -2,6 +2,8 @@
 //!
 //! A generation's number is its version in the Delta log; version 0 is the empty table. Files are named by their content, so that the
 //! same rows are the same file whichever job computed them. A replaced file stays in the store until retention removes it.
+mod history;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,6 +20,7 @@ use crate::log::{Offset, OffsetVector};
 use crate::time::{Span, Timestamp};
 use crate::view::definition::View;
 use crate::view::rows::Rows;
+pub use history::Published;
 
 /// One file of a generation.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -171,6 +171,7 @@ impl Stage {
                 state: Some(state),
                 compute,
                 retain: kept,
+                runs: Arc::default(),
             };
             loop {
                 let options = Options { full: dice.one_in(6), ..Options::default() };
