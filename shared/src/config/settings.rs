@@ -232,7 +232,7 @@ pub(super) fn dashboard(root: &Node, metrics: &[Metric], problems: &mut Problems
 pub(super) fn server(root: &Node, problems: &mut Problems) -> ServerSettings {
     let node = root.get("server");
     ServerSettings {
-        sql: node.and_then(|n| n.get("sql")).map(|node| super::sql::settings(node, problems)),
+        sql: node.and_then(|n| n.get("sql")).map(|node| super::sql::settings(root, node, problems)),
         listen: node.and_then(|n| n.text_of("listen")).and_then(|text| text.parse().ok()).unwrap_or(LISTEN),
         query_timeout: node.and_then(|n| n.duration("query_timeout")).unwrap_or(QUERY_TIMEOUT),
         max_body: node.and_then(|n| n.text_of("max_body")).and_then(shape::size).unwrap_or(MAX_BODY),

@@ -27,13 +27,17 @@ pub struct SqlSettings {
 }
 
 /// What `server.sql` says.
-pub(super) fn settings(node: &Node, problems: &mut Problems) -> SqlSettings {
+pub(super) fn settings(root: &Node, node: &Node, problems: &mut Problems) -> SqlSettings {
     let listen = node.text_of("listen").and_then(|text| text.parse().ok()).unwrap_or(LISTEN);
     let password = node.text_of("password").map(Secret::new);
     if !listen.ip().is_loopback() && password.is_none() {
         let place = node.get("listen").map_or(node.place, |listen| listen.place);
         let message = format!("{listen} can be reached from other machines, and `sql` has no password");
         problems.suggest(place, message, Some("add `password: ${SQL_PASSWORD}`".to_owned()));
+    }
+    if root.get("server").and_then(|server| server.get("access")).is_some() && password.is_none() {
+        let message = "HTTP asks for keys, and SQL would answer without a password".to_owned();
+        problems.suggest(node.place, message, Some("add `password: ${SQL_PASSWORD}`".to_owned()));
     }
     SqlSettings {
         listen,
