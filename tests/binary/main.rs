@@ -3,6 +3,7 @@ mod access;
 mod api;
 mod browser;
 mod chaos;
+mod browser;
 mod cluster;
 mod commands;
 mod doctor;
