@@ -3,7 +3,6 @@ mod access;
 mod api;
 mod browser;
 mod chaos;
-mod browser;
 mod cluster;
 mod commands;
 mod doctor;
