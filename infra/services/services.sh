@@ -13,7 +13,7 @@
 #
 # WHAT is one of: build (what the rdkafka crate compiles with), redis, kafka, s3, prometheus (promtool), alerting (vmalert,
 # alertmanager), schemathesis (which asks an API whatever its document allows, and what it forbids), browser (Chromium, for the
-# page). All of these if none is named; and minio, which needs Go and a quarter of an hour: faster than moto, and it checks
+# page), sql (psql). All of these if none is named; and minio, which needs Go and a quarter of an hour: faster than moto, and it checks
 # signatures.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,7 +24,7 @@ minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
 minio="$cache/services/minio-$minio_version"
 schemathesis_version=4.32.5
 schemathesis="$cache/services/schemathesis-$schemathesis_version"
-everything=(build redis kafka s3 prometheus alerting schemathesis browser)
+everything=(build redis kafka s3 prometheus alerting schemathesis browser sql)
 
 usage() { sed -n '2,18s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -43,6 +43,7 @@ missing() {
     schemathesis) [ -f "$schemathesis/installed" ] || { python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv; echo schemathesis; } ;;
     prometheus) has promtool || echo prometheus ;;
     alerting) has vmalert || echo victoria-metrics; has prometheus-alertmanager || echo prometheus-alertmanager ;;
+    sql) has psql || echo postgresql-client ;;
     browser) has chromium || has chromium-browser || has google-chrome || echo chromium; has chromedriver || echo chromium-driver ;;
     *) echo "services.sh: no service is called $1" >&2; exit 64 ;;
   esac

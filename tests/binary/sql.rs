@@ -310,12 +310,13 @@ fn a_statement_that_reads_too_much_says_how_to_read_less() {
 
 #[test]
 fn psycopg_prepares_binds_and_reads_in_both_formats() {
-    if !is_there("python3", &["-c", "import psycopg"]) || !is_there("psql", &["--version"]) {
+    let python = std::env::var("SEAM_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    if !is_there(&python, &["-c", "import psycopg"]) || !is_there("psql", &["--version"]) {
         return;
     }
     let air = air();
     let script = air._folder.write("client.py", PSYCOPG);
-    let out = Command::new("python3").arg(Path::new(&script)).arg(air.port.to_string()).output().expect("python runs");
+    let out = Command::new(&python).arg(Path::new(&script)).arg(air.port.to_string()).output().expect("python runs");
     let (told, wrong) = (String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success() && told.contains("all well"), "{told}{wrong}");
 }
