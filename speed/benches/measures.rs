@@ -3,6 +3,7 @@
 //! `cargo bench -p seam-speed --bench measures -- [events]`. `SEAM_FLIGHTS` names a gzip of flights to measure the errors on, one JSON
 //! object a line with `tailnum` and `delay_min`; those of the demo otherwise.
 #[path = "fold/measure.rs"]
+#[expect(dead_code, reason = "wall time and memory are told by the other bench")]
 mod measure;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -100,6 +100,19 @@ fn start(folder: &Folder) -> Up {
     up
 }
 
+/// The terminal's views of a running Seam.
+fn check_terminal(client: &dyn Fn(&[&str]) -> (i32, String, String), admin: &str, metrics: &str) {
+    let (code, tapped, err) = client(&["tap", "clicks", "--from", "-5", "--limit", "3", "--key", admin]);
+    assert_eq!((code, tapped.lines().count()), (0, 3), "{tapped}{err}");
+    let first: Value = serde_json::from_str(tapped.lines().next().expect("a line")).expect("JSON");
+    assert_eq!((first["offset"].as_u64(), first["event"]["id"].as_str()), (Some(25), Some("25")), "{first}");
+    let (code, top, err) = client(&["top", "--once", "--interval", "0.2", "-o", "json", "--key", metrics]);
+    let top: Value = serde_json::from_str(&top).unwrap_or_else(|e| panic!("{e}: {top}{err}"));
+    assert_eq!((code, top["partitions"][0]["lag_records"].as_f64()), (0, Some(0.0)), "{top}");
+    let (code, top, _) = client(&["top", "--once", "--interval", "0.2", "--key", metrics]);
+    assert!(code == 0 && top.contains("clicks/0") && top.contains("EVENTS/S"), "{top}");
+}
+
 #[test]
 fn keys_rows_and_tls_hold_from_the_door_to_the_answer() {
     let folder = Folder::new("access");
@@ -173,9 +186,7 @@ fn keys_rows_and_tls_hold_from_the_door_to_the_answer() {
         for (key, expected) in [&admin, &ingest, &eu, &metrics].into_iter().zip(expected) {
             assert_eq!(get(key, path).0, expected, "{path}");
         }
-        for wrong in ["seam_guess", &expired, "a.b.c"] {
-            assert_eq!(get(wrong, path).0, 401, "{path}");
-        }
+        ["seam_guess", &expired, "a.b.c"].iter().for_each(|wrong| assert_eq!(get(wrong, path).0, 401, "{path}"));
         let (status, body) = curl(&folder, &[&format!("{}{path}", up.url)]);
         let problem: Value = serde_json::from_str(&body).expect("a problem document");
         assert_eq!((status, problem["status"].as_u64()), (401, Some(401)), "{path}");
@@ -205,16 +216,7 @@ fn keys_rows_and_tls_hold_from_the_door_to_the_answer() {
     assert_eq!(get(&eu, "/api/analytics/metrics/events").0, 401, "read again without a restart");
     assert_eq!(get(&admin, "/api/analytics/metrics/events").0, 200);
 
-    // The terminal's views of a running Seam.
-    let (code, tapped, err) = client(&["tap", "clicks", "--from", "-5", "--limit", "3", "--key", &admin]);
-    assert_eq!((code, tapped.lines().count()), (0, 3), "{tapped}{err}");
-    let first: Value = serde_json::from_str(tapped.lines().next().expect("a line")).expect("JSON");
-    assert_eq!((first["offset"].as_u64(), first["event"]["id"].as_str()), (Some(25), Some("25")), "{first}");
-    let (code, top, err) = client(&["top", "--once", "--interval", "0.2", "-o", "json", "--key", &metrics]);
-    let top: Value = serde_json::from_str(&top).unwrap_or_else(|e| panic!("{e}: {top}{err}"));
-    assert_eq!((code, top["partitions"][0]["lag_records"].as_f64()), (0, Some(0.0)), "{top}");
-    let (code, top, _) = client(&["top", "--once", "--interval", "0.2", "--key", &metrics]);
-    assert!(code == 0 && top.contains("clicks/0") && top.contains("EVENTS/S"), "{top}");
+    check_terminal(&client, &admin, &metrics);
 
     // Nothing of it is in the log.
     drop(up);

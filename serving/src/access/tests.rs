@@ -80,11 +80,8 @@ async fn ask(router: &Router, key: &str, uri: &str) -> Response<Body> {
 /// The paths that a router answers, as its `Debug` form lists them.
 fn paths(router: &Router) -> Vec<String> {
     let text = format!("{router:?}");
-    let mut paths: Vec<String> = text
-        .split('"')
-        .filter(|part| part.starts_with('/'))
-        .map(|path| path.replace('{', "").replace('}', ""))
-        .collect();
+    let mut paths: Vec<String> =
+        text.split('"').filter(|part| part.starts_with('/')).map(|path| path.replace(['{', '}'], "")).collect();
     paths.sort();
     paths.dedup();
     paths

@@ -60,9 +60,8 @@ fn check_rows(events: &[&Event], points: &[Json], broken_down: bool) {
     for point in points {
         let [start, end] = ["start", "time"].map(|name| moment(point[name].as_str().expect("text")));
         assert!(start < end, "{point}");
-        let inside = |e: &&&Event| {
-            start <= e.time && e.time < end && (!broken_down || e.carrier.to_json() == point["carrier"].to_string())
-        };
+        let carrier = point["carrier"].to_string();
+        let inside = |e: &&&Event| start <= e.time && e.time < end && (!broken_down || e.carrier.to_json() == carrier);
         let (count, texts) = prices(&events.iter().filter(inside).copied().collect::<Vec<_>>());
         assert_eq!(point["count"], count, "{point}");
         assert_eq!(["sum", "min", "max"].map(|name| as_decimal(&point[name])), texts, "{point}");

@@ -102,7 +102,7 @@ impl Evaluation<'_> {
         let series = self.vector(argument(arguments, 0)?)?;
         self.relabel(series, |labels| {
             let mut labels = labels.clone();
-            if let Some(captures) = pattern.captures(&labels.get(from).to_owned()) {
+            if let Some(captures) = pattern.captures(labels.get(from)) {
                 let mut value = String::new();
                 captures.expand(replacement, &mut value);
                 labels.set(target, &value);

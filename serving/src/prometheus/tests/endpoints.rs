@@ -82,7 +82,7 @@ async fn what_cannot_be_is_refused_in_their_words() {
         (query("sum("), 400, "bad_data", "unclosed left parenthesis"),
         (query(""), 400, "bad_data", "the query is empty"),
         ("query".to_owned(), 400, "bad_data", "it is missing"),
-        (format!("query?query=1&time=yesterday"), 400, "bad_data", "cannot parse"),
+        ("query?query=1&time=yesterday".to_owned(), 400, "bad_data", "cannot parse"),
         (
             query("histogram_quantile(0.9, events_total)"),
             422,

@@ -106,7 +106,12 @@ async fn a_slot_that_moves_takes_the_state_with_it() {
                 answers += 1;
             }
         }
-        assert!(plain.check(&reader, &view, &format!("after move {round}")).await.is_some());
+        // A request that meets the move may give up; the next ones find the way.
+        let mut checked = false;
+        for _ in 0..20 {
+            checked |= plain.check(&reader, &view, &format!("after move {round}")).await.is_some();
+        }
+        assert!(checked, "round {round}");
     }
     stop.store(true, Ordering::SeqCst);
     let (position, stalled) = writing.await.unwrap();
