@@ -71,8 +71,8 @@ pub fn cut_anywhere(config: &Config) -> Config {
     Config { sources, views, metrics, ..config.clone() }
 }
 
-/// The layers after all records are appended and folded, of which the batch layer has taken in the first `cut`. Every partition
-/// ends with a record that is no event.
+/// The layers after all records are appended and folded, of which the batch layer has taken in the first `cut`. Behind those
+/// and behind all of them every partition has a record that is no event.
 ///
 /// # Errors
 /// Those of the layers.
@@ -80,9 +80,7 @@ pub async fn run(source: &Arc<Source>, views: &[Arc<View>], records: &[Record], 
     let pipeline = Pipeline::new(source.clone(), views.to_vec(), Arc::new(InMemory::new()), START).await;
     append(&pipeline, &records[..cut]).await;
     if cut > 0 {
-        if cut == records.len() {
-            end(&pipeline).await;
-        }
+        end(&pipeline).await;
         pipeline.archive().await?;
         for outcome in pipeline.recompute(false).await? {
             if let Some(error) = outcome.error {
@@ -91,9 +89,7 @@ pub async fn run(source: &Arc<Source>, views: &[Arc<View>], records: &[Record], 
         }
     }
     append(&pipeline, &records[cut..]).await;
-    if cut < records.len() || cut == 0 {
-        end(&pipeline).await;
-    }
+    end(&pipeline).await;
     pipeline.fold().await?;
     Ok(pipeline)
 }
