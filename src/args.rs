@@ -47,6 +47,7 @@ pub enum Command {
     #[command(after_help = examples::SCHEMA)]
     Schema,
     /// Write Grafana's provisioning files for this configuration: data sources and dashboards.
+    #[command(after_help = examples::GRAFANA)]
     Grafana(Grafana),
     /// Send events from files (NDJSON, CSV; .gz, .zst) or standard input (-); without files, take them over HTTP.
     #[command(after_help = examples::INGEST)]
@@ -73,6 +74,7 @@ pub enum Command {
     #[command(after_help = examples::EXPLAIN)]
     Explain(Query),
     /// Run the configuration's `tests` in speed, batch and merged answers; with --random, prove the views on hostile streams.
+    #[command(after_help = examples::TEST)]
     Test(Test),
     /// Look at refused events.
     #[command(subcommand, after_help = examples::DLQ)]

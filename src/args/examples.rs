@@ -22,6 +22,14 @@ pub const VALIDATE: &str = "Examples:
 pub const SCHEMA: &str = "Example:
   seam schema > seam.schema.json              then, in seam.yaml: # yaml-language-server: $schema=./seam.schema.json";
 
+pub const GRAFANA: &str = "Example:
+  seam grafana --out ./grafana                then mount its folders into Grafana's /etc/grafana/provisioning and dashboards";
+
+pub const TEST: &str = "Examples:
+  seam test                                   the tests of ./seam.yaml, in every layer and with the seam at every place
+  seam test --random 200                      and 200 hostile streams of each source against all views
+  seam test --random --sample                 with records of the archive among them";
+
 pub const INGEST: &str = "Examples:
   seam ingest flights.ndjson.gz more.csv --source flights
   tail -f app.log | seam ingest - --source clicks
