@@ -205,9 +205,10 @@ pub fn compare(oracle: &Oracle, view: &View, rows: &Rows, below: &OffsetVector) 
     total.merge_chosen(rows, &[], &states, |_| Some(Timestamp(0)));
     let total = total.into_rows();
     let found = if total.is_empty() { nothing(view) } else { figures(view, &total, 0) };
-    match oracle.answer(view, &[], (Timestamp(i64::MIN), Timestamp(i64::MAX)), below).get(&Vec::new()) {
-        Some(expected) if *expected != found => Err(format!("in total {found:?} instead of {expected:?}")),
-        _ => Ok(()),
+    let expected = oracle.answer(view, &[], (Timestamp(i64::MIN), Timestamp(i64::MAX)), below);
+    match expected.get(&Vec::new()) {
+        Some(expected) if *expected == found => Ok(()),
+        expected => Err(format!("in total {found:?} instead of {expected:?}")),
     }
 }
 
@@ -226,6 +227,7 @@ fn nothing(view: &View) -> Vec<Figures> {
     view.states.iter().map(|state| State::empty(state.kind).present(state)).collect()
 }
 
-fn figures(view: &View, rows: &Rows, i: usize) -> Vec<Figures> {
+/// The figures of each of a row's states.
+pub fn figures(view: &View, rows: &Rows, i: usize) -> Vec<Figures> {
     rows.states.iter().zip(&view.states).map(|(column, state)| column.get(i).present(state)).collect()
 }

@@ -124,6 +124,18 @@ impl World {
             incarnation: "log-1".to_owned(),
         }
     }
+    /// A world of which both halves hold a part.
+    pub async fn halved(seed: u64) -> World {
+        let world = World::new(seed);
+        for name in ["by_route", "by_carrier"] {
+            let view = world.view(name);
+            for partition in 0..2 {
+                world.fold(&view, partition, 1, world.end(partition)).await;
+            }
+            world.publish(&view, [world.boundaries[0][2], world.boundaries[1][2]]).await;
+        }
+        world
+    }
     pub fn view(&self, name: &str) -> Arc<View> {
         self.config.view(name).expect("configured").clone()
     }

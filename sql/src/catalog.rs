@@ -1,11 +1,12 @@
 //! The tables: one a view, and their columns with types.
 use std::sync::Arc;
 
+use seam_serving::query::nearest;
 use seam_shared::config::Config;
 use seam_shared::view::definition::{Figure, Measure, StateKind, View};
 use seam_shared::view::value::FieldType;
 
-use crate::error::{SqlError, nearest, state};
+use crate::error::{SqlError, state};
 use crate::frame::Type;
 
 /// The end of a row's pane.

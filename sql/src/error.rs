@@ -93,10 +93,3 @@ impl From<SqlError> for ErrorInfo {
         info
     }
 }
-
-/// The candidate nearest to `name`, if it is near enough to be what was meant.
-pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let best = candidates.map(|c| (strsim::damerau_levenshtein(name, c), c)).min()?;
-    let allowed = (name.chars().count().max(best.1.chars().count()) / 3).max(1);
-    (best.0 <= allowed || !name.is_empty() && best.1.starts_with(name)).then_some(best.1)
-}

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use seam_serving::Serving;
 use seam_serving::panes::Panes;
+use seam_serving::query::nearest;
 use seam_shared::Kind;
 use sqlparser::ast::{
     DescribeAlias, Expr, FunctionArguments, JoinOperator, Query, SelectItem, Set, SetExpr, Statement, TableFactor,
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::catalog::Catalog;
 use crate::engine::Engine;
-use crate::error::{SqlError, nearest, state};
+use crate::error::{SqlError, state};
 use crate::frame::Frame;
 use crate::literal::{as_number, as_text};
 use crate::meta;

@@ -1,16 +1,16 @@
 //! One definition, three ways to compute it: the speed fold, the batch plan and the plain oracle agree on everything.
 //!
 //! `SEAM_LAYER_SEEDS` says how many worlds to run, each with three views; `SEAM_FIRST_SEED` where to start.
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use object_store::memory::InMemory;
 use seam_batch::archive::{Settings, Step as ArchiverStep};
+use seam_proof::trial::{compare, figures};
 use seam_shared::event::batch::Verdict;
 use seam_shared::log::{Offset, OffsetVector};
 use seam_shared::time::{Span, Timestamp};
-use seam_shared::view::aggregate::{Figures, More, State};
+use seam_shared::view::aggregate::{Figures, More};
 use seam_shared::view::definition::{DuplicateRule, View};
 use seam_shared::view::expression::Expression;
 use seam_shared::view::groups::Groups;
@@ -174,38 +174,10 @@ impl World {
 
     /// Fails unless `rows` say what the oracle says of the events below `below`: by pane and key, and all in all.
     pub fn check(&self, view: &View, rows: &Rows, below: &OffsetVector, context: &str) {
-        let panes: BTreeSet<Timestamp> =
-            self.oracle.events.iter().map(|event| view.pane_of(event.time)).chain(rows.panes.iter().copied()).collect();
-        let all: Vec<usize> = (0..view.dimensions.len()).collect();
-        let mut found: BTreeMap<Timestamp, BTreeMap<Vec<Value>, Vec<Figures>>> = BTreeMap::new();
-        for i in 0..rows.len() {
-            let key = rows.dimensions.iter().map(|d| d.values[d.codes[i] as usize].clone()).collect();
-            found.entry(rows.panes[i]).or_default().insert(key, figures(view, rows, i));
+        if let Err(difference) = compare(&self.oracle, view, rows, below) {
+            panic!("{context}: {difference}, {view:?}");
         }
-        for pane in panes {
-            let expected = self.oracle.answer(view, &all, (pane.minus(view.pane), pane), below);
-            let mut found = found.remove(&pane).unwrap_or_default();
-            if view.dimensions.is_empty() {
-                found.entry(Vec::new()).or_insert_with(|| nothing(view));
-            }
-            assert_eq!(found, expected, "{context}: pane {pane}, {view:?}");
-        }
-        let mut total = Groups::new(0, &view.kinds());
-        let states: Vec<usize> = (0..view.states.len()).collect();
-        total.merge_chosen(rows, &[], &states, |_| Some(Timestamp(0)));
-        let total = total.into_rows();
-        let found = if total.is_empty() { nothing(view) } else { figures(view, &total, 0) };
-        let expected = self.oracle.answer(view, &[], (Timestamp(i64::MIN), Timestamp(i64::MAX)), below);
-        assert_eq!(Some(&found), expected.get(&Vec::new()), "{context}: in total, {view:?}");
     }
-}
-
-fn nothing(view: &View) -> Vec<Figures> {
-    view.states.iter().map(|state| State::empty(state.kind).present(state)).collect()
-}
-
-fn figures(view: &View, rows: &Rows, i: usize) -> Vec<Figures> {
-    rows.states.iter().zip(&view.states).map(|(column, state)| column.get(i).present(state)).collect()
 }
 
 async fn case(seed: u64, seen: &mut Seen) {

@@ -54,16 +54,9 @@ fn access(config: &Config, keys: Keys, failures: &str) -> Arc<Access> {
     Arc::new(Access::of(&Arc::new(config), clock).expect("usable"))
 }
 
-/// A world of which both halves hold a part, behind a guard.
+/// A halved world behind a guard.
 async fn guarded(seed: u64, failures: &str) -> (World, Router) {
-    let world = World::new(seed);
-    for name in ["by_route", "by_carrier"] {
-        let view = world.view(name);
-        for partition in 0..2 {
-            world.fold(&view, partition, 1, world.end(partition)).await;
-        }
-        world.publish(&view, [world.boundaries[0][2], world.boundaries[1][2]]).await;
-    }
+    let world = World::halved(seed).await;
     let access = access(&world.config, Keys::Inline(keys()), failures);
     let router = http::finish(http::routes(world.serving().await), &access, &world.config);
     (world, router)

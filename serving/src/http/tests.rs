@@ -16,14 +16,7 @@ mod rows;
 const ROUTE: &str = "/api/analytics/metrics";
 
 async fn whole(seed: u64) -> (World, Router) {
-    let world = World::new(seed);
-    for name in ["by_route", "by_carrier"] {
-        let view = world.view(name);
-        for partition in 0..2 {
-            world.fold(&view, partition, 1, world.end(partition)).await;
-        }
-        world.publish(&view, [world.boundaries[0][2], world.boundaries[1][2]]).await;
-    }
+    let world = World::halved(seed).await;
     let router = router(world.serving().await);
     (world, router)
 }

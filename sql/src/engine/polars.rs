@@ -1,9 +1,10 @@
 //! The engine: Polars' SQL over data frames. Moments are naive there, and in UTC; no other crate's names leave this file.
 use polars::prelude::*;
 use polars::sql::SQLContext;
+use seam_serving::query::nearest;
 
 use super::Engine;
-use crate::error::{SqlError, nearest, state};
+use crate::error::{SqlError, state};
 use crate::frame::{Cells, Column as FrameColumn, Frame};
 
 /// The widest decimals.
