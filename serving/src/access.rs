@@ -101,6 +101,10 @@ impl Access {
     pub fn is_open(&self) -> bool {
         self.door.is_none()
     }
+    /// Whether somebody who was known may still do what it might then.
+    pub fn is_current(&self, caller: &Caller) -> bool {
+        caller.is_current(self.clock.now())
+    }
     /// Looks at files of keys and at the issuer's keys until cancelled.
     pub async fn run(&self, cancel: CancellationToken) {
         let Some(door) = &self.door else { return };
@@ -128,7 +132,7 @@ impl Access {
         }
         let known = if secret.starts_with(KEY_PREFIX) { door.ring.find(secret) } else { door.token(secret).await };
         match known {
-            Some(known) if known.caller.is_current(self.clock.now()) => Ok(known),
+            Some(known) if self.is_current(&known.caller) => Ok(known),
             Some(_) => Err(Unknown::Expired),
             None => {
                 if let Some(peer) = peer {

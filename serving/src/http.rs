@@ -1,5 +1,6 @@
 //! Every URL of the serving layer on one screen.
 pub mod assets;
+pub mod connections;
 pub mod dashboard;
 pub mod explain;
 pub mod generations;

@@ -1,6 +1,7 @@
 //! Whole rows of views, one a pane and key, merged from both halves at one moment: what SQL reads. No window is laid over them.
 use std::sync::Arc;
 
+use seam_shared::access::Admission;
 use seam_shared::time::Timestamp;
 use seam_shared::view::definition::{StateKind, View};
 use seam_shared::view::groups::Groups;
@@ -28,6 +29,8 @@ const ROWS_BETWEEN_LOOKS: usize = 8_192;
 pub struct Selection {
     /// The view. No two selections of one read have the same.
     pub view: Arc<View>,
+    /// Which of its rows may be seen.
+    pub admission: Admission,
     /// Panes that end in `(after, until]`.
     pub range: (Timestamp, Timestamp),
     /// Per sliced dimension, the values that count.
@@ -187,27 +190,33 @@ impl Merge<'_> {
 }
 
 /// The codes of a table by those of a block, each looked up on its first use, and which of the block's count.
-struct Codes {
+struct Codes<'s> {
     known: Vec<Vec<u32>>,
     /// Per sliced dimension, whether each code counts.
     slices: Vec<(usize, Vec<bool>)>,
+    admission: &'s Admission,
     key: Vec<u32>,
 }
 
-impl Codes {
-    fn new(selection: &Selection, dimensions: &[Dimension]) -> Codes {
+impl<'s> Codes<'s> {
+    fn new(selection: &'s Selection, dimensions: &[Dimension]) -> Codes<'s> {
         let counts = |(d, wanted): &(usize, Vec<Value>)| {
             (*d, dimensions[*d].values.iter().map(|value| wanted.contains(value)).collect())
         };
         Codes {
             known: dimensions.iter().map(|dimension| vec![u32::MAX; dimension.values.len()]).collect(),
             slices: selection.slices.iter().map(counts).collect(),
+            admission: &selection.admission,
             key: vec![0; dimensions.len()],
         }
     }
     /// Puts the key of row or key `i` into `self.key`; `false` if it does not count.
     fn translate(&mut self, groups: &mut Groups, dimensions: &[Dimension], i: usize) -> bool {
         if !self.slices.iter().all(|(d, counts)| counts[dimensions[*d].codes[i] as usize]) {
+            return false;
+        }
+        let value = |d: usize| dimensions[d].values[dimensions[d].codes[i] as usize].clone();
+        if self.admission.rows().is_some() && !self.admission.admits(&value) {
             return false;
         }
         for (d, dimension) in dimensions.iter().enumerate() {
@@ -223,6 +232,8 @@ impl Codes {
 
 #[cfg(test)]
 mod tests {
+    use seam_shared::access::{Caller, RowFilter, Scope};
+
     use super::*;
     use crate::testing::{NOW, World};
 
@@ -239,7 +250,8 @@ mod tests {
         let half = (Timestamp(NOW.0 - 5_400_000_000).floor(view.pane), all.1);
         let carriers = vec![Value::text("UA"), Value::Null];
         for (range, slices) in [(all, vec![]), (half, vec![]), (half, vec![(0, carriers.clone())])] {
-            let selection = Selection { view: view.clone(), range, slices: slices.clone(), states: vec![0] };
+            let admission = Caller::trusted().admit(&view).expect("everything may be seen");
+            let selection = Selection { view: view.clone(), admission, range, slices: slices.clone(), states: vec![0] };
             let tables = serving.panes(vec![selection.clone()], 10_000, CancellationToken::new()).await;
             let rows = tables.expect("read").rows.remove(0);
             let mut expected = std::collections::BTreeMap::new();
@@ -257,6 +269,15 @@ mod tests {
                 .map(|i| ((rows.panes[i], rows.value(0, i).clone(), rows.value(1, i).clone()), counts[i]))
                 .collect();
             assert_eq!(found, expected);
+            let filter = serde_json::json!({"carrier": ["UA", null]});
+            let rows = RowFilter::from_json(filter.as_object().expect("a map")).expect("a filter");
+            let caller = Caller::new("", vec![Scope::parse("query:by_route").expect("a scope")], rows, None);
+            let admission = caller.admit(&view).expect("admitted");
+            let some =
+                serving.panes(vec![Selection { admission, ..selection.clone() }], 10_000, CancellationToken::new());
+            let some = some.await.expect("read").rows.remove(0);
+            let seen = expected.keys().filter(|(_, carrier, _)| carriers.contains(carrier)).count();
+            assert!(seen > 0 && some.len() == seen, "the row filter shows {} rows of {seen}", some.len());
             let few = serving.panes(vec![selection], expected.len() - 1, CancellationToken::new()).await;
             assert_eq!(few.expect_err("too many rows").kind, Kind::TooLarge);
         }

@@ -1,8 +1,9 @@
-//! The tables: one a view, and their columns with types.
+//! The tables that a caller may see: one a view, and their columns with types.
 use std::sync::Arc;
 
 use seam_serving::query::nearest;
-use seam_shared::config::Config;
+use seam_shared::access::{Admission, Caller};
+use seam_shared::config::{Config, MetricKind};
 use seam_shared::view::definition::{Figure, Measure, StateKind, View};
 use seam_shared::view::value::FieldType;
 
@@ -45,11 +46,13 @@ pub struct Table {
     pub name: String,
     /// The view.
     pub view: Arc<View>,
+    /// Which of its rows are shown.
+    pub admission: Admission,
     /// Its columns in order.
     pub columns: Vec<ColumnDefinition>,
 }
 
-/// All tables of a configuration.
+/// The tables of a configuration that a caller may see.
 #[derive(Debug)]
 pub struct Catalog {
     /// What is configured.
@@ -59,18 +62,24 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// The tables of `config`.
-    pub fn new(config: Arc<Config>) -> Catalog {
+    /// The tables of `config`; those that `caller` may not see do not exist for it.
+    pub fn new(config: Arc<Config>, caller: &Caller) -> Catalog {
         let mut tables: Vec<Table> = Vec::with_capacity(config.views.len());
         for view in &config.views {
+            let Ok(admission) = caller.admit(view) else { continue };
             let name = free_name(&view.name, |name| tables.iter().any(|table| table.name == name));
-            tables.push(Table { name, columns: columns(view), view: view.clone() });
+            tables.push(Table { name, columns: columns(view), view: view.clone(), admission });
         }
         Catalog { config, tables }
     }
     /// A table by name.
     pub fn table(&self, name: &str) -> Option<usize> {
         self.tables.iter().position(|table| table.name == name)
+    }
+    /// Whether all views of a metric are among the tables.
+    pub fn shows(&self, metric: &MetricKind) -> bool {
+        let mut views = metric.measures().into_iter().map(|measure| &measure.view.id);
+        views.all(|id| self.tables.iter().any(|table| table.view.id == *id))
     }
     /// There is no table of that name.
     pub fn unknown(&self, name: &str) -> SqlError {

@@ -30,6 +30,8 @@ pub mod state {
     pub const BAD_VALUE: &str = "22P02";
     pub const PARAMETERS: &str = "08P01";
     pub const ABORTED: &str = "25P02";
+    pub const NOBODY: &str = "28000";
+    pub const TOO_OFTEN: &str = "53400";
     pub const DENIED: &str = "42501";
     pub const TOO_MUCH: &str = "54000";
     pub const CANCELLED: &str = "57014";

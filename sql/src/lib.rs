@@ -29,11 +29,12 @@ use std::time::Duration;
 
 use pgwire::tokio::process_socket;
 use seam_serving::Serving;
+use seam_serving::access::Access;
+use seam_serving::access::tls::Certificate;
 use seam_shared::config::SqlSettings;
 use seam_shared::{Error, Result};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use engine::Polars;
@@ -48,27 +49,30 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     handlers: Arc<Handlers>,
-    tls: Option<TlsAcceptor>,
+    certificate: Option<Certificate>,
 }
 
 impl Server {
-    /// Listens as `settings` say, and answers from `serving`.
+    /// Listens as `settings` say, and answers from `serving` whom `access` knows; encrypted to whoever asks for that, with the
+    /// certificate of `server.tls`.
     ///
     /// # Errors
-    /// `Unavailable` when the address is taken.
-    pub async fn bind(settings: &SqlSettings, serving: Arc<Serving>, tls: Option<TlsAcceptor>) -> Result<Server> {
+    /// `Unavailable` when the address is taken; `Invalid` when the certificate cannot be used.
+    pub async fn bind(settings: &SqlSettings, serving: Arc<Serving>, access: Arc<Access>) -> Result<Server> {
         let listen = settings.listen;
         let taken = |e| Error::unavailable(format!("cannot listen on {listen} for SQL")).because(e);
         let listener = TcpListener::bind(listen).await.map_err(taken)?;
         let address = listener.local_addr().map_err(|e| Error::internal("a listener has an address").because(e))?;
+        let tls = serving.config().server.tls.clone();
+        let certificate = tls.map(|tls| Certificate::open(tls, b"postgresql")).transpose()?;
         let limits = Limits {
             timeout: Duration::from_micros(settings.timeout.0.unsigned_abs()),
             rows: usize::try_from(settings.max_rows).unwrap_or(usize::MAX),
             statements: std::thread::available_parallelism().map_or(2, usize::from).max(2),
         };
         let service = Service::new(serving, Arc::new(Polars), limits);
-        let handlers = Arc::new(Handlers::new(Arc::new(service), settings)?);
-        Ok(Server { listener, address, handlers, tls })
+        let handlers = Arc::new(Handlers::new(Arc::new(service), settings, access));
+        Ok(Server { listener, address, handlers, certificate })
     }
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
@@ -85,7 +89,8 @@ impl Server {
             };
             match socket {
                 Ok((socket, peer)) if connections.len() < CONNECTIONS_MAX => {
-                    let (tls, handlers) = (self.tls.clone(), self.handlers.clone());
+                    let tls = self.certificate.as_ref().map(Certificate::acceptor);
+                    let handlers = self.handlers.clone();
                     connections.spawn(async move {
                         if let Err(error) = process_socket(socket, tls, handlers).await {
                             tracing::debug!(%error, %peer, "a SQL connection ended");

@@ -162,8 +162,9 @@ fn metrics(catalog: &Catalog) -> Frame {
         let (help, unit) = (metric.help.clone(), metric.unit.clone());
         [Some(metric.name.clone()), Some(kind.to_owned()), view, measure, filter, help, unit]
     };
+    let shown = catalog.config.metrics.iter().filter(|metric| catalog.shows(&metric.kind));
     let names = ["name", "kind", "view", "measure", "condition", "help", "unit"];
-    Frame::of_text(names, &catalog.config.metrics.iter().map(row).collect::<Vec<_>>())
+    Frame::of_text(names, &shown.map(row).collect::<Vec<_>>())
 }
 
 fn stamp(stamps: &[Stamp]) -> Frame {

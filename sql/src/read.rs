@@ -25,6 +25,7 @@ fn states(table: &Table, read: &Read) -> Vec<usize> {
 pub fn selection(table: &Table, read: &Read) -> Selection {
     Selection {
         view: table.view.clone(),
+        admission: table.admission.clone(),
         range: (Timestamp(read.after), Timestamp(read.until.max(read.after))),
         slices: read.slices.clone(),
         states: states(table, read),

@@ -17,7 +17,6 @@ use crate::engine::Engine;
 use crate::error::{SqlError, state};
 use crate::frame::Frame;
 use crate::literal::{as_number, as_text};
-use crate::meta;
 use crate::pushdown::{self, Read};
 use crate::read;
 use crate::rewrite::{self, Relation, Rewritten};
@@ -71,6 +70,8 @@ pub struct Caller<'a> {
     pub user: &'a str,
     /// What the client calls the database.
     pub database: &'a str,
+    /// The tables that it may see.
+    pub catalog: &'a Arc<Catalog>,
 }
 
 impl Caller<'_> {
@@ -82,8 +83,6 @@ impl Caller<'_> {
 /// SQL over the views of one serving layer.
 #[derive(Debug)]
 pub struct Service {
-    /// The tables.
-    pub catalog: Arc<Catalog>,
     serving: Arc<Serving>,
     engine: Arc<dyn Engine>,
     limits: Limits,
@@ -102,8 +101,11 @@ struct Plan {
 impl Service {
     /// SQL over `serving` with that engine.
     pub fn new(serving: Arc<Serving>, engine: Arc<dyn Engine>, limits: Limits) -> Service {
-        let catalog = Arc::new(Catalog::new(serving.config().clone()));
-        Service { catalog, serving, engine, limits, at_work: Arc::new(Semaphore::new(limits.statements)) }
+        Service { serving, engine, limits, at_work: Arc::new(Semaphore::new(limits.statements)) }
+    }
+    /// What somebody may see.
+    pub fn catalog(&self, caller: &seam_shared::access::Caller) -> Arc<Catalog> {
+        Arc::new(Catalog::new(self.serving.config().clone(), caller))
     }
 
     /// The answer to a statement. `parameters` stand for `$1`, `$2` and so on.
@@ -155,36 +157,14 @@ impl Service {
         if sleep(query).is_some() {
             return Ok(Some(Frame::one("pg_sleep", "")));
         }
-        let plan = self.plan(query, &caller.facts(), parameters)?;
-        let mut tables = self.metas(&plan, caller);
+        let plan = plan(query, caller, parameters)?;
+        let mut tables = metas(&plan, caller);
         for read in &plan.reads {
-            let table = &self.catalog.tables[read.table];
+            let table = &caller.catalog.tables[read.table];
             tables.push((table.name.clone(), read::empty(table)));
         }
         let permit = self.permit().await?;
-        self.execute(plan.text, plan.rewritten, permit, move || Ok(tables)).await.map(Some)
-    }
-
-    fn plan(&self, query: &Query, facts: &Facts, parameters: &[Expr]) -> Result<Plan, SqlError> {
-        let mut query = query.clone();
-        let rewritten = rewrite::rewrite(&mut query, &self.catalog, facts, parameters)?;
-        let table = |relation: &Relation| match relation {
-            Relation::Table(table) => Some(*table),
-            Relation::Meta(_) => None,
-        };
-        let tables: Vec<usize> = rewritten.relations.iter().filter_map(table).collect();
-        let reads = pushdown::reads(&query, &self.catalog, &tables);
-        Ok(Plan { text: query.to_string(), reads, rewritten, crosses: crosses(&query) })
-    }
-
-    fn metas(&self, plan: &Plan, caller: Caller<'_>) -> Vec<(String, Frame)> {
-        let meta = |relation: &Relation| match relation {
-            Relation::Meta(meta) => {
-                Some((meta.name().to_owned(), meta.frame(&self.catalog, caller.database, &caller.session.stamps())))
-            }
-            Relation::Table(_) => None,
-        };
-        plan.rewritten.relations.iter().filter_map(meta).collect()
+        self.execute(plan.text, plan.rewritten, caller.catalog, permit, move || Ok(tables)).await.map(Some)
     }
 
     async fn permit(&self) -> Result<OwnedSemaphorePermit, SqlError> {
@@ -197,16 +177,16 @@ impl Service {
             tokio::time::sleep(pause).await;
             return Ok(Reply::Rows(Frame::one("pg_sleep", "")).into());
         }
-        let plan = self.plan(query, &caller.facts(), parameters)?;
-        let metas = self.metas(&plan, caller);
+        let plan = plan(query, caller, parameters)?;
+        let metas = metas(&plan, caller);
         let permit = self.permit().await?;
         let Plan { text, reads, rewritten, crosses } = plan;
         let mut notices = Vec::new();
         let mut read_rows = Vec::new();
         if !reads.is_empty() {
-            let Panes { pin, rows } = self.read(&reads).await?;
+            let Panes { pin, rows } = self.read(&reads, caller.catalog).await?;
             let stamp = |(read, rows): (&Read, &seam_shared::view::rows::Rows)| {
-                let table = &self.catalog.tables[read.table];
+                let table = &caller.catalog.tables[read.table];
                 let pinned = pin.views.iter().find(|pinned| pinned.view.id == table.view.id)?;
                 Some(Stamp::new(&table.name, pinned, pin.lag.as_ref(), rows.len()))
             };
@@ -231,7 +211,7 @@ impl Service {
                     .hint("Join them with ON or USING."));
             }
         }
-        let catalog = self.catalog.clone();
+        let catalog = caller.catalog.clone();
         let tables = move || {
             let mut tables = metas;
             for (read, rows) in reads.iter().zip(read_rows) {
@@ -240,12 +220,12 @@ impl Service {
             }
             Ok(tables)
         };
-        let frame = self.execute(text, rewritten, permit, tables).await?;
+        let frame = self.execute(text, rewritten, caller.catalog, permit, tables).await?;
         Ok(Outcome { reply: Reply::Rows(frame), notices })
     }
 
-    async fn read(&self, reads: &[Read]) -> Result<Panes, SqlError> {
-        let selections = reads.iter().map(|read| read::selection(&self.catalog.tables[read.table], read)).collect();
+    async fn read(&self, reads: &[Read], catalog: &Catalog) -> Result<Panes, SqlError> {
+        let selections = reads.iter().map(|read| read::selection(&catalog.tables[read.table], read)).collect();
         let cancel = CancellationToken::new();
         let _cancelled_with_the_statement = cancel.clone().drop_guard();
         let read = self.serving.panes(selections, self.limits.rows, cancel).await;
@@ -253,7 +233,7 @@ impl Service {
             if refusal.kind != Kind::TooLarge {
                 return refusal.into();
             }
-            let names: Vec<&str> = reads.iter().map(|read| self.catalog.tables[read.table].name.as_str()).collect();
+            let names: Vec<&str> = reads.iter().map(|read| catalog.tables[read.table].name.as_str()).collect();
             let (names, most) = (names.join(", "), self.limits.rows);
             let error = SqlError::new(state::TOO_MUCH, format!("the statement reads more than {most} rows of {names}"));
             if reads.iter().all(Read::is_bounded) {
@@ -269,6 +249,7 @@ impl Service {
         &self,
         text: String,
         rewritten: Rewritten,
+        catalog: &Catalog,
         permit: OwnedSemaphorePermit,
         tables: impl FnOnce() -> Result<Vec<(String, Frame)>, SqlError> + Send + 'static,
     ) -> Result<Frame, SqlError> {
@@ -279,7 +260,7 @@ impl Service {
         };
         let done = tokio::task::spawn_blocking(work).await;
         let done = done.unwrap_or_else(|_| Err(SqlError::new(state::INTERNAL, "the query engine failed")));
-        let mut frame = done.map_err(|error| self.did_you_mean(error, &rewritten))?;
+        let mut frame = done.map_err(|error| did_you_mean(error, &rewritten, catalog))?;
         for column in &mut frame.0 {
             if let Some(shown) = rewritten.shown.get(&column.name) {
                 column.name.clone_from(shown);
@@ -293,28 +274,13 @@ impl Service {
         Ok(frame)
     }
 
-    /// An unknown column is looked for among all columns of the tables: the engine knows only those that were read.
-    fn did_you_mean(&self, error: SqlError, rewritten: &Rewritten) -> SqlError {
-        let Some(named) = error.message.split('"').nth(1).filter(|_| error.code == state::NO_COLUMN).map(str::to_owned)
-        else {
-            return error;
-        };
-        let table = |relation: &Relation| match relation {
-            Relation::Table(table) => Some(&self.catalog.tables[*table]),
-            Relation::Meta(_) => None,
-        };
-        let tables = rewritten.relations.iter().filter_map(table);
-        let known = tables.flat_map(|table| table.columns.iter().map(|column| column.name.as_str()));
-        error.did_you_mean(nearest(&named, known))
-    }
-
     /// What a SELECT would read.
     fn explain(&self, caller: Caller<'_>, statement: &Statement, parameters: &[Expr]) -> Result<Outcome, SqlError> {
         let Statement::Query(query) = statement else { return Err(SqlError::unsupported("EXPLAIN needs a SELECT")) };
-        let plan = self.plan(query, &caller.facts(), parameters)?;
+        let plan = plan(query, caller, parameters)?;
         let mut lines = Vec::new();
         for read in &plan.reads {
-            let table = &self.catalog.tables[read.table];
+            let table = &caller.catalog.tables[read.table];
             let mut line = format!("Read {}", table.name);
             let time = |micros| seam_shared::time::Timestamp(micros).to_rfc3339();
             if read.is_bounded() {
@@ -335,11 +301,43 @@ impl Service {
         lines.push([Some(format!("Run {}", plan.text))]);
         Ok(Reply::Rows(Frame::of_text(["QUERY PLAN"], &lines)).into())
     }
+}
 
-    /// The answer to a question about the catalog that is known by its text.
-    pub fn recognise(&self, text: &str) -> Option<Frame> {
-        meta::recognise(text, &self.catalog)
-    }
+fn plan(query: &Query, caller: Caller<'_>, parameters: &[Expr]) -> Result<Plan, SqlError> {
+    let mut query = query.clone();
+    let rewritten = rewrite::rewrite(&mut query, caller.catalog, &caller.facts(), parameters)?;
+    let table = |relation: &Relation| match relation {
+        Relation::Table(table) => Some(*table),
+        Relation::Meta(_) => None,
+    };
+    let tables: Vec<usize> = rewritten.relations.iter().filter_map(table).collect();
+    let reads = pushdown::reads(&query, caller.catalog, &tables);
+    Ok(Plan { text: query.to_string(), reads, rewritten, crosses: crosses(&query) })
+}
+
+fn metas(plan: &Plan, caller: Caller<'_>) -> Vec<(String, Frame)> {
+    let meta = |relation: &Relation| match relation {
+        Relation::Meta(meta) => {
+            Some((meta.name().to_owned(), meta.frame(caller.catalog, caller.database, &caller.session.stamps())))
+        }
+        Relation::Table(_) => None,
+    };
+    plan.rewritten.relations.iter().filter_map(meta).collect()
+}
+
+/// An unknown column is looked for among all columns of the tables: the engine knows only those that were read.
+fn did_you_mean(error: SqlError, rewritten: &Rewritten, catalog: &Catalog) -> SqlError {
+    let Some(named) = error.message.split('"').nth(1).filter(|_| error.code == state::NO_COLUMN).map(str::to_owned)
+    else {
+        return error;
+    };
+    let table = |relation: &Relation| match relation {
+        Relation::Table(table) => Some(&catalog.tables[*table]),
+        Relation::Meta(_) => None,
+    };
+    let tables = rewritten.relations.iter().filter_map(table);
+    let known = tables.flat_map(|table| table.columns.iter().map(|column| column.name.as_str()));
+    error.did_you_mean(nearest(&named, known))
 }
 
 /// Statements that read nothing.

@@ -21,13 +21,16 @@ use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::data::DataRow;
 use pgwire::messages::response::{NoticeResponse, TransactionStatus};
-use seam_shared::Result;
+use seam_serving::access::{Access, Allowance, Known};
+use seam_shared::access;
 use seam_shared::config::SqlSettings;
 use sqlparser::ast::{Expr, Statement};
 
+use crate::catalog::Catalog;
 use crate::error::{SqlError, state};
 use crate::frame::{Frame, Type};
 use crate::login::Login;
+use crate::meta;
 use crate::parameters;
 use crate::parse;
 use crate::service::{Caller, Outcome, Reply, Service};
@@ -42,13 +45,15 @@ pub struct Handlers {
 
 impl Handlers {
     /// Handlers of a service.
-    pub fn new(service: Arc<Service>, settings: &SqlSettings) -> Result<Handlers> {
+    pub fn new(service: Arc<Service>, settings: &SqlSettings, access: Arc<Access>) -> Handlers {
         let manager = Arc::new(ConnectionManager::new());
-        Ok(Handlers {
-            queries: Arc::new(Queries { parser: Arc::new(Parse(service.clone())), service }),
-            login: Arc::new(Login::new(&settings.user, settings.password.as_ref(), manager.clone())),
+        let everything = service.catalog(&access::Caller::trusted());
+        let doors = Arc::new(Doors { service, access: access.clone(), everything });
+        Handlers {
+            queries: Arc::new(Queries { parser: Arc::new(Parse(doors.clone())), doors }),
+            login: Arc::new(Login::new(&settings.user, settings.password.as_ref(), access, manager.clone())),
             cancel: Arc::new(DefaultCancelHandler::new(manager)),
-        })
+        }
     }
 }
 
@@ -68,8 +73,41 @@ impl PgWireServerHandlers for Handlers {
 }
 
 struct Queries {
-    service: Arc<Service>,
+    doors: Arc<Doors>,
     parser: Arc<Parse>,
+}
+
+/// What is behind a connection, and what of it its user sees.
+struct Doors {
+    service: Arc<Service>,
+    access: Arc<Access>,
+    /// All tables, for those who did not log in with a key.
+    everything: Arc<Catalog>,
+}
+
+/// The tables of a connection's key.
+struct Shown(Arc<Catalog>);
+
+impl Doors {
+    /// The tables that a connection's user may see.
+    fn catalog<C: ClientInfo>(&self, client: &C) -> Arc<Catalog> {
+        let Some(known) = client.session_extensions().get::<Known>() else { return self.everything.clone() };
+        client.session_extensions().get_or_insert_with(|| Shown(self.service.catalog(&known.caller))).0.clone()
+    }
+    /// Lets a key in once more: it may have expired or been taken away since the login, or come too often.
+    fn admit<C: ClientInfo>(&self, client: &C) -> std::result::Result<(), SqlError> {
+        let Some(known) = client.session_extensions().get::<Known>() else { return Ok(()) };
+        if !self.access.is_current(&known.caller) {
+            return Err(SqlError::new(state::NOBODY, "this key has expired"));
+        }
+        match known.limit.as_ref().map(|limit| limit.take()) {
+            Some(Allowance { wait: Some(wait), rate, .. }) => {
+                let error = SqlError::new(state::TOO_OFTEN, format!("this key may ask {rate}"));
+                Err(error.hint(format!("Wait {} s.", wait.as_secs() + 1)))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A statement that was prepared.
@@ -160,7 +198,8 @@ impl SimpleQueryHandler for Queries {
         C::Error: Debug,
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
-        if let Some(frame) = self.service.recognise(query) {
+        let catalog = self.doors.catalog(client);
+        if let Some(frame) = meta::recognise(query, &catalog) {
             return Ok(vec![rows(frame, &Format::UnifiedText)]);
         }
         let statements = match parse::statements(query) {
@@ -171,12 +210,12 @@ impl SimpleQueryHandler for Queries {
             return Ok(vec![Response::EmptyQuery]);
         }
         let (session, (user, database)) = (session(client), names(client));
-        let caller = Caller { session: &session, user: &user, database: &database };
+        let caller = Caller { session: &session, user: &user, database: &database, catalog: &catalog };
         let mut status = client.transaction_status();
         let mut responses = Vec::with_capacity(statements.len());
         for statement in &statements {
-            let outcome = match check_transaction(status, statement) {
-                Ok(()) => self.service.run(caller, statement, &[]).await,
+            let outcome = match check_transaction(status, statement).and_then(|()| self.doors.admit(client)) {
+                Ok(()) => self.doors.service.run(caller, statement, &[]).await,
                 Err(error) => Err(error),
             };
             match outcome {
@@ -204,17 +243,18 @@ impl SimpleQueryHandler for Queries {
     }
 }
 
-struct Parse(Arc<Service>);
+struct Parse(Arc<Doors>);
 
 #[async_trait]
 impl QueryParser for Parse {
     type Statement = Arc<Prepared>;
 
-    async fn parse_sql<C>(&self, _: &C, sql: &str, _: &[Option<WireType>]) -> PgWireResult<Option<Arc<Prepared>>>
+    async fn parse_sql<C>(&self, client: &C, sql: &str, _: &[Option<WireType>]) -> PgWireResult<Option<Arc<Prepared>>>
     where
         C: ClientInfo + Unpin + Send + Sync,
     {
-        if let Some(frame) = self.0.recognise(sql) {
+        let catalog = self.0.catalog(client);
+        if let Some(frame) = meta::recognise(sql, &catalog) {
             return Ok(Some(Arc::new(Prepared::Known(frame))));
         }
         let mut statements = parse::statements(sql).map_err(told)?;
@@ -223,7 +263,7 @@ impl QueryParser for Parse {
             let message = "cannot insert multiple commands into a prepared statement";
             return Err(told(SqlError::new(state::SYNTAX, message)));
         }
-        let kinds = parameters::types(&statement, &self.0.catalog);
+        let kinds = parameters::types(&statement, &catalog);
         Ok(Some(Arc::new(Prepared::Statement(Box::new(statement), kinds))))
     }
     fn get_parameter_types(&self, statement: &Arc<Prepared>) -> PgWireResult<Vec<WireType>> {
@@ -252,8 +292,9 @@ impl Queries {
             Prepared::Known(frame) => Ok(Some(fields(frame))),
             Prepared::Statement(statement, _) => {
                 let (session, (user, database)) = (session(client), names(client));
-                let caller = Caller { session: &session, user: &user, database: &database };
-                let frame = self.service.describe(caller, statement, &parameters).await.map_err(told)?;
+                let catalog = self.doors.catalog(client);
+                let caller = Caller { session: &session, user: &user, database: &database, catalog: &catalog };
+                let frame = self.doors.service.describe(caller, statement, &parameters).await.map_err(told)?;
                 Ok(frame.as_ref().map(fields))
             }
         }
@@ -356,11 +397,14 @@ impl ExtendedQueryHandler for Queries {
             Prepared::Known(frame) => return Ok(rows(frame.clone(), format)),
             Prepared::Statement(statement, _) => statement,
         };
-        check_transaction(client.transaction_status(), statement).map_err(told)?;
+        let admitted =
+            check_transaction(client.transaction_status(), statement).and_then(|()| self.doors.admit(client));
+        admitted.map_err(told)?;
         let parameters = values(portal)?;
         let (session, (user, database)) = (session(client), names(client));
-        let caller = Caller { session: &session, user: &user, database: &database };
-        let Outcome { reply, notices } = self.service.run(caller, statement, &parameters).await.map_err(told)?;
+        let catalog = self.doors.catalog(client);
+        let caller = Caller { session: &session, user: &user, database: &database, catalog: &catalog };
+        let Outcome { reply, notices } = self.doors.service.run(caller, statement, &parameters).await.map_err(told)?;
         notify(client, notices).await?;
         let failed_before = client.transaction_status() == TransactionStatus::Error;
         let reply = match reply {

@@ -9,7 +9,8 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use seam_serving::access::Access;
-use seam_serving::access::tls::{Entrance, Peer};
+use seam_serving::access::tls::Entrance;
+use seam_serving::http::connections::{self, Patience};
 use seam_serving::http::health::{report, text};
 use seam_shared::telemetry::Telemetry;
 use seam_shared::{Error, Result};
@@ -86,11 +87,7 @@ pub async fn serve(entrance: Entrance, health: Arc<Health>, access: Arc<Access>,
         .with_state(health.clone());
     // The roles' routes have a guard of their own, as they come later.
     let router = access.guard(probes).merge(Router::new().fallback(pass_on).with_state(health));
-    let service = router.into_make_service_with_connect_info::<Peer>();
-    let served = axum::serve(entrance, service).with_graceful_shutdown(take.cancelled_owned()).await;
-    if let Err(error) = served {
-        tracing::error!(%error, "the HTTP server ended");
-    }
+    connections::serve(entrance, router, Patience::default(), take).await;
 }
 
 async fn pass_on(State(health): State<Arc<Health>>, request: Request) -> Response {

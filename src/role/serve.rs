@@ -4,7 +4,7 @@ mod pipeline;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use seam_serving::http::openapi::OpenApi;
+use seam_serving::http::openapi;
 use seam_serving::{Serving, Settings, Stores};
 use seam_shared::Result;
 
@@ -23,10 +23,9 @@ pub async fn start(process: &mut Process) -> Result<()> {
     let (refreshed, cancel) = (serving.clone(), process.layers());
     process.work("serving", async move { refreshed.run(cancel).await })?;
     sql(process, &serving).await?;
-    process.route(seam_serving::http::routes(serving.clone()), seam_serving::http::openapi::analytics());
-    // It is about the pipeline, not about numbers: the API's document leaves it out.
+    process.route(seam_serving::http::routes(serving.clone()), openapi::analytics());
     let shown = pipeline::routes(process.ports.clone(), serving.clone(), process.roles.clone());
-    process.route(shown, OpenApi::default());
+    process.route(shown, openapi::pipeline());
     process.watch(Arc::new(Watch(serving)));
     Ok(())
 }
@@ -35,7 +34,7 @@ pub async fn start(process: &mut Process) -> Result<()> {
 #[cfg(feature = "sql")]
 async fn sql(process: &mut Process, serving: &Arc<Serving>) -> Result<()> {
     let Some(settings) = process.ports.config.server.sql.clone() else { return Ok(()) };
-    let server = seam_sql::Server::bind(&settings, serving.clone(), None).await?;
+    let server = seam_sql::Server::bind(&settings, serving.clone(), process.access.clone()).await?;
     tracing::info!(address = %server.address(), "SQL is answered");
     let cancel = process.layers();
     process.work("sql", async move { server.run(cancel).await })

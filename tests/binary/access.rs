@@ -24,7 +24,7 @@ server:
 "#;
 
 /// A `seam up` with TLS that is ended by its pid.
-struct Up {
+pub struct Up {
     child: Child,
     url: String,
 }
@@ -43,7 +43,7 @@ fn run(folder: &Folder, program: &mut Command) -> (i32, String, String) {
     (out.status.code().unwrap_or(-1), text(out.stdout), text(out.stderr))
 }
 
-fn create(folder: &Folder, arguments: &[&str]) -> String {
+pub fn create(folder: &Folder, arguments: &[&str]) -> String {
     let (code, out, err) = run(folder, seam().args(["keys", "create", "--file", "keys.yaml"]).args(arguments));
     assert_eq!(code, 0, "{err}");
     let key = out.trim().to_owned();
@@ -52,7 +52,7 @@ fn create(folder: &Folder, arguments: &[&str]) -> String {
 }
 
 /// A certificate for this machine; false without openssl or curl.
-fn certificate(folder: &Folder) -> bool {
+pub fn certificate(folder: &Folder) -> bool {
     let openssl = |arguments: &str| {
         let mut program = Command::new("openssl");
         program.current_dir(&folder.0).args(arguments.split(' ')).stdout(Stdio::null()).stderr(Stdio::null());
@@ -82,7 +82,7 @@ fn curl(folder: &Folder, arguments: &[&str]) -> (u16, String) {
     (status.parse().expect("a status"), body.to_owned())
 }
 
-fn start(folder: &Folder) -> Up {
+pub fn start(folder: &Folder) -> Up {
     let listen = format!("127.0.0.1:{}", free_port());
     let log = std::fs::File::create(folder.0.join("server.log")).expect("the log file opens");
     let mut program = seam();

@@ -70,6 +70,8 @@ fn the_document_names_the_routes_of_every_role() {
         "/v1/events/{source}",
         "/v1/dead-letters/{source}/{entry}",
         "/api/analytics/query",
+        "/api/analytics/pipeline",
+        "/api/analytics/dead_letters",
         "/livez",
         "/metrics",
         "/docs",

@@ -111,6 +111,90 @@ impl Air {
     }
 }
 
+/// The same behind keys, with TLS.
+const WITH_KEYS: &str = r#"
+version: 1
+name: shop
+sources:
+  clicks: { map: { id: $.id, time: $.time }, fields: { region: string } }
+views:
+  by_region: { from: clicks, dimensions: [region], pane: 10s, measures: { events: count() } }
+  all: { from: clicks, pane: 10s, measures: { events: count() } }
+metrics:
+  events: { view: by_region, measure: events }
+  all: { view: all, measure: events }
+server:
+  access: { keys: ./keys.yaml, failures: 1000/s }
+  tls: { certificate: ./cert.pem, key: ./key.pem }
+  sql: { listen: "127.0.0.1:PORT", user: reader, password: "open sesame" }
+"#;
+
+#[test]
+fn a_key_is_a_password_and_sees_its_views_and_rows_alone() {
+    if !is_there("psql", &["--version"]) {
+        return;
+    }
+    let (folder, port) = (Folder::new("sql-keys"), free_port());
+    folder.write("seam.yaml", &WITH_KEYS.replace("PORT", &port.to_string()));
+    if !crate::access::certificate(&folder) {
+        return;
+    }
+    let create = |arguments: &[&str]| crate::access::create(&folder, arguments);
+    let (all, eu) = (create(&["--scope", "query:*"]), create(&["--scope", "query:by_region", "--filter", "region=eu"]));
+    let slow = create(&["--scope", "query:*", "--rate", "2/h"]);
+    let (expired, ingest) =
+        (create(&["--scope", "query:*", "--expires", "2020-01-01T00:00:00Z"]), create(&["--scope", "ingest:clicks"]));
+    let event = |i: usize| {
+        let region = ["eu", "us", "cn"][i % 3];
+        format!("{{\"id\":\"{i}\",\"time\":\"2026-01-01T00:00:{i:02}Z\",\"region\":\"{region}\"}}\n")
+    };
+    folder.write("events.ndjson", &(0..30).map(event).collect::<String>());
+    let out = seam().current_dir(&folder.0).args(["ingest", "clicks", "events.ndjson"]).output().expect("it runs");
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    let _up = crate::access::start(&folder);
+    let psql = |user: &str, password: &str, mode: &str, queries: &[&str]| {
+        let root = folder.0.join("ca.pem");
+        let target = format!(
+            "host=localhost hostaddr=127.0.0.1 port={port} user={user} dbname=shop sslmode={mode} sslrootcert={}",
+            root.display()
+        );
+        let mut command = Command::new("psql");
+        command.args(["-X", "-A", "-t", "-F", "|", "-v", "VERBOSITY=verbose"]).arg(&target);
+        for query in queries {
+            command.args(["-c", query]);
+        }
+        let out = command.env("PGPASSWORD", password).env("PGCONNECT_TIMEOUT", "10").output().expect("psql runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        (text(&out.stdout), text(&out.stderr))
+    };
+    let by_region = "SELECT region, sum(events) FROM by_region GROUP BY region ORDER BY region";
+    let everything = ("cn|10\neu|10\nus|10".to_owned(), String::new());
+    // Encrypted, with the certificate checked against the name; SCRAM for the user, keys for all others.
+    assert_eq!(psql("reader", "open sesame", "verify-full", &[by_region]), everything);
+    assert_eq!(psql("anyone", &all, "verify-full", &[by_region]), everything);
+    assert_eq!(psql("anyone", &all, "disable", &[by_region]), everything, "on this machine it may come in clear");
+    assert_eq!(psql("anyone", &eu, "require", &[by_region]), ("eu|10".to_owned(), String::new()));
+    assert_eq!(psql("anyone", &eu, "require", &["SELECT sum(events) FROM by_region WHERE region <> 'eu'"]).0, "");
+    assert_eq!(psql("anyone", &eu, "require", &["SELECT table_name FROM information_schema.tables"]).0, "by_region");
+    assert_eq!(psql("anyone", &eu, "require", &["SELECT name FROM seam_metrics"]).0, "events");
+    for query in ["SELECT * FROM \"all\"", "SELECT * FROM nowhere"] {
+        let (_, error) = psql("anyone", &eu, "require", &[query]);
+        assert!(error.contains("42P01") && error.contains("The tables are by_region"), "{error}");
+    }
+    for (user, password, wanted) in [
+        ("anyone", "seam_wrong", "no key that is known"),
+        ("anyone", expired.as_str(), "this key has expired"),
+        ("anyone", ingest.as_str(), "no scope `query:<view>`"),
+        ("anyone", "open sesame", "no key that is known"),
+        ("reader", all.as_str(), "reader"),
+    ] {
+        let (out, error) = psql(user, password, "require", &["SELECT 1"]);
+        assert!(out.is_empty() && error.contains("FATAL") && error.contains(wanted), "{user}: {out}{error}");
+    }
+    let (out, error) = psql("anyone", &slow, "require", &["SELECT 1", "SELECT 2", "SELECT 3"]);
+    assert!(out == "1\n2" && error.contains("53400") && error.contains("this key may ask 2/h"), "{out} {error}");
+}
+
 #[test]
 fn psql_is_answered_with_the_numbers_of_the_json_api() {
     if !is_there("psql", &["--version"]) {

@@ -55,7 +55,7 @@ impl Entrance {
     /// The certificate or its key cannot be used.
     pub fn open(listener: TcpListener, tls: Option<&TlsSettings>) -> Result<Entrance> {
         let Some(settings) = tls else { return Ok(Entrance::Plain(listener)) };
-        let certificate = Certificate::open(settings.clone())?;
+        let certificate = Certificate::open(settings.clone(), b"http/1.1")?;
         let address = listener.local_addr().map_err(|e| Error::internal("a listener has an address").because(e))?;
         let (ready, taken) = mpsc::channel(64);
         tokio::spawn(shake_hands(listener, certificate, ready));
@@ -133,10 +133,12 @@ async fn shake_hands(
     }
 }
 
-/// The certificate in use.
+/// The certificate in use, for one protocol.
 #[derive(Debug)]
-struct Certificate {
+pub struct Certificate {
     settings: TlsSettings,
+    /// The protocol by its name in ALPN.
+    protocol: &'static [u8],
     used: ArcSwap<ServerConfig>,
     looked: Mutex<(Instant, Option<Written>)>,
 }
@@ -145,11 +147,16 @@ struct Certificate {
 type Written = (SystemTime, SystemTime);
 
 impl Certificate {
-    fn open(settings: TlsSettings) -> Result<Certificate> {
+    /// Reads it, for a protocol by its name in ALPN.
+    ///
+    /// # Errors
+    /// The certificate or its key cannot be used.
+    pub fn open(settings: TlsSettings, protocol: &'static [u8]) -> Result<Certificate> {
         let looked = Mutex::new((Instant::now(), written(&settings)));
-        Ok(Certificate { used: ArcSwap::from(read(&settings)?), settings, looked })
+        Ok(Certificate { used: ArcSwap::from(read(&settings, protocol)?), settings, protocol, looked })
     }
-    fn acceptor(&self) -> TlsAcceptor {
+    /// What shakes hands with it, read again if its files changed.
+    pub fn acceptor(&self) -> TlsAcceptor {
         self.look();
         TlsAcceptor::from(self.used.load_full())
     }
@@ -164,7 +171,7 @@ impl Certificate {
         if now == looked.1 {
             return;
         }
-        match read(&self.settings) {
+        match read(&self.settings, self.protocol) {
             Ok(config) => {
                 self.used.store(config);
                 looked.1 = now;
@@ -180,7 +187,7 @@ fn written(settings: &TlsSettings) -> Option<Written> {
     Some((time(&settings.certificate)?, time(&settings.key)?))
 }
 
-fn read(settings: &TlsSettings) -> Result<Arc<ServerConfig>> {
+fn read(settings: &TlsSettings, protocol: &[u8]) -> Result<Arc<ServerConfig>> {
     let TlsSettings { certificate, key } = settings;
     let unusable = |path: &Path, what: &str| Error::invalid(format!("{} cannot be used as {what}", path.display()));
     let not_certificate = || unusable(certificate, "a certificate");
@@ -194,7 +201,7 @@ fn read(settings: &TlsSettings) -> Result<Arc<ServerConfig>> {
     let builder = builder.with_safe_default_protocol_versions().map_err(|e| Error::internal("TLS").because(e))?;
     let config = builder.with_no_client_auth().with_single_cert(chain, key);
     let mut config = config.map_err(|e| Error::invalid("the certificate and its key do not fit").because(e))?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(Arc::new(config))
 }
 

@@ -2,11 +2,13 @@
 //!
 //! A part that adds routes adds their operations in the same words: a document that `document` merges. A test compares what the
 //! router answers with what is said here.
+mod pipeline;
 mod schemas;
 
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Router, http::header};
+pub use pipeline::pipeline;
 use seam_shared::config::Config;
 use serde_json::{Value, json};
 pub use utoipa::openapi::OpenApi;

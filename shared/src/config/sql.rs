@@ -18,7 +18,7 @@ pub struct SqlSettings {
     pub listen: SocketAddr,
     /// The user that clients log in as; `seam` by default.
     pub user: String,
-    /// The password; without one, whoever reaches the port may ask.
+    /// Its password. Without one, whoever reaches the port may ask, or whoever has a key where `server.access` asks for keys.
     pub password: Option<Secret>,
     /// How long a statement may take; 30 s by default.
     pub timeout: Span,
@@ -30,14 +30,15 @@ pub struct SqlSettings {
 pub(super) fn settings(root: &Node, node: &Node, problems: &mut Problems) -> SqlSettings {
     let listen = node.text_of("listen").and_then(|text| text.parse().ok()).unwrap_or(LISTEN);
     let password = node.text_of("password").map(Secret::new);
-    if !listen.ip().is_loopback() && password.is_none() {
+    let asks_for_keys = root.get("server").and_then(|server| server.get("access")).is_some();
+    if !listen.ip().is_loopback() && password.is_none() && !asks_for_keys {
         let place = node.get("listen").map_or(node.place, |listen| listen.place);
         let message = format!("{listen} can be reached from other machines, and `sql` has no password");
-        problems.suggest(place, message, Some("add `password: ${SQL_PASSWORD}`".to_owned()));
-    }
-    if root.get("server").and_then(|server| server.get("access")).is_some() && password.is_none() {
-        let message = "HTTP asks for keys, and SQL would answer without a password".to_owned();
-        problems.suggest(node.place, message, Some("add `password: ${SQL_PASSWORD}`".to_owned()));
+        problems.suggest(
+            place,
+            message,
+            Some("add `password: ${SQL_PASSWORD}`, or `server.access` with keys".to_owned()),
+        );
     }
     SqlSettings {
         listen,

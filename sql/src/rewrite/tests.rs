@@ -27,7 +27,8 @@ const HOUR: i64 = 3_600_000_000;
 const NEW_YEAR: i64 = 1_767_225_600_000_000;
 
 fn catalog() -> Catalog {
-    Catalog::new(Arc::new(config::load(CONFIG, "test.yaml").unwrap_or_else(|report| panic!("{report}"))))
+    let config = config::load(CONFIG, "test.yaml").unwrap_or_else(|report| panic!("{report}"));
+    Catalog::new(Arc::new(config), &seam_shared::access::Caller::trusted())
 }
 
 fn rewritten(text: &str) -> Result<(String, Vec<Read>), SqlError> {
