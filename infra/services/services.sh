@@ -9,11 +9,12 @@
 #   services.sh run s3 PORT FOLDER        becomes an S3 server on 127.0.0.1:PORT: MinIO, which keeps its objects in FOLDER, if it is
 #                                         installed, else moto, which keeps them in memory; user seam, password seamseam
 #   services.sh run schemathesis ARGUMENT ...    becomes schemathesis
+#   services.sh run grafana URL           becomes Grafana's own code for a Prometheus data source: questions in, data frames out
 #   services.sh run kafka FOLDER PORT [property=value ...]     becomes a broker on 127.0.0.1:PORT, its controller on PORT+1
 #
 # WHAT is one of: build (what the rdkafka crate compiles with), redis, kafka, s3, prometheus (promtool), alerting (vmalert,
 # alertmanager), schemathesis (which asks an API whatever its document allows, and what it forbids), browser (Chromium, for the
-# page), sql (psql). All of these if none is named; and minio, which needs Go and a quarter of an hour: faster than moto, and it checks
+# page), sql (psql), grafana (the module of Grafana that asks a Prometheus data source; needs Go). All of these if none is named; and minio, which needs Go and a quarter of an hour: faster than moto, and it checks
 # signatures.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -24,9 +25,11 @@ minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
 minio="$cache/services/minio-$minio_version"
 schemathesis_version=4.32.5
 schemathesis="$cache/services/schemathesis-$schemathesis_version"
-everything=(build redis kafka s3 prometheus alerting schemathesis browser sql)
+# By its source: a change makes another one.
+grafana="$cache/services/grafana-$(cat "$here"/grafana/go.* "$here"/grafana/*.go | sha256sum | cut -c1-12)"
+everything=(build redis kafka s3 prometheus alerting schemathesis browser sql grafana)
 
-usage() { sed -n '2,18s/^# \{0,1\}//p' "$0" >&2; exit 64; }
+usage() { sed -n '2,19s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
 # What of a service is not installed, one word a line: a Debian package, or what is fetched into the cache.
@@ -44,6 +47,7 @@ missing() {
     prometheus) has promtool || echo prometheus ;;
     alerting) has vmalert || echo victoria-metrics; has prometheus-alertmanager || echo prometheus-alertmanager ;;
     sql) has psql || echo postgresql-client ;;
+    grafana) [ -x "$grafana" ] || { has go || echo golang-go; echo datasource; } ;;
     browser) has chromium || has chromium-browser || has google-chrome || echo chromium; has chromedriver || echo chromium-driver ;;
     *) echo "services.sh: no service is called $1" >&2; exit 64 ;;
   esac
@@ -80,7 +84,7 @@ install_python() {
 }
 
 install() {
-  local what word packages=() jars='' moto_too='' minio_too='' schemathesis_too=''
+  local what word packages=() jars='' moto_too='' minio_too='' schemathesis_too='' grafana_too=''
   for what in "$@"; do
     for word in $(missing "$what"); do
       case $word in
@@ -88,6 +92,7 @@ install() {
         moto) moto_too=yes ;;
         schemathesis) schemathesis_too=yes ;;
         minio) minio_too=yes ;;
+        datasource) grafana_too=yes ;;
         *) packages+=("$word") ;;
       esac
     done
@@ -97,6 +102,7 @@ install() {
   [ -z "$moto_too" ] || install_python "$moto" "moto[server,s3]==$moto_version"
   [ -z "$schemathesis_too" ] || install_python "$schemathesis" "schemathesis==$schemathesis_version"
   [ -z "$minio_too" ] || GOBIN="$minio" nice go install "github.com/minio/minio@$minio_version"
+  [ -z "$grafana_too" ] || { mkdir -p "$cache/services" && (cd "$here/grafana" && nice go build -o "$grafana.new" . && mv "$grafana.new" "$grafana"); }
   check "$@"
 }
 
@@ -117,6 +123,7 @@ run() {
     redis) exec redis-server "$@" ;;
     s3) [ $# = 2 ] || usage; run_s3 "$@" ;;
     kafka) exec "$here/kafka/start.sh" --foreground "$@" ;;
+    grafana) [ $# = 1 ] || usage; exec "$grafana" "$1" ;;
     schemathesis) exec "$schemathesis/bin/schemathesis" "$@" ;;
     *) usage ;;
   esac

@@ -13,7 +13,7 @@ use pgwire::api::auth::{
     save_startup_parameters_to_metadata,
 };
 use pgwire::api::{ClientInfo, ConnectionManager, METADATA_USER};
-use pgwire::error::{PgWireError, PgWireResult};
+use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use pgwire::messages::startup::{Authentication, PasswordMessageFamily};
 use pgwire::messages::{PgWireBackendMessage, PgWireFrontendMessage};
 use seam_serving::access::{Access, Unknown};
@@ -147,7 +147,9 @@ impl AuthMechanism for Anybody {
 struct ByKey(Arc<Access>);
 
 fn refused(message: impl Into<String>) -> AuthState {
-    AuthState::Failed(PgWireError::UserError(Box::new(SqlError::new(state::NOBODY, message).into())))
+    let mut told = ErrorInfo::from(SqlError::new(state::NOBODY, message));
+    told.severity = "FATAL".to_owned();
+    AuthState::Failed(PgWireError::UserError(Box::new(told)))
 }
 
 #[async_trait]

@@ -1,7 +1,7 @@
 //! Grafana's side of the built program: the files of `seam grafana`, and promtool on a running `seam up`.
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::server::{Folder, Server, seam};
 
@@ -91,6 +91,96 @@ fn promtool_asks_the_built_program() {
     let ranged = promtool(&range).expect("promtool was there");
     let text = String::from_utf8_lossy(&ranged.stdout).into_owned();
     assert!(ranged.status.success() && text.contains("1 @[1767225660]\n2 @[1767225720]\n2 @[1767225780]"), "{text}");
+}
+
+/// Three panels as Grafana sends them, one of nothing, one that is wrong; and what its editor asks for.
+const QUESTIONS: &str = r#"{
+  "queries": [
+    {"refId": "series", "expr": "by_region_events_total", "range": true, "legendFormat": "__auto", PANEL},
+    {"refId": "now", "expr": "sum by (region) (increase(by_region_value_sum_total[$__rate_interval]))", "instant": true, PANEL},
+    {"refId": "rate", "expr": "rate(by_region_events_total{region=~\"eu|us\"}[$__interval])", "range": true, "exemplar": true, PANEL},
+    {"refId": "none", "expr": "no_such_series", "range": true, PANEL},
+    {"refId": "wrong", "expr": "sum(", "range": true, PANEL}
+  ],
+  "resources": [
+    {"method": "GET", "path": "api/v1/labels?start=1767225600&end=1767225840"},
+    {"method": "GET", "path": "api/v1/label/region/values"},
+    {"method": "POST", "path": "api/v1/series", "body": "match%5B%5D=by_region_events_total"},
+    {"method": "GET", "path": "api/v1/metadata"},
+    {"method": "GET", "path": "api/v1/rules"},
+    {"method": "POST", "path": "suggestions", "body": "{\"labelName\": \"region\", \"queries\": [], \"start\": \"1767225600\", \"end\": \"1767225840\"}"}
+  ]
+}"#;
+const PANEL: &str = r#""from": 1767225600000, "to": 1767225780000, "intervalMs": 60000, "maxDataPoints": 100"#;
+
+/// Grafana's own code for a Prometheus data source, given questions; `None` where it is not installed.
+fn datasource(url: &str, questions: &str) -> Option<Value> {
+    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("infra/services/services.sh");
+    let there = Command::new(&script).args(["check", "grafana"]).stderr(Stdio::null()).status();
+    if !there.is_ok_and(|status| status.success()) {
+        let advice = "infra/services/services.sh install grafana";
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "in CI nothing is skipped: Grafana's data source is missing; {advice}"
+        );
+        eprintln!("SKIPPED: GRAFANA'S DATA SOURCE IS NOT INSTALLED: {advice}");
+        return None;
+    }
+    let mut asking = Command::new(script);
+    asking.args(["run", "grafana", url]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = asking.spawn().expect("the script runs");
+    std::io::Write::write_all(&mut child.stdin.take().expect("a pipe"), questions.as_bytes()).expect("it listens");
+    let done = child.wait_with_output().expect("it ends");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    Some(serde_json::from_slice(&done.stdout).expect("it answers in JSON"))
+}
+
+/// A frame's labels and its values.
+fn frame(frame: &Value) -> (Value, Value) {
+    (frame["schema"]["fields"][1]["labels"].clone(), frame["data"]["values"].clone())
+}
+
+#[test]
+fn grafanas_own_data_source_shows_the_numbers() {
+    let folder = Folder::new("datasource");
+    folder.write("seam.yaml", CONFIG);
+    let events = folder.write("events.ndjson", EVENTS);
+    let server = Server::start(&folder.0);
+    let sent = seam().current_dir(&folder.0).args(["ingest", "--quiet", "--url", &server.url]).arg(&events).output();
+    assert!(sent.expect("the program runs").status.success());
+    let (url, questions) = (format!("{}/prometheus", server.url), QUESTIONS.replace("PANEL", PANEL));
+    let give_up = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let answers = loop {
+        let Some(answers) = datasource(&url, &questions) else { return };
+        // The events are folded within milliseconds.
+        if answers["queries"]["results"]["now"]["frames"].as_array().is_some_and(|frames| frames.len() == 2) {
+            break answers;
+        }
+        assert!(std::time::Instant::now() < give_up, "{answers}");
+    };
+    assert_eq!(answers["health"]["Message"], "Successfully queried the Prometheus API.");
+    let results = &answers["queries"]["results"];
+    let minute = |n: u64| 1_767_225_600_000 + n * 60_000;
+    let labels = |region: &str| json!({"__name__": "by_region_events_total", "region": region});
+    let eu = (labels("eu"), json!([[minute(1), minute(2), minute(3)], [1, 2, 2]]));
+    assert_eq!(frame(&results["series"]["frames"][0]), eu);
+    assert_eq!(frame(&results["series"]["frames"][1]), (labels("us"), json!([[minute(2), minute(3)], [1, 1]])));
+    // Grafana's own rate interval is four minutes here: the exact sums of that window.
+    assert_eq!(frame(&results["now"]["frames"][0]), (json!({"region": "eu"}), json!([[minute(3)], [7]])));
+    assert_eq!(frame(&results["now"]["frames"][1]), (json!({"region": "us"}), json!([[minute(3)], [5]])));
+    let a_minute = 1.0 / 60.0;
+    assert_eq!(frame(&results["rate"]["frames"][0]).1, json!([[minute(1), minute(2)], [a_minute, a_minute]]));
+    let notice = &results["none"]["frames"][0]["schema"]["meta"]["notices"][0];
+    assert_eq!(notice["text"], "there is no series no_such_series");
+    assert_eq!((&results["wrong"]["status"], &results["wrong"]["errorSource"]), (&json!(400), &json!("downstream")));
+    assert!(results["wrong"]["error"].as_str().is_some_and(|text| text.contains("unclosed left parenthesis")));
+    let told: Vec<&Value> = answers["resources"].as_array().expect("a list").iter().map(|told| &told["body"]).collect();
+    assert_eq!(told[0]["data"], json!(["__name__", "region", "source"]));
+    assert_eq!(told[1]["data"], json!(["eu", "us"]));
+    assert_eq!(told[2]["data"].as_array().map(Vec::len), Some(2), "{}", told[2]);
+    assert_eq!(told[3]["data"]["by_region_events_total"][0]["type"], "counter");
+    assert_eq!(told[4]["data"], json!({"groups": []}));
+    assert_eq!(told[5]["data"], json!(["eu", "us"]));
 }
 
 #[test]

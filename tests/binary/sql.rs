@@ -149,7 +149,7 @@ fn a_key_is_a_password_and_sees_its_views_and_rows_alone() {
         format!("{{\"id\":\"{i}\",\"time\":\"2026-01-01T00:00:{i:02}Z\",\"region\":\"{region}\"}}\n")
     };
     folder.write("events.ndjson", &(0..30).map(event).collect::<String>());
-    let out = seam().current_dir(&folder.0).args(["ingest", "clicks", "events.ndjson"]).output().expect("it runs");
+    let out = seam().current_dir(&folder.0).args(["ingest", "events.ndjson"]).output().expect("it runs");
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     let _up = crate::access::start(&folder);
     let psql = |user: &str, password: &str, mode: &str, queries: &[&str]| {
