@@ -149,6 +149,7 @@ struct ByKey(Arc<Access>);
 fn refused(message: impl Into<String>) -> AuthState {
     let mut told = ErrorInfo::from(SqlError::new(state::NOBODY, message));
     told.severity = "FATAL".to_owned();
+    told.severity_nonlocalized = Some("FATAL".to_owned());
     AuthState::Failed(PgWireError::UserError(Box::new(told)))
 }
 

@@ -10,6 +10,7 @@ mod fleet;
 mod flights;
 mod grafana;
 mod page;
+mod prometheus;
 mod server;
 #[cfg(feature = "sql")]
 mod sql;

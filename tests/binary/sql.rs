@@ -186,7 +186,7 @@ fn a_key_is_a_password_and_sees_its_views_and_rows_alone() {
         ("anyone", expired.as_str(), "this key has expired"),
         ("anyone", ingest.as_str(), "no scope `query:<view>`"),
         ("anyone", "open sesame", "no key that is known"),
-        ("reader", all.as_str(), "reader"),
+        ("reader", all.as_str(), "authentication failed"),
     ] {
         let (out, error) = psql(user, password, "require", &["SELECT 1"]);
         assert!(out.is_empty() && error.contains("FATAL") && error.contains(wanted), "{user}: {out}{error}");

@@ -1,0 +1,109 @@
+//! A real Prometheus beside the built program: it scrapes the platform's own metrics and judges them by the rules of infra/prometheus.
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::server::{Folder, Server, agent, free_port, seam};
+
+const CONFIG: &str = r#"
+version: 1
+name: shop
+sources:
+  clicks: { map: { id: $.id, time: $.time }, segment: { events: 2 }, fields: { region: string } }
+views:
+  by_region: { from: clicks, dimensions: [region], pane: 1m, windows: [5m], measures: { events: count() } }
+metrics:
+  events: { view: by_region, measure: events }
+batch: { schedule: "@every 1s" }
+"#;
+
+/// A Prometheus that is ended by its pid.
+struct Prometheus(Child, String);
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Prometheus {
+    fn start(folder: &Folder, target: &str) -> Option<Prometheus> {
+        let rules = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("infra/prometheus/rules.yaml");
+        let config = format!(
+            "global: {{ scrape_interval: 1s, evaluation_interval: 1s }}\nrule_files: [{:?}]\nscrape_configs:\n  - job_name: seam\n    \
+             static_configs: [{{ targets: [{target:?}], labels: {{ role: up }} }}]\n",
+            rules.display().to_string()
+        );
+        let config = folder.write("prometheus.yaml", &config);
+        let listen = format!("127.0.0.1:{}", free_port());
+        let mut program = Command::new("prometheus");
+        program.arg(format!("--config.file={}", config.display())).arg(format!("--web.listen-address={listen}"));
+        program.arg(format!("--storage.tsdb.path={}", folder.0.join("tsdb").display()));
+        let child = program.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        if child.is_err() {
+            let advice = "infra/services/services.sh install prometheus";
+            assert!(std::env::var_os("CI").is_none(), "in CI nothing is skipped: prometheus is missing; {advice}");
+            eprintln!("SKIPPED: PROMETHEUS IS NOT INSTALLED: {advice}");
+        }
+        Some(Prometheus(child.ok()?, format!("http://{listen}")))
+    }
+    fn get(&self, path: &str) -> Option<Value> {
+        let mut reply = agent().get(format!("{}{path}", self.1)).call().ok()?;
+        serde_json::from_str(&reply.body_mut().read_to_string().ok()?).ok()
+    }
+    /// The value of a query that has one.
+    fn value(&self, query: &str) -> Option<f64> {
+        let found = self.get(&format!("/api/v1/query?query={query}"))?;
+        found["data"]["result"][0]["value"][1].as_str()?.parse().ok()
+    }
+}
+
+#[test]
+fn prometheus_scrapes_the_built_program_and_its_rules_are_quiet() {
+    let folder = Folder::new("prometheus");
+    folder.write("seam.yaml", CONFIG);
+    let line = |i: u32| format!("{{\"id\":\"{i}\",\"time\":\"2026-01-01T00:00:{i:02}Z\",\"region\":\"eu\"}}\n");
+    let events = folder.write("events.ndjson", &(0..40).map(line).collect::<String>());
+    let server = Server::start(&folder.0);
+    let sent = seam().current_dir(&folder.0).args(["ingest", "--quiet", "--url", &server.url]).arg(&events).output();
+    assert!(sent.expect("the program runs").status.success());
+    let target = server.url.trim_start_matches("http://").to_owned();
+    let Some(prometheus) = Prometheus::start(&folder, &target) else { return };
+    let give_up = Instant::now() + Duration::from_secs(60);
+    let wait_for = |what: &str, holds: &dyn Fn() -> bool| {
+        while !holds() {
+            assert!(Instant::now() < give_up, "{what} within 60 s");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    wait_for("Prometheus scrapes", &|| prometheus.value("up") == Some(1.0));
+    let processed = "sum(data_pipeline_events_processed_total%7Bsource%3D%22clicks%22%7D)";
+    wait_for("the events are counted", &|| prometheus.value(processed).is_some_and(|count| count >= 40.0));
+    let judged = || {
+        let rules = prometheus.get("/api/v1/rules")?;
+        let groups = rules["data"]["groups"].as_array()?.clone();
+        let all: Vec<Value> =
+            groups.iter().flat_map(|group| group["rules"].as_array().cloned().unwrap_or_default()).collect();
+        (all.len() > 15 && all.iter().all(|rule| rule["health"] != "unknown")).then_some(all)
+    };
+    wait_for("every rule is evaluated", &|| judged().is_some());
+    for rule in judged().expect("they were") {
+        assert_eq!(rule["health"], "ok", "{rule}");
+        assert_ne!(rule["state"], "firing", "{rule}");
+    }
+    let mut printed = agent().get(format!("{}/metrics", server.url)).call().expect("metrics");
+    let printed = printed.body_mut().read_to_string().expect("text");
+    let mut check = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool comes with Prometheus");
+    std::io::Write::write_all(&mut check.stdin.take().expect("a pipe"), printed.as_bytes()).expect("it listens");
+    let checked = check.wait_with_output().expect("it ends");
+    let told = String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success(), "{told}");
+}
