@@ -41,12 +41,8 @@ use failure::{Failure, Reason};
 use panes::{Ask, Panes, Seen, asks};
 use plan::Plan;
 
-/// Series of one selector, at most.
-pub const SERIES_MAX: usize = 50_000;
 /// Moments of a range query, at most.
 pub const STEPS_MAX: usize = 11_000;
-/// How long a query may take that does not say.
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the routes share.
 #[derive(Debug)]
@@ -86,9 +82,15 @@ pub fn routes(serving: Arc<Serving>) -> Router {
 }
 
 impl Prometheus {
+    /// How long a query may take, and how many series a selector may have.
+    fn limits(&self) -> (Duration, usize) {
+        let settings = self.serving.config().server.prometheus;
+        (Duration::from_micros(settings.timeout.0.unsigned_abs()), settings.max_series)
+    }
     /// Evaluates a plan over one moment of all views that it needs.
     async fn evaluate(&self, caller: &Caller, plan: Plan, timeout: Option<Duration>) -> Result<Told<Value>, Failure> {
-        let deadline = Instant::now() + timeout.unwrap_or(TIMEOUT).min(TIMEOUT);
+        let (longest, series_max) = self.limits();
+        let deadline = Instant::now() + timeout.unwrap_or(longest).min(longest);
         let mut needed = Vec::new();
         let mut infos = Vec::new();
         for leaf in &plan.leaves {
@@ -100,7 +102,7 @@ impl Prometheus {
         let (catalogue, serving, caller) = (self.catalogue.clone(), self.serving.clone(), caller.clone());
         let work = move || {
             let (cache, seen) = (serving.cache(), Seen { catalogue: &catalogue, caller: &caller });
-            let panes = Panes { seen, views, halves, cache, series_max: SERIES_MAX };
+            let panes = Panes { seen, views, halves, cache, series_max };
             evaluate(&plan, &panes, deadline)
         };
         let data = join(tokio::task::spawn_blocking(work).await)?;

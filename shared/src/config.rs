@@ -230,6 +230,15 @@ pub enum Mode {
     Kappa,
 }
 
+/// How much a query of the Prometheus API may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PrometheusSettings {
+    /// Series that one selector may have; 50,000 by default.
+    pub max_series: usize,
+    /// How long a query may take at most; 30 s by default.
+    pub timeout: Span,
+}
+
 /// The HTTP server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerSettings {
@@ -249,6 +258,8 @@ pub struct ServerSettings {
     pub insecure: bool,
     /// SQL over the PostgreSQL wire protocol, if it is wanted.
     pub sql: Option<SqlSettings>,
+    /// Limits of the Prometheus API.
+    pub prometheus: PrometheusSettings,
 }
 
 impl Config {

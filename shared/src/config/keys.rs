@@ -227,7 +227,12 @@ static SERVER: Shape = Shape::Table(&[
         "the origins whose pages may ask from a browser, like https://dash.example.com; none by default",
     ),
     key("insecure", &Shape::Flag, "listen beyond this machine although nobody has to say who it is"),
+    key("prometheus", &PROMETHEUS, "limits of the Prometheus API"),
     key("sql", &SQL, "SQL over the PostgreSQL wire protocol; off unless it is here"),
+]);
+static PROMETHEUS: Shape = Shape::Table(&[
+    key("max_series", &Shape::Integer(1, 10_000_000), "series that one selector may have; 50000 by default"),
+    key("timeout", &Shape::Duration, "how long a query may take at most; 30s by default"),
 ]);
 static SQL: Shape = Shape::Table(&[
     key("listen", &Shape::Address, "address and port; 127.0.0.1:5433 by default"),

@@ -7,8 +7,8 @@ use std::time::Duration;
 use super::report::Problems;
 use super::tree::Node;
 use super::{
-    BatchSettings, Dashboard, LogStorage, Metric, Mode, RedisSettings, Schedule, Secret, ServerSettings, SpeedStorage,
-    Storage, TlsSettings, access, kafka, shape,
+    BatchSettings, Dashboard, LogStorage, Metric, Mode, PrometheusSettings, RedisSettings, Schedule, Secret,
+    ServerSettings, SpeedStorage, Storage, TlsSettings, access, kafka, shape,
 };
 use crate::time::Span;
 use crate::view::definition::View;
@@ -23,6 +23,8 @@ const RETAIN_LOG: Span = Span::DAY;
 const RETAIN_REPLACED: Span = Span::HOUR;
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 const QUERY_TIMEOUT: Span = Span(10 * Span::SECOND.0);
+const MAX_SERIES: usize = 50_000;
+const PROMETHEUS_TIMEOUT: Span = Span(30 * Span::SECOND.0);
 const MAX_BODY: u64 = 16 << 20;
 
 /// Where things are kept.
@@ -232,6 +234,7 @@ pub(super) fn dashboard(root: &Node, metrics: &[Metric], problems: &mut Problems
 pub(super) fn server(root: &Node, problems: &mut Problems) -> ServerSettings {
     let node = root.get("server");
     ServerSettings {
+        prometheus: prometheus(node.and_then(|n| n.get("prometheus"))),
         sql: node.and_then(|n| n.get("sql")).map(|node| super::sql::settings(root, node, problems)),
         listen: node.and_then(|n| n.text_of("listen")).and_then(|text| text.parse().ok()).unwrap_or(LISTEN),
         query_timeout: node.and_then(|n| n.duration("query_timeout")).unwrap_or(QUERY_TIMEOUT),
@@ -243,5 +246,13 @@ pub(super) fn server(root: &Node, problems: &mut Problems) -> ServerSettings {
         }),
         cors: access::origins(root, problems),
         insecure: node.and_then(|n| n.text_of("insecure")) == Some("true"),
+    }
+}
+
+fn prometheus(node: Option<&Node>) -> PrometheusSettings {
+    let series = node.and_then(|n| n.text_of("max_series")).and_then(shape::whole_number);
+    PrometheusSettings {
+        max_series: series.and_then(|n| usize::try_from(n).ok()).unwrap_or(MAX_SERIES),
+        timeout: node.and_then(|n| n.duration("timeout")).unwrap_or(PROMETHEUS_TIMEOUT),
     }
 }

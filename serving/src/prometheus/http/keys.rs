@@ -16,7 +16,7 @@ use crate::prometheus::labels::{Labels, NAME};
 use crate::prometheus::panes::{Ask, Panes, Seen, keys};
 use crate::prometheus::plan::{matchers, parse};
 use crate::prometheus::source::{Grid, Leaf, Reads};
-use crate::prometheus::{Prometheus, SERIES_MAX, TIMEOUT, Told, join};
+use crate::prometheus::{Prometheus, Told, join};
 
 /// What one `match[]` means: series by name, and matchers of their other labels.
 struct Meant {
@@ -130,12 +130,13 @@ impl Prometheus {
         Ok(out)
     }
     async fn labels_of(&self, caller: &Caller, needed: Vec<Ask>) -> Result<Told<Vec<Labels>>, Failure> {
-        let deadline = Instant::now() + TIMEOUT;
+        let (longest, series_max) = self.limits();
+        let deadline = Instant::now() + longest;
         let (views, halves, warnings) = self.read(&needed, deadline).await?;
         let (catalogue, serving, caller) = (self.catalogue.clone(), self.serving.clone(), caller.clone());
         let work = move || {
             let (cache, seen) = (serving.cache(), Seen { catalogue: &catalogue, caller: &caller });
-            let panes = Panes { seen, views, halves, cache, series_max: SERIES_MAX };
+            let panes = Panes { seen, views, halves, cache, series_max };
             let mut out = Vec::new();
             for ask in &needed {
                 out.append(&mut panes.read(ask)?.into_labels());

@@ -167,3 +167,24 @@ async fn a_caller_sees_its_views_and_rows_only() {
     );
     assert_eq!(success(&router, "metadata?metric=carriers").await["data"], serde_json::json!({}));
 }
+
+#[tokio::test]
+async fn too_many_series_are_refused_with_the_limit() {
+    let (mut world, _, router) = world(5, 2, true).await;
+    let path = format!("query?query=by_route_events_total&time={AT}");
+    let series = success(&router, &path).await["data"]["result"].as_array().map(Vec::len).expect("a list");
+    assert!(series > 2);
+    for (limit, fits) in [(series, true), (series - 1, false)] {
+        let mut config = (*world.config).clone();
+        config.server.prometheus.max_series = limit;
+        world.config = Arc::new(config);
+        let router = crate::router(world.serving().await);
+        if fits {
+            success(&router, &path).await;
+            continue;
+        }
+        let (status, kind, text) = failure(&router, &path).await;
+        assert_eq!((status, kind.as_str()), (422, "execution"));
+        assert!(text.contains(&format!("more than {limit} series")), "{text}");
+    }
+}
