@@ -1,7 +1,7 @@
 //! The one door into the log: check every event, append what is valid, dead-letter what is not, then answer.
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use bytes::Bytes;
 use seam_shared::clock::Clock;
@@ -85,7 +85,8 @@ pub struct Counts {
 #[derive(Debug)]
 struct Gate {
     shape: Shape,
-    partitions: u32,
+    /// How many the topic has, as far as is known: it may get more while this runs.
+    partitions: AtomicU32,
     accepted: AtomicU64,
     rejected: AtomicU64,
     bytes: AtomicU64,
@@ -131,11 +132,27 @@ impl Door {
             log.open(&dead_letters::topic(&source.name), 1).await?;
             let [accepted, rejected, bytes, requests, micros] = [const { AtomicU64::new(0) }; 5];
             let shape = Shape::new(Arc::clone(source));
-            let (partitions, dead_letters) = (topic.partitions, Counter::default());
+            let (partitions, dead_letters) = (AtomicU32::new(topic.partitions), Counter::default());
             let gate = Gate { shape, partitions, accepted, rejected, bytes, requests, micros, dead_letters };
             gates.insert(source.name.clone(), gate);
         }
         Ok(Self { log, clock, gates })
+    }
+
+    /// Looks whether topics have more partitions by now: events are spread over those too from then on. A record and its duplicate
+    /// on both sides of that moment may lie in different partitions, and then both count, in both layers alike.
+    ///
+    /// # Errors
+    /// The log's, if a topic cannot be asked.
+    pub async fn look(&self) -> Result<()> {
+        for (name, gate) in &self.gates {
+            let known = gate.partitions.load(Ordering::Relaxed);
+            let topic = self.log.open(name, known).await?;
+            if gate.partitions.fetch_max(topic.partitions, Ordering::Relaxed) < topic.partitions {
+                tracing::info!(source = %name, from = known, to = topic.partitions, "events go to more partitions");
+            }
+        }
+        Ok(())
     }
 
     /// Tells the platform's metrics what it refuses.
@@ -289,5 +306,5 @@ fn examine(gate: &Gate, event: &RawEvent) -> std::result::Result<u32, String> {
         return Err(reason.clone());
     }
     let checked = gate.shape.check(&event.value).map_err(|rejection| rejection.reason)?;
-    Ok(partition_of(checked.id.as_deref(), &event.value, gate.partitions))
+    Ok(partition_of(checked.id.as_deref(), &event.value, gate.partitions.load(Ordering::Relaxed)))
 }

@@ -1,5 +1,6 @@
 //! The ingest role: the collector over HTTP, and the stream that tells of it.
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use seam_ingest::door::Door;
@@ -8,10 +9,14 @@ use seam_shared::Result;
 use seam_shared::config::OWN_STREAM;
 use seam_shared::log::Partition;
 use seam_shared::view::definition::Source;
+use tokio_util::sync::CancellationToken;
 
 use super::Process;
 use super::health::Part;
 use crate::wire::Ports;
+
+/// How often topics are asked for new partitions.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Adds the collector to a process.
 pub async fn start(process: &mut Process) -> Result<()> {
@@ -27,9 +32,24 @@ pub async fn start(process: &mut Process) -> Result<()> {
         let (door, cancel) = (door.clone(), process.layers());
         process.work("own stream", async move { own_stream::run(&door, cancel).await })?;
     }
+    let (looking, cancel) = (door.clone(), process.layers());
+    process.work("partitions", async move { look(&looking, &cancel).await })?;
     process.route(seam_ingest::routes(door, Rules::of(&ports.config)), seam_ingest::document());
     process.watch(Arc::new(Watch { ports, sources }));
     Ok(())
+}
+
+/// Looks for new partitions until cancelled.
+async fn look(door: &Door, cancel: &CancellationToken) {
+    loop {
+        tokio::select! {
+            () = cancel.cancelled() => return,
+            () = tokio::time::sleep(LOOK) => {}
+        }
+        if let Err(error) = door.look().await {
+            tracing::debug!(%error, "it is not known whether there are new partitions");
+        }
+    }
 }
 
 /// Whether the log takes events.

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::client::DefaultClientContext;
 use seam_services::{Kafka, Redis, S3};
 use serde_json::Value;
 
@@ -70,4 +72,71 @@ fn the_flights_are_exact_on_kafka_redis_and_s3_whatever_role_is_killed() {
     }
     let hurt: u32 = faults.iter().filter(|(name, _)| **name != "none").map(|(_, times)| times).sum();
     assert!(moments >= 10 && hurt >= 10 && compared > 10_000 && generations.len() > 1, "the run was a test");
+}
+
+/// Makes the topic of the flights larger.
+fn grow(kafka: &Kafka, partitions: usize) {
+    let mut config = rdkafka::ClientConfig::new();
+    config.set("bootstrap.servers", kafka.bootstrap());
+    let admin: AdminClient<DefaultClientContext> = config.create().expect("a client of Kafka");
+    let runtime = tokio::runtime::Runtime::new().expect("threads");
+    let grown = [NewPartitions::new("flights", partitions)];
+    let made = runtime.block_on(admin.create_partitions(&grown, &AdminOptions::new())).expect("Kafka is asked");
+    made[0].as_ref().expect("the partitions are made");
+}
+
+#[test]
+fn partitions_that_are_added_while_everything_runs_are_taken_up_by_every_role() {
+    const GROWN: usize = 6;
+    let (Some(kafka), Some(redis), Some(s3)) = (Kafka::start(&[]), Redis::start(&[]), S3::start()) else { return };
+    let flights: Vec<_> = flights::load().into_iter().take(12_000).collect();
+    let folder = Folder::new("grown");
+    let config = configuration(&kafka, &redis);
+    folder.write("seam.yaml", &config);
+    let mut cluster = Cluster::start(folder, s3.environment().to_vec());
+    let (mut seed, mut answers) = (7, Vec::new());
+    for (number, sent) in flights.chunks(200).enumerate() {
+        let body: String = sent.iter().map(|flight| format!("{}\n", flight.line)).collect();
+        send(&mut cluster, &body, &mut seed);
+        if number == 15 {
+            grow(&kafka, GROWN);
+        }
+        if number % 6 == 0 {
+            let urls = cluster.urls("serve");
+            answers.extend(ask(
+                |path| get(&cluster.agent, &urls[number % urls.len()], path),
+                questions(&flights, &mut seed),
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(400));
+    }
+    wait_fresh(&cluster, flights.len() as u64);
+    for url in cluster.urls("serve") {
+        answers.extend(ask(|path| get(&agent(), &url, path), questions(&flights, &mut seed)));
+    }
+    let topic = read_topic(&config, &flights);
+    let records: Vec<usize> = topic.values().map(Vec::len).collect();
+    assert!(records.len() == GROWN && records.iter().all(|&records| records > 0), "{records:?}");
+    let mut compared = 0;
+    for (question, answer) in &answers {
+        let coverage = answer["meta"]["stamp"]["coverage"].as_str().expect("every answer is stamped");
+        compared += compare(below(&topic, &flights, coverage), coverage, question, answer);
+    }
+    println!("records by partition {records:?}, {} answers, {compared} figures compared, 0 differences", answers.len());
+    // The new partitions are archived and in a generation too, not only in the speed layer.
+    let give_up = std::time::Instant::now() + Duration::from_secs(60);
+    let batch = || {
+        let path = "/api/analytics/metrics/delay.by_carrier?window=1d&from=2013-01-01&to=2014-01-02&limit=1";
+        let (_, answer) = get(&cluster.agent, &cluster.urls("serve")[0], path).expect("an answer");
+        answer["meta"]["stamp"]["views"][0]["batch"].as_str().unwrap_or_default().to_owned()
+    };
+    while !(0..GROWN).all(|number| batch().contains(&format!("flights/{number}@"))) {
+        assert!(std::time::Instant::now() < give_up, "a generation covers every partition: {}", batch());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    check_lake(&cluster);
+    for process in &mut cluster.processes {
+        end(process);
+    }
+    assert!(compared > 1_000, "the run was a test");
 }
