@@ -165,6 +165,7 @@ fn view(source: &Arc<Source>, state: Option<StateDefinition>) -> Arc<View> {
         source: source.clone(),
         filter: None,
         dimensions: vec![DimensionDefinition { name: "region".to_owned(), field: 0, field_type: FieldType::String }],
+        keyed: false,
         pane: Span::MINUTE,
         windows: vec![Span::MINUTE],
         states: [count].into_iter().chain(state).collect(),
@@ -292,6 +293,6 @@ fn sizes_of(view: &View, rows: &Rows) -> [usize; 4] {
             .sum(),
         _ => 0,
     };
-    let parquet = view_file::write(view, rows).expect("rows of the view").len();
+    let parquet = view_file::write(view, rows).expect("rows of the view").bytes.len();
     [memory.sum(), encoded, rows.states.iter().map(general).sum(), parquet]
 }

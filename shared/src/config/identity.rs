@@ -48,7 +48,7 @@ fn canonical(view: &View) -> Value {
         })
         .collect();
     let dimensions: Vec<&str> = view.dimensions.iter().map(|d| name_of(d.field)).collect();
-    json!({
+    let mut definition = json!({
         "semantics": SEMANTICS_VERSION,
         "source": source.name,
         "id": source.id,
@@ -60,7 +60,12 @@ fn canonical(view: &View) -> Value {
         "states": states,
         "duplicates": source.duplicates.map(|rule| json!([rule.horizon.0, rule.max_records])),
         "segments": [json!(source.segments.max_events), json!(source.segments.interval.0)],
-    })
+    });
+    // its files are others, though they hold the same
+    if view.keyed {
+        definition["keyed"] = json!(true);
+    }
+    definition
 }
 
 /// The fields that the view reads, with their places and types, by name.

@@ -141,6 +141,12 @@ static VIEW: Shape = Shape::Table(&[
         &Shape::List(&Shape::Duration, 1),
         "the windows offered, multiples of the pane; 5m, 1h and 1d by default",
     ),
+    key(
+        "keyed",
+        &Shape::Flag,
+        "for keys of millions of values, like users: files lie by key, so that one key is read without the others; false by \
+         default",
+    ),
     required(
         "measures",
         &Shape::Named("measure", &Shape::Text),

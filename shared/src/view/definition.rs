@@ -184,6 +184,8 @@ pub struct View {
     pub filter: Option<Expression>,
     /// Its dimensions in order.
     pub dimensions: Vec<DimensionDefinition>,
+    /// Whether its files lie by key instead of by pane: for dimensions of so many values that keys are read one by one.
+    pub keyed: bool,
     /// The smallest time bucket. It divides a day evenly.
     pub pane: Span,
     /// The windows offered; each a multiple of the pane.

@@ -149,6 +149,7 @@ fn view(source: &Arc<Source>, name: String, id: String, fields: &[usize]) -> Arc
         source: source.clone(),
         filter: None,
         dimensions: fields.iter().map(dimension).collect(),
+        keyed: false,
         pane: Span::MINUTE,
         windows: vec![Span::MINUTE],
         states: vec![

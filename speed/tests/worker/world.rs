@@ -82,6 +82,7 @@ pub fn view(source: &Arc<Source>, number: usize) -> Arc<View> {
                 field_type: source.fields[field].field_type,
             })
             .collect(),
+        keyed: false,
         pane: [Span::SECOND, Span::MINUTE][number % 2],
         windows: vec![Span::MINUTE],
         states: vec![

@@ -62,6 +62,7 @@ pub fn view(dice: &Dice, source: &Arc<Source>, number: usize) -> Arc<View> {
         source: source.clone(),
         filter: dice.one_in(2).then(|| condition(dice, source, 3)),
         dimensions: fields.into_iter().map(dimension).collect(),
+        keyed: false,
         pane: PANES[dice.below(PANES.len() as u64) as usize],
         windows: Vec::new(),
         states,

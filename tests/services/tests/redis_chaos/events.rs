@@ -55,6 +55,7 @@ pub fn views(source: &Arc<Source>) -> Vec<Arc<View>> {
             source: source.clone(),
             filter: None,
             dimensions: dimensions.iter().map(dimension).collect(),
+            keyed: false,
             pane,
             windows: vec![Span::MINUTE],
             states: vec![
