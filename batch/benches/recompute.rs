@@ -61,6 +61,7 @@ fn source() -> Arc<Source> {
         name: name.into(),
         path: vec![path.into()],
         field_type,
+        url: None,
     };
     let fields = [
         ("type", "event_type", FieldType::String),

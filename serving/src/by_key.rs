@@ -8,12 +8,12 @@ use seam_shared::time::Timestamp;
 use seam_shared::view::definition::View;
 use seam_shared::view::value::Value;
 
+use crate::Serving;
 use crate::answer::Halves;
 use crate::block::Block;
 use crate::inquiry::Inquiry;
 use crate::pin::Pin;
 use crate::query::{self, Catalog, Format, Layer, Query, Refusal, Request, Times, value_of};
-use crate::Serving;
 
 /// Parameters of a metric that say what the key says already, or that are about one value.
 pub const NOT_HERE: [&str; 4] = ["dimension", "order", "top", "per"];

@@ -101,8 +101,7 @@ fn only_held(rows: &Rows, Wanted { keys, range: (after, until) }: Wanted<'_>) ->
 
 fn only_by_key(block: &ByKey, Wanted { keys, range: (after, until) }: Wanted<'_>) -> Rows {
     let counting = counting(&block.dimensions, keys);
-    let counts =
-        |key: &usize| counting.iter().all(|(d, counts)| counts[block.dimensions[*d].codes[*key] as usize]);
+    let counts = |key: &usize| counting.iter().all(|(d, counts)| counts[block.dimensions[*d].codes[*key] as usize]);
     let mut picks: Vec<u32> = Vec::new();
     let mut codes: Vec<Vec<u32>> = vec![Vec::new(); block.dimensions.len()];
     for key in (0..block.keys()).filter(counts) {

@@ -36,6 +36,7 @@ pub fn source() -> Arc<Source> {
         name: format!("f{i}"),
         path: vec![format!("f{i}")],
         field_type,
+        url: None,
     };
     Arc::new(Source {
         name: "events".to_owned(),

@@ -303,7 +303,8 @@ fn analytics_paths() -> Paths {
 /// The views, their keys, and the state of one.
 fn add_views(paths: &mut Paths, tag: &str, refusals: &[&str]) {
     let few = ["400", "401", "403", "429"];
-    let list = operation(tag, "listViews", "The views", "Dimensions, measures, panes, and the generation of each view.");
+    let list =
+        operation(tag, "listViews", "The views", "Dimensions, measures, panes, and the generation of each view.");
     add(paths, HttpMethod::Get, "/api/analytics/views", list.responses(answers("The views", "ViewList", &few)));
     let view = || path_parameter("view", "ViewName", "The view");
     let keys = operation(

@@ -142,7 +142,8 @@ async fn page(serving: &Serving, caller: &Caller, view: &Arc<View>, given: &Give
         match name.as_str() {
             "limit" => {
                 let number = text.parse().ok().filter(|n| (1..=LIMIT_MAX).contains(n));
-                let wrong = || Refusal::parameter("limit", format!("limit=`{text}` is no number from 1 to {LIMIT_MAX}"));
+                let wrong =
+                    || Refusal::parameter("limit", format!("limit=`{text}` is no number from 1 to {LIMIT_MAX}"));
                 limit = number.ok_or_else(wrong)?;
             }
             "cursor" => {

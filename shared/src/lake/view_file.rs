@@ -339,7 +339,8 @@ pub fn read_between(view: &View, bytes: &Bytes, after: Timestamp, until: Timesta
     }
     let mut rows = rows.rows;
     if view.keyed {
-        let inside = |row: &u32| (after..=until).contains(&rows.panes[*row as usize]) && rows.panes[*row as usize] > after;
+        let inside =
+            |row: &u32| (after..=until).contains(&rows.panes[*row as usize]) && rows.panes[*row as usize] > after;
         let inside: Vec<u32> = (0..rows.len() as u32).filter(inside).collect();
         if inside.len() < rows.len() {
             rows = rows.gather(&inside);

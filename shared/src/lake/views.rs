@@ -15,8 +15,8 @@ use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::lake::delta::{Add, Commit, Metadata, Remove, Snapshot, Table, Transaction, schema};
 use crate::lake::sealed::Footer;
-use crate::lake::view_file::{self, Written};
 use crate::lake::verified;
+use crate::lake::view_file::{self, Written};
 use crate::log::{Offset, OffsetVector};
 use crate::time::{Span, Timestamp};
 use crate::view::definition::View;
@@ -247,8 +247,7 @@ impl ViewTable {
             ("slice_end", file.slice_end.0.to_string()),
         ];
         let sealed = file.footer.iter();
-        let sealed =
-            sealed.flat_map(|f| [("footer_bytes", f.bytes.to_string()), ("footer_blake3", f.blake3.clone())]);
+        let sealed = sealed.flat_map(|f| [("footer_bytes", f.bytes.to_string()), ("footer_blake3", f.blake3.clone())]);
         let tags = tags.into_iter().chain(sealed).map(|(key, value)| (key.to_owned(), value)).collect();
         let mut stats = json!({"numRecords": file.rows});
         let readable = Timestamp::MIN..=Timestamp::MAX;

@@ -1,8 +1,8 @@
 //! Keyed views' files: each key is found, alone, from few bytes that are all verified; and the whole is what it would be by pane.
 use std::sync::Arc;
 
-use object_store::memory::InMemory;
 use object_store::ObjectStoreExt;
+use object_store::memory::InMemory;
 use seam_shared::clock::ManualClock;
 use seam_shared::error::Kind;
 use seam_shared::lake::counting::CountingStore;
@@ -69,7 +69,8 @@ async fn every_slice_of_every_type_finds_its_rows_and_no_others() {
             for (d, dimension) in all.dimensions.iter().enumerate() {
                 let values = &dimension.values;
                 if !values.is_empty() && random.below(3) > 0 {
-                    let pick = (0..=random.below(2)).map(|_| values[random.below(values.len() as u64) as usize].clone());
+                    let pick =
+                        (0..=random.below(2)).map(|_| values[random.below(values.len() as u64) as usize].clone());
                     keys.push((d, pick.collect()));
                 }
             }
@@ -151,11 +152,7 @@ fn pieces_and_dictionaries_make_no_difference_to_the_bytes() {
 #[tokio::test]
 async fn one_key_of_a_million_is_read_from_less_than_two_per_cent_of_the_bytes() {
     let sample = view();
-    let view = View {
-        dimensions: sample.dimensions[..1].to_vec(),
-        states: sample.states[..3].to_vec(),
-        ..sample
-    };
+    let view = View { dimensions: sample.dimensions[..1].to_vec(), states: sample.states[..3].to_vec(), ..sample };
     let mut all = Rows::empty(1, &view.kinds());
     let mut random = Random(1);
     for user in 0..1_000_000_u32 {
