@@ -61,6 +61,7 @@ fn source() -> Arc<Source> {
         name: name.into(),
         path: vec![path.into()],
         field_type,
+        url: None,
     };
     let fields = [
         ("type", "event_type", FieldType::String),
@@ -95,6 +96,7 @@ fn view(source: &Arc<Source>, case: &Case) -> Arc<View> {
         source: Arc::clone(source),
         filter: None,
         dimensions: (0..case.dimensions).map(dimension).collect(),
+        keyed: false,
         pane: case.pane,
         windows: vec![case.pane],
         states,

@@ -9,7 +9,7 @@ mod guard;
 #[cfg(feature = "jwt")]
 mod jwt;
 mod ring;
-mod rules;
+pub(crate) mod rules;
 #[cfg(test)]
 mod tests;
 pub mod tls;

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use seam_shared::failpoint::{self, Failpoint};
+use seam_shared::lake::view_file::by_key::{Slice, Wanted};
 use seam_shared::log::{OffsetVector, Partition};
+use seam_shared::state::ClosedSegment;
 use seam_shared::time::Timestamp;
 use seam_shared::view::definition::View;
 use seam_shared::{Error, Kind};
@@ -16,12 +18,14 @@ use crate::batch_view;
 use crate::block::Block;
 use crate::cache::BlockCache;
 use crate::deadline::{Stop, within};
+use crate::keyed;
 use crate::page::Page;
 use crate::pin::{Pin, PinnedView};
 use crate::present::{self, Points};
 use crate::query::{Fill, Format, Layer, Query, Question, Refusal};
 use crate::scan::{self, Access, Scan};
 use crate::sessions;
+use crate::speed_view::Held;
 use crate::stamp::{self, Shares};
 
 /// How often an answer starts again because what it had pinned was retired under it.
@@ -232,7 +236,7 @@ impl Serving {
             let merged = self.merge_all(&read, views.clone(), halves).await?;
             // A session that goes on behind what was read is read further.
             if merged.iter().any(|(points, _)| points.goes_on)
-                && let Some(further) = queries.iter().map(|query| Some(Arc::new(sessions::further(query)?))).collect()
+                && let Some(further) = queries.iter().map(sessions::all_further).collect()
             {
                 queries = further;
                 continue;
@@ -270,7 +274,8 @@ impl Serving {
             if is_enough(&tag) {
                 return Ok(Reading { queries, tag, pin, halves: None });
             }
-            match self.halves(&pin.views, range, is_rate).await {
+            let slices: Vec<Vec<Slice>> = pin.views.iter().map(|v| keyed::slices(&queries, &v.view)).collect();
+            match self.halves(&pin.views, &slices, range, is_rate).await {
                 Ok(halves) => return Ok(Reading { queries, tag, pin, halves: Some(halves) }),
                 Err(error) if error.kind() == Kind::NotFound && queries.iter().any(|q| q.generation.is_some()) => {
                     return Err(crate::history::retired(&error));
@@ -337,18 +342,25 @@ impl Serving {
         }
     }
 
-    /// The blocks of what was pinned that hold panes in `range`.
+    /// The blocks of what was pinned that hold panes in `range`; of a keyed view of which `slices` names keys, only their rows.
     ///
     /// # Errors
     /// `NotFound` when a file or segment was retired since it was pinned.
     pub(crate) async fn halves(
         &self,
         pinned: &[PinnedView],
+        slices: &[Vec<Slice>],
         range: (Timestamp, Timestamp),
         with_begin: bool,
     ) -> Result<Vec<Halves>, Error> {
-        let files =
-            pinned.iter().filter_map(|view| view.generation.as_ref()).flat_map(|g| batch_view::files_in(g, range));
+        let whole = || pinned.iter().zip(slices).filter(|(_, slices)| slices.is_empty()).map(|(view, _)| view);
+        for view in whole().filter(|view| view.view.keyed) {
+            let files = view.generation.iter().flat_map(|g| batch_view::files_in(g, range));
+            if files.map(|file| file.rows).sum::<u64>() > self.settings.keyed_rows as u64 {
+                return Err(keyed::too_many(&view.view.name, self.settings.keyed_rows));
+            }
+        }
+        let files = whole().filter_map(|view| view.generation.as_ref()).flat_map(|g| batch_view::files_in(g, range));
         let (files, rows) = files.fold((0_u64, 0_u64), |(files, rows), file| (files + 1, rows + file.rows));
         if rows > self.settings.query_rows {
             let most = self.settings.query_rows;
@@ -358,7 +370,11 @@ impl Serving {
             return Err(Error::new(Kind::TooLarge, detail));
         }
         let mut out = Vec::with_capacity(pinned.len());
-        for view in pinned {
+        for (view, keys) in pinned.iter().zip(slices) {
+            if !keys.is_empty() {
+                out.push(self.keyed_halves(view, Wanted { keys, range }, with_begin).await?);
+                continue;
+            }
             let mut halves = Halves::default();
             if let Some(generation) = &view.generation {
                 halves.batch = self.batch_view(&view.view).blocks(generation, range, self.cache()).await?;
@@ -367,13 +383,7 @@ impl Serving {
                 let (Some(held), Some(segments)) = (&part.held, &part.segments) else { continue };
                 let partition = Partition::new(view.view.source.name.as_str(), number);
                 for segment in segments {
-                    // A store that went away since the pin is one that no longer holds the segment: the next pin does without it.
-                    let gone =
-                        || Error::not_found(format!("segment {} of {partition} is no longer held", segment.start));
-                    let closed = self.speed().closed(&partition, &view.view.id, held, *segment, self.cache()).await;
-                    let block =
-                        closed.map_err(|e| if e.kind() == Kind::Unavailable { gone().because(e) } else { e })?;
-                    halves.speed.push(block.ok_or_else(gone)?);
+                    halves.speed.push(self.segment(&partition, &view.view, held, *segment).await?);
                 }
                 halves.speed.push(held.open.block());
             }
@@ -383,6 +393,23 @@ impl Serving {
             out.push(halves);
         }
         Ok(out)
+    }
+
+    /// A closed segment of what was pinned.
+    ///
+    /// # Errors
+    /// `NotFound` when it was retired since.
+    pub(crate) async fn segment(
+        &self,
+        partition: &Partition,
+        view: &View,
+        held: &Held,
+        segment: ClosedSegment,
+    ) -> Result<Arc<Block>, Error> {
+        // A store that went away since the pin is one that no longer holds the segment: the next pin does without it.
+        let gone = || Error::not_found(format!("segment {} of {partition} is no longer held", segment.start));
+        let closed = self.speed().closed(partition, &view.id, held, segment, self.cache()).await;
+        closed.map_err(|e| if e.kind() == Kind::Unavailable { gone().because(e) } else { e })?.ok_or_else(gone)
     }
 
     /// Where a pinned view's data begins: with its first pane. Where that is before `range`, any moment that is, too.

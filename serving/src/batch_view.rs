@@ -44,6 +44,10 @@ impl BatchView {
     pub fn view(&self) -> &Arc<View> {
         self.table.view()
     }
+    /// The lake.
+    pub(crate) fn store(&self) -> &Arc<dyn ObjectStore> {
+        &self.store
+    }
     /// The newest generation known, `None` before the first.
     pub fn pin(&self) -> Option<Arc<Generation>> {
         self.newest.load_full()

@@ -12,6 +12,7 @@ pub mod openapi;
 pub mod problem;
 pub mod query;
 pub mod telemetry;
+pub mod views;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,6 +60,9 @@ pub fn routes(serving: Arc<Serving>) -> Router {
         .route("/api/analytics/explain/{metric}/rows", get(explain::rows))
         .merge(query::routes())
         .route("/api/analytics/generations/{view}", get(generations::list))
+        .route("/api/analytics/views", get(views::list))
+        .route("/api/analytics/views/{view}", get(views::keys))
+        .route("/api/analytics/views/{view}/{*key}", get(views::answer))
         .route("/api/analytics/dashboard", get(dashboard::answer))
         .route("/api/analytics/live", get(live::feed))
         .with_state(serving.clone())

@@ -37,6 +37,8 @@ pub struct Inquiry {
     pub order: Vec<(By, bool)>,
     /// How the answer is written.
     pub format: Format,
+    /// The view whose measures they are, where the state of a key is asked for.
+    pub view: Option<String>,
 }
 
 impl Inquiry {
@@ -113,7 +115,7 @@ pub fn parse(
     }
     check_sources(&body, &queries)?;
     let order = order(&body, &queries)?;
-    Ok(Inquiry { queries, order, format })
+    Ok(Inquiry { queries, order, format, view: None })
 }
 
 /// A refusal of the member at that JSON pointer.

@@ -11,12 +11,14 @@ pub mod query;
 pub mod batch_view;
 pub mod block;
 pub mod cache;
+pub mod keyed;
 pub mod open;
 pub mod pin;
 pub mod speed_view;
 
 // how it is answered
 pub mod answer;
+pub mod by_key;
 pub mod dashboard;
 pub mod etag;
 pub mod explain;
@@ -73,6 +75,7 @@ use batch_view::BatchView;
 use cache::BlockCache;
 use door::Door;
 use inquiry::Inquiry;
+use keyed::Footers;
 use lru::Lru;
 use names::Names;
 use page::{PAGES_BYTES, Page};
@@ -100,6 +103,8 @@ pub struct Settings {
     pub share_snapshots_for: Duration,
     /// Rows of batch files that one query may read.
     pub query_rows: u64,
+    /// Rows of a keyed view's files that one query may hold.
+    pub keyed_rows: usize,
     /// Points that one query may have, where that is known before they are computed.
     pub query_points: usize,
     /// How often new generations and the log's ends are looked for in the background.
@@ -113,6 +118,7 @@ impl Default for Settings {
             answer_bytes: 64 * 1024 * 1024,
             share_snapshots_for: Duration::from_millis(2),
             query_rows: 500_000_000,
+            keyed_rows: 2_000_000,
             query_points: query::POINTS_MAX,
             refresh_every: Duration::from_secs(1),
         }
@@ -141,6 +147,8 @@ pub struct Serving {
     speed: SpeedView,
     pins: Pins,
     cache: Arc<BlockCache>,
+    /// What is known of keyed views' files.
+    footers: Footers,
     /// Finished answers by tag.
     answers: Lru<String, Bytes>,
     /// Lists of which there are further pages, by tag.
@@ -180,6 +188,7 @@ impl Serving {
             archives: Mutex::default(),
             pins: Pins::default(),
             cache: Arc::new(BlockCache::new(settings.cache_bytes)),
+            footers: Footers::new(keyed::FOOTERS_BYTES),
             answers: Lru::new(settings.answer_bytes),
             pages: Lru::new(PAGES_BYTES),
             sheets: Lru::new(PAGES_BYTES),

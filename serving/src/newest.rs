@@ -20,11 +20,17 @@ impl Serving {
     /// Those of the stores.
     pub async fn newest(&self, pinned: &PinnedView) -> Result<Option<Timestamp>> {
         let mut blocks: Vec<Arc<Block>> = Vec::new();
+        let mut newest = None;
         if let Some(generation) = &pinned.generation
             && let Some(last) = generation.files.iter().max_by_key(|file| file.slice_end)
         {
-            let range = (last.slice_start, last.slice_end);
-            blocks.extend(self.batch_view(&pinned.view).blocks(generation, range, self.cache()).await?);
+            if pinned.view.keyed {
+                let footer = self.batch_view(&pinned.view).footer(last, &self.footers).await?;
+                newest = footer.panes().map(|(_, last)| last);
+            } else {
+                let range = (last.slice_start, last.slice_end);
+                blocks.extend(self.batch_view(&pinned.view).blocks(generation, range, self.cache()).await?);
+            }
         }
         for (&number, part) in &pinned.parts {
             let (Some(held), Some(segments)) = (&part.held, &part.segments) else { continue };
@@ -34,7 +40,7 @@ impl Serving {
             }
             blocks.push(held.open.block());
         }
-        Ok(blocks.iter().filter_map(|block| last_pane(block)).max())
+        Ok(blocks.iter().filter_map(|block| last_pane(block)).chain(newest).max())
     }
 }
 

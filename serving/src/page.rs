@@ -75,7 +75,12 @@ impl Page {
 /// Writes what an answer says of its times, its layers and its pages, as members of the object that is open.
 pub fn write_meta(json: &mut Json, query: &Query, next: Option<Cursor>, shown: Range<usize>, found: usize) {
     let (from, to) = query.times.range.unwrap_or(query.times.span());
-    json.key("from").time_in(query.zone, from).key("to").time_in(query.zone, to);
+    for (name, end) in [("from", from), ("to", to)] {
+        match query.times.is_all() {
+            true => json.key(name).null(),
+            false => json.key(name).time_in(query.zone, end),
+        };
+    }
     json.key("step").optional_text(query.step.map(|step| step.to_string()).as_deref());
     json.key("tz").text(query.zone.name()).key("tzdb").text(Zone::VERSION);
     if let Some(rate) = &query.rate {

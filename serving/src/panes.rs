@@ -93,12 +93,14 @@ impl Serving {
         for selection in selections {
             let pinned = pin.views.iter().find(|pinned| pinned.view.id == selection.view.id);
             let pinned = pinned.ok_or_else(|| Error::internal("a view was not pinned"))?;
-            let files = pinned.generation.iter().flat_map(|g| batch_view::files_in(g, selection.range));
+            let keys = if pinned.view.keyed { selection.slices.clone() } else { Vec::new() };
+            let whole = pinned.generation.iter().filter(|_| keys.is_empty());
+            let files = whole.flat_map(|g| batch_view::files_in(g, selection.range));
             rows += files.map(|file| file.rows).sum::<u64>();
             if rows > READ_FOR_ONE.saturating_mul(rows_max as u64) {
                 return Err(Error::new(Kind::TooLarge, format!("about {rows} rows of batch files would be read")));
             }
-            let mut halves = self.halves(std::slice::from_ref(pinned), selection.range, false).await?;
+            let mut halves = self.halves(std::slice::from_ref(pinned), &[keys], selection.range, false).await?;
             out.extend(halves.pop());
         }
         Ok(out)

@@ -2,6 +2,8 @@
 //!
 //! So a query over sessions reads a gap before its first window, to know which of them began earlier, and as far behind the last one as
 //! they go on. What it reads becomes one partial a key, and each window takes the sessions out of it that begin there.
+use std::sync::Arc;
+
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::aggregate::State;
 use seam_shared::view::aggregate::partial::{Aggregate, Partial};
@@ -58,6 +60,11 @@ pub fn widened(query: &Query) -> Option<Query> {
 pub fn further(query: &Query) -> Option<Query> {
     let ahead = query.ahead.unwrap_or(Span(gap(query)?.0 * 2));
     (ahead < WINDOW_MAX).then(|| Query { ahead: Some(Span(ahead.0 * 2)), ..query.clone() })
+}
+
+/// The same of a query that is asked beside others: one that is not about sessions stays as it is.
+pub fn all_further(query: &Arc<Query>) -> Option<Arc<Query>> {
+    if gap(query).is_none() { Some(query.clone()) } else { further(query).map(Arc::new) }
 }
 
 /// From one partial a key to one a window and key; and whether a session may go on behind what was read.

@@ -4,6 +4,7 @@ use std::hash::Hash;
 use std::ops::Range;
 use std::sync::Arc;
 
+use seam_shared::Kind;
 use seam_shared::time::Timestamp;
 use seam_shared::view::definition::View;
 use seam_shared::view::value::Value;
@@ -109,8 +110,10 @@ fn table(inquiry: &Inquiry, lists: &[Points]) -> Table {
     let mut rows = join(&inquiry.queries, lists);
     sort(&mut rows, &inquiry.order, lists);
     let mut table = Table::new(rows.len()).in_zone(query.zone);
-    table.push("time", Cells::Times(rows.iter().map(|row| row.time).collect()));
-    table.push("start", Cells::Times(rows.iter().map(|row| query.window_of(row.time).0).collect()));
+    if !query.times.is_all() {
+        table.push("time", Cells::Times(rows.iter().map(|row| row.time).collect()));
+        table.push("start", Cells::Times(rows.iter().map(|row| query.window_of(row.time).0).collect()));
+    }
     for (d, name) in query.dimensions.iter().enumerate() {
         let value = |row: &Row| lists[row.at.0].dimension(&lists[row.at.0].list[row.at.1], d).clone();
         table.push(name, Cells::Values(present::dimension_type(query, d), rows.iter().map(value).collect()));
@@ -141,11 +144,17 @@ impl Sheet {
             return Ok(write_table(table, shown, inquiry.format, notes)?);
         }
         let mut json = Json::with_capacity(1_024 + shown.len() * 64 * (2 + inquiry.queries.len()));
-        json.open('{').key("metrics").open('[');
+        json.open('{');
+        let name = match &inquiry.view {
+            Some(view) => json.key("view").text(view).key("measures"),
+            None => json.key("metrics"),
+        };
+        name.open('[');
         inquiry.metrics().for_each(|name| {
             json.text(name);
         });
-        json.close(']').key("window").text(&query.window.to_string()).key("dimensions").open('[');
+        let window = if query.times.is_all() { "all".to_owned() } else { query.window.to_string() };
+        json.close(']').key("window").text(&window).key("dimensions").open('[');
         query.dimensions.iter().for_each(|name| {
             json.text(name);
         });
@@ -200,6 +209,9 @@ impl Serving {
                 stamp: pin.stamp.clone(),
                 tag: tag.to_owned(),
             };
+            if sheet.table.is_empty() && sheet.inquiry.view.is_some() && sheet.inquiry.first().times.is_all() {
+                return Err(no_such_key(&sheet));
+            }
             let body = sheet.write(0)?;
             next = sheet.next(0);
             if let Some(next) = &next {
@@ -238,10 +250,22 @@ impl Serving {
     }
 }
 
+/// A key without a row is one that is not there.
+fn no_such_key(sheet: &Sheet) -> Refusal {
+    let view = sheet.inquiry.view.as_deref().unwrap_or_default();
+    Refusal {
+        kind: Kind::NotFound,
+        problem: "no-such-key",
+        detail: format!("view {view} has no such key up to {}", sheet.stamp.coverage),
+        parameter: Some("key".to_owned()),
+        suggestion: None,
+    }
+}
+
 /// All that an answer depends on besides the stored data.
 fn spelling(inquiry: &Inquiry) -> Vec<u8> {
     let mut spelling = Spelling::default();
-    ("sheet", &inquiry.queries, &inquiry.order, inquiry.format).hash(&mut spelling);
+    ("sheet", &inquiry.view, &inquiry.queries, &inquiry.order, inquiry.format).hash(&mut spelling);
     spelling.0
 }
 

@@ -6,7 +6,7 @@
 //! - [`editions`] is the register of the definitions that ever ran over the lake.
 //! - [`archive_file`] and [`view_file`] are their Parquet files; [`verified`] reads a file only if it is what was written,
 //!   [`sealed`] only the parts of it that are used.
-//! - [`faulty`] is an object store that fails on purpose, for tests and the simulator.
+//! - [`faulty`] is an object store that fails on purpose, [`counting`] one that counts what is read, for tests and the simulator.
 
 // where the bytes are
 pub mod probe;
@@ -29,4 +29,5 @@ pub mod verified;
 pub mod view_file;
 
 // for tests
+pub mod counting;
 pub mod faulty;

@@ -139,7 +139,8 @@ fn errors_on_users() {
 }
 
 fn source() -> Arc<Source> {
-    let field = |name: &str, field_type| Field { name: name.to_owned(), path: vec![name.to_owned()], field_type };
+    let field =
+        |name: &str, field_type| Field { name: name.to_owned(), path: vec![name.to_owned()], field_type, url: None };
     Arc::new(Source {
         name: "clicks".to_owned(),
         id: None,
@@ -165,6 +166,7 @@ fn view(source: &Arc<Source>, state: Option<StateDefinition>) -> Arc<View> {
         source: source.clone(),
         filter: None,
         dimensions: vec![DimensionDefinition { name: "region".to_owned(), field: 0, field_type: FieldType::String }],
+        keyed: false,
         pane: Span::MINUTE,
         windows: vec![Span::MINUTE],
         states: [count].into_iter().chain(state).collect(),
@@ -292,6 +294,6 @@ fn sizes_of(view: &View, rows: &Rows) -> [usize; 4] {
             .sum(),
         _ => 0,
     };
-    let parquet = view_file::write(view, rows).expect("rows of the view").len();
+    let parquet = view_file::write(view, rows).expect("rows of the view").bytes.len();
     [memory.sum(), encoded, rows.states.iter().map(general).sum(), parquet]
 }

@@ -148,6 +148,7 @@ fn metrics(catalog: &Catalog) -> Frame {
                     name: d.name.clone(),
                     path: vec![d.name.clone()],
                     field_type: d.field_type,
+                    url: None,
                 };
                 let fields: Vec<Field> = of.view.dimensions.iter().map(field).collect();
                 (

@@ -9,6 +9,7 @@ mod doctor;
 mod fleet;
 mod flights;
 mod grafana;
+mod keyed;
 mod page;
 mod prometheus;
 mod server;

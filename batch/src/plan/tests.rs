@@ -36,6 +36,7 @@ pub fn source() -> Arc<Source> {
         name: format!("f{i}"),
         path: vec![format!("f{i}")],
         field_type,
+        url: None,
     };
     Arc::new(Source {
         name: "events".to_owned(),
@@ -239,6 +240,7 @@ pub fn view(random: &mut Random, source: &Arc<Source>) -> View {
         source: Arc::clone(source),
         filter: random.one_in(2).then(|| condition(random, source, 2)),
         dimensions,
+        keyed: false,
         pane: *random.pick(&[Span::MINUTE, Span(10 * Span::SECOND.0), Span::HOUR, Span(15 * Span::MINUTE.0)]),
         windows: Vec::new(),
         states,

@@ -19,7 +19,8 @@ fn path(text: &str) -> Vec<String> {
 }
 
 fn source(name: &str, partitions: u32) -> Arc<Source> {
-    let field = |name: &str, at: &str, field_type| Field { name: name.to_owned(), path: path(at), field_type };
+    let field =
+        |name: &str, at: &str, field_type| Field { name: name.to_owned(), path: path(at), field_type, url: None };
     Arc::new(Source {
         name: name.to_owned(),
         id: Some(path("id")),

@@ -17,7 +17,7 @@ pub enum Need {
 }
 
 /// `{name}` stands for one part of a path, a `*` at the end for any rest: of the path if it stands alone, else of its last part.
-const RULES: [(&str, Need); 26] = [
+const RULES: [(&str, Need); 29] = [
     ("/", Need::Nothing),
     ("/assets/*", Need::Nothing),
     ("/page/*", Need::Nothing),
@@ -43,6 +43,9 @@ const RULES: [(&str, Need); 26] = [
     ("/api/analytics/pipeline", Need::Query),
     ("/api/analytics/dead_letters", Need::Admin),
     ("/api/analytics/generations/{view}", Need::Query),
+    ("/api/analytics/views", Need::Query),
+    ("/api/analytics/views/{view}", Need::Query),
+    ("/api/analytics/views/{view}/*", Need::Query),
     ("/prometheus/api/v1/*", Need::Query),
 ];
 

@@ -28,8 +28,7 @@ pub async fn list(
     let listed = async {
         let Path(name) = view.map_err(|error| Refusal::parameter("view", error.to_string()))?;
         let limit = limit(&uri)?;
-        let configured = serving.config().view(&name).ok_or_else(|| unknown(&serving, &name))?;
-        let shown = serving.shown(configured);
+        let shown = shown(&serving, &name)?;
         caller.admit(&shown)?;
         let entries = serving.generations(&shown, limit).await?;
         Ok::<_, Refusal>(write(&serving, &shown, &entries))
@@ -40,6 +39,14 @@ pub async fn list(
         }
         Err(refusal) => problem::respond(&uri, &refusal),
     }
+}
+
+/// The definition that answers under a view's name.
+///
+/// # Errors
+/// `NotFound` with the nearest name.
+pub fn shown(serving: &Serving, name: &str) -> Result<Arc<View>, Refusal> {
+    serving.config().view(name).map(|view| serving.shown(view)).ok_or_else(|| unknown(serving, name))
 }
 
 fn unknown(serving: &Serving, name: &str) -> Refusal {

@@ -127,7 +127,8 @@ pub async fn list(State(serving): State<Arc<Serving>>, Extension(caller): Extens
         .into_response()
 }
 
-fn write_windows(json: &mut Json, view: &View) {
+/// The windows that a view offers, as a member of the object that is open.
+pub fn write_windows(json: &mut Json, view: &View) {
     json.key("windows").open('[');
     for window in &view.windows {
         json.text(&window.to_string());
@@ -135,7 +136,8 @@ fn write_windows(json: &mut Json, view: &View) {
     json.close(']');
 }
 
-fn type_name(field_type: FieldType) -> String {
+/// A type as it is written in a configuration.
+pub fn type_name(field_type: FieldType) -> String {
     match field_type {
         FieldType::String => "string".to_owned(),
         FieldType::Bool => "bool".to_owned(),

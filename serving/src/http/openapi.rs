@@ -287,6 +287,7 @@ fn analytics_paths() -> Paths {
         "/api/analytics/generations/{view}",
         generations.responses(answers("The generations", "GenerationList", &all)),
     );
+    add_views(&mut paths, tag, &all);
     let dashboard =
         operation(tag, "dashboard", "The configured metrics", "All of them at one snapshot, over one window each.");
     let own = ["window", "at", "layer"].map(|name| parameter(name, schema_of(name), meaning(name)));
@@ -299,6 +300,42 @@ fn analytics_paths() -> Paths {
     let known = ResponseBuilder::new().description("`If-None-Match` names its tag");
     add(&mut paths, HttpMethod::Get, "/", page.response("200", shown).response("304", known));
     paths
+}
+
+/// The views, their keys, and the state of one.
+fn add_views(paths: &mut Paths, tag: &str, refusals: &[&str]) {
+    let few = ["400", "401", "403", "429"];
+    let list =
+        operation(tag, "listViews", "The views", "Dimensions, measures, panes, and the generation of each view.");
+    add(paths, HttpMethod::Get, "/api/analytics/views", list.responses(answers("The views", "ViewList", &few)));
+    let view = || path_parameter("view", "ViewName", "The view");
+    let keys = operation(
+        tag,
+        "listKeys",
+        "The keys of a view",
+        "Page by page, in the order of their values. With a parameter for a dimension, like `?user=ann`, it is the state of that key.",
+    );
+    let keys = keys.parameter(view()).parameter(parameter("limit", "Limit", "The most keys of a page"));
+    let keys = keys.parameter(parameter("cursor", "Text", "The page to go on with: `next` of the page before"));
+    let answered = in_every_format("KeyList", refusals);
+    add(paths, HttpMethod::Get, "/api/analytics/views/{view}", keys.responses(answered));
+    let state = operation(
+        tag,
+        "keyState",
+        "The state of one key",
+        "Every measure of the view for that key: the values of the dimensions from the first on, percent-encoded, with / between \
+         two; `null` is null, `%22null%22` the text. Over all time, unless windows are asked for as of a metric.",
+    );
+    let not_here = crate::by_key::NOT_HERE;
+    let own = query_parameters().into_iter().filter(|p| !not_here.contains(&p.name.as_str()));
+    let state = state.parameter(view()).parameter(path_parameter("key", "Text", "The key"));
+    let answered = in_every_format("KeyState", refusals);
+    add(
+        paths,
+        HttpMethod::Get,
+        "/api/analytics/views/{view}/{key}",
+        state.parameters(Some(own.collect::<Vec<_>>())).responses(answered),
+    );
 }
 
 /// What every process answers.

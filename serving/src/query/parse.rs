@@ -59,6 +59,12 @@ impl Catalog {
         catalog.show(config.metrics.iter().cloned());
         catalog
     }
+    /// Other metrics, under the limits of `config`.
+    pub fn of(config: Arc<Config>, metrics: impl Iterator<Item = Metric>) -> Catalog {
+        let catalog = Catalog { metrics: ArcSwap::default(), config };
+        catalog.show(metrics);
+        catalog
+    }
     /// Lets these be what answers under their names from now on.
     pub fn show(&self, metrics: impl Iterator<Item = Metric>) {
         self.metrics.store(Arc::new(metrics.map(|metric| (metric.name.clone(), Arc::new(metric))).collect()));
@@ -271,7 +277,7 @@ fn term(caller: &Caller, measure: &MeasureOf, asked: &[Asks], parameters: &Param
         let d = view.dimension(&asks.name).expect("checked when the list was read");
         dimensions.push(d);
         if !asks.values.is_empty() {
-            let values = asks.values.iter().map(|text| dimension_value(&view.dimensions[d], text));
+            let values = asks.values.iter().map(|text| value_of(&view.dimensions[d], text));
             let mut values = values.collect::<Result<Vec<Value>, Refusal>>()?;
             values.sort();
             values.dedup();
@@ -289,8 +295,12 @@ fn term(caller: &Caller, measure: &MeasureOf, asked: &[Asks], parameters: &Param
 }
 
 fn condition(view: &View, text: &str) -> Result<Expression, Refusal> {
-    let as_field =
-        |d: &DimensionDefinition| Field { name: d.name.clone(), path: vec![d.name.clone()], field_type: d.field_type };
+    let as_field = |d: &DimensionDefinition| Field {
+        name: d.name.clone(),
+        path: vec![d.name.clone()],
+        field_type: d.field_type,
+        url: None,
+    };
     let fields: Vec<Field> = view.dimensions.iter().map(as_field).collect();
     Expression::parse(text, &fields).map_err(|error| {
         let character = text.get(..error.at).map_or(0, |before| before.chars().count()) + 1;
@@ -299,8 +309,11 @@ fn condition(view: &View, text: &str) -> Result<Expression, Refusal> {
     })
 }
 
-/// Reads `null`, a text in double quotes, or a value as it is.
-fn dimension_value(dimension: &DimensionDefinition, text: &str) -> Result<Value, Refusal> {
+/// Reads a value of a dimension: `null`, a text in double quotes, or the value as it is.
+///
+/// # Errors
+/// A refusal of the parameter `dimension` when it is none.
+pub fn value_of(dimension: &DimensionDefinition, text: &str) -> Result<Value, Refusal> {
     if text == "null" {
         return Ok(Value::Null);
     }

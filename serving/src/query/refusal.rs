@@ -43,6 +43,12 @@ impl Refusal {
         self.suggestion = suggestion.map(Into::into);
         self
     }
+    /// The same of another parameter.
+    #[must_use]
+    pub fn about(mut self, parameter: &str) -> Self {
+        self.parameter = Some(parameter.to_owned());
+        self
+    }
     /// The same, under another name.
     #[must_use]
     pub fn named(mut self, problem: &'static str) -> Self {

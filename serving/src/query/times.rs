@@ -61,6 +61,16 @@ impl Times {
     pub fn even(first: Timestamp, step: Span, length: Span, count: usize) -> Times {
         Times::of(Windows::Even { first, step, length, count })
     }
+    /// One window for all time.
+    pub fn all() -> Times {
+        let (first, last) = (Timestamp::MIN.floor(Span::DAY), Timestamp::MAX.ceil(Span::DAY));
+        let length = Span(last.0 - first.0);
+        Times::even(last, length, length, 1)
+    }
+    /// Whether that is what they are.
+    pub fn is_all(&self) -> bool {
+        *self == Times::all()
+    }
     fn of(windows: Windows) -> Times {
         Times { windows, range: None, ended: None, newest: false, complete: None }
     }

@@ -1,6 +1,7 @@
 //! The view's identity: a hash over everything that changes what the view holds, and over nothing else.
 use serde_json::{Value, json};
 
+use crate::event::url::UrlRule;
 use crate::state::ViewId;
 use crate::view::aggregate::partial::Aggregate;
 use crate::view::definition::{Field, StateKind, View};
@@ -48,7 +49,7 @@ fn canonical(view: &View) -> Value {
         })
         .collect();
     let dimensions: Vec<&str> = view.dimensions.iter().map(|d| name_of(d.field)).collect();
-    json!({
+    let mut definition = json!({
         "semantics": SEMANTICS_VERSION,
         "source": source.name,
         "id": source.id,
@@ -60,7 +61,12 @@ fn canonical(view: &View) -> Value {
         "states": states,
         "duplicates": source.duplicates.map(|rule| json!([rule.horizon.0, rule.max_records])),
         "segments": [json!(source.segments.max_events), json!(source.segments.interval.0)],
-    })
+    });
+    // its files are others, though they hold the same
+    if view.keyed {
+        definition["keyed"] = json!(true);
+    }
+    definition
 }
 
 /// The fields that the view reads, with their places and types, by name.
@@ -72,7 +78,16 @@ fn fields(view: &View) -> Vec<Value> {
     let mut fields: Vec<&Field> = used.iter().map(|&field| &view.source.fields[field]).collect();
     fields.sort_by(|a, b| a.name.cmp(&b.name));
     fields.dedup();
-    fields.iter().map(|field| json!([field.name, field.path, type_name(field.field_type)])).collect()
+    fields.iter().map(|field| json!([field.name, field.path, field_type(field)])).collect()
+}
+
+/// A field's type, and for URLs the form that they are brought into.
+fn field_type(field: &Field) -> String {
+    match field.url {
+        None => type_name(field.field_type),
+        Some(UrlRule::Keep) => "url".to_owned(),
+        Some(UrlRule::Drop) => "url without query".to_owned(),
+    }
 }
 
 fn type_name(field_type: FieldType) -> String {

@@ -112,10 +112,20 @@ static MAP: Shape = Shape::Table(&[
 static FIELD: Shape = Shape::Either(
     &Shape::FieldType,
     &Shape::Table(&[
-        required("type", &Shape::FieldType, "string, bool, int, float or decimal(digits after the point)"),
+        required(
+            "type",
+            &Shape::FieldType,
+            "string, bool, int, float, decimal(digits after the point), or url: text that is brought into the normal form of URLs",
+        ),
         key("path", &Shape::Path, "where it lies in the event; $.<name> by default"),
+        key(
+            "query",
+            &Shape::OneOf(&URL_QUERY),
+            "of a url: keep its query, sorted and without tracking (default), or drop it",
+        ),
     ]),
 );
+static URL_QUERY: [Choice; 2] = [word("keep"), word("drop")];
 static DEDUPE_WORD: Shape = Shape::OneOf(&[word("off")]);
 static DEDUPE: Shape = Shape::Table(&[
     key("horizon", &Shape::Duration, "how far back in log time an id is remembered; 10m by default"),
@@ -140,6 +150,12 @@ static VIEW: Shape = Shape::Table(&[
         "windows",
         &Shape::List(&Shape::Duration, 1),
         "the windows offered, multiples of the pane; 5m, 1h and 1d by default",
+    ),
+    key(
+        "keyed",
+        &Shape::Flag,
+        "for keys of millions of values, like users: files lie by key, so that one key is read without the others; false by \
+         default",
     ),
     required(
         "measures",

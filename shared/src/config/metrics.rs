@@ -92,6 +92,7 @@ fn dimension_fields(view: &View) -> Vec<Field> {
         name: dimension.name.clone(),
         path: Vec::new(),
         field_type: dimension.field_type,
+        url: None,
     });
     fields.collect()
 }

@@ -32,7 +32,7 @@ fn of(shape: &'static Shape) -> Value {
             { "type": "string", "pattern": "^[0-9]+ *(B|kB|KB|MB|GB|KiB|MiB|GiB)?$" },
         ] })),
         Shape::Path => pattern(r"^\$(\.[^.\[]+|\['[^']+'\])+$"),
-        Shape::FieldType => pattern(r"^(string|bool|int|float|decimal\( *([0-9]|1[0-8]) *\))$"),
+        Shape::FieldType => pattern(r"^(string|url|bool|int|float|decimal\( *([0-9]|1[0-8]) *\))$"),
         Shape::Zone => json!({ "type": "string", "examples": ["UTC", "Europe/Berlin"] }),
         Shape::Cron => json!({ "type": "string", "examples": ["*/15 * * * *", "@hourly", "off"] }),
         Shape::Address => json!({ "type": "string", "examples": ["127.0.0.1:8080"] }),

@@ -5,6 +5,7 @@ use super::measures::{MeasureCall, parse_call};
 use super::report::{Place, Problems, nearest};
 use super::tree::Node;
 use super::{Format, Intake, shape};
+use crate::event::url::UrlRule;
 use crate::segment::SegmentRule;
 use crate::time::Span;
 use crate::view::definition::{DuplicateRule, Field, Source};
@@ -17,11 +18,14 @@ const RESERVED: &str = "seam_";
 /// How long an id is remembered unless the file says otherwise.
 const DUPLICATES: DuplicateRule = DuplicateRule { horizon: Span(600_000_000), max_records: 1_000_000 };
 
-/// Reads `string`, `bool`, `int`, `float`, `decimal(2)`; the error is a message and perhaps a suggestion.
+/// A text field that holds URLs.
+const URL: &str = "url";
+
+/// Reads `string`, `url`, `bool`, `int`, `float`, `decimal(2)`; the error is a message and perhaps a suggestion.
 pub(super) fn field_type(text: &str) -> Result<FieldType, (String, Option<String>)> {
     let text = text.trim();
     match text {
-        "string" => return Ok(FieldType::String),
+        "string" | URL => return Ok(FieldType::String),
         "bool" => return Ok(FieldType::Bool),
         "int" => return Ok(FieldType::Int),
         "float" => return Ok(FieldType::Float),
@@ -41,11 +45,12 @@ pub(super) fn field_type(text: &str) -> Result<FieldType, (String, Option<String
         "double" | "float64" | "real" | "number" => Some("float"),
         "boolean" => Some("bool"),
         "money" | "numeric" => Some("decimal(2)"),
+        "uri" | "link" | "href" => Some(URL),
         _ => None,
     };
     let suggestion = match alias {
         Some(alias) => Some(format!("did you mean `{alias}`?")),
-        None => nearest(text, ["string", "bool", "int", "float", "decimal(2)"]),
+        None => nearest(text, ["string", URL, "bool", "int", "float", "decimal(2)"]),
     };
     Err((format!("`{text}` is no field type"), suggestion))
 }
@@ -55,7 +60,8 @@ pub(super) fn declare(root: &Node, problems: &mut Problems) -> Vec<Vec<Field>> {
     let entries = root.get("sources").map_or(&[][..], Node::entries);
     let fields = entries.iter().map(|(key, source)| {
         let type_path = source.get("map").and_then(|map| path(map, TYPE)).unwrap_or_else(|| vec![TYPE.to_owned()]);
-        let mut fields = vec![Field { name: TYPE.to_owned(), path: type_path, field_type: FieldType::String }];
+        let mut fields =
+            vec![Field { name: TYPE.to_owned(), path: type_path, field_type: FieldType::String, url: None }];
         match source.get("fields") {
             Some(node) => declared(node, &mut fields, problems),
             None => inferred(root, &key.name, &mut fields, problems),
@@ -72,16 +78,23 @@ fn declared(node: &Node, fields: &mut Vec<Field>, problems: &mut Problems) {
         }
         let text = value.text().or_else(|| value.text_of("type"));
         let Some(field_type) = text.and_then(|text| field_type(text).ok()) else { continue };
+        let url = (text.map(str::trim) == Some(URL)).then(|| match value.text_of("query") {
+            Some("drop") => UrlRule::Drop,
+            _ => UrlRule::Keep,
+        });
+        if let (None, Some(query)) = (url, value.get("query")) {
+            problems.suggest(query.place, "only a url has a query", Some("make the field's type url".to_owned()));
+        }
         if key.name == TYPE {
             match (field_type, value.get("path")) {
-                (FieldType::String, None) => {}
+                (FieldType::String, None) if url.is_none() => {}
                 (_, Some(node)) => problems.add(node.place, "the path of `type` is set by `map: { type: … }`"),
                 (_, None) => problems.add(value.place, "`type` is a string field; every source has it"),
             }
             continue;
         }
         let path = path(value, "path").unwrap_or_else(|| default_path(&key.name));
-        fields.push(Field { name: key.name.clone(), path, field_type });
+        fields.push(Field { name: key.name.clone(), path, field_type, url });
     }
 }
 
@@ -121,7 +134,7 @@ fn infer(name: &str, field_type: FieldType, place: Place, fields: &mut Vec<Field
             Ok(()) if name.starts_with(RESERVED) => {
                 problems.add(place, format!("names that start with {RESERVED} are the archive's own columns"));
             }
-            Ok(()) => fields.push(Field { name: name.to_owned(), path: default_path(name), field_type }),
+            Ok(()) => fields.push(Field { name: name.to_owned(), path: default_path(name), field_type, url: None }),
             Err(rule) => problems.suggest(
                 place,
                 format!("`{name}` is no field name"),

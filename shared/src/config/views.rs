@@ -68,6 +68,7 @@ fn view(name: &str, node: &Node, source: &Arc<Source>, asked: &[&str], problems:
     let dimensions = dimensions(node, source, problems);
     let (pane, windows) = panes(node, problems);
     let (states, measures) = measures::compile(node, source, asked, problems);
+    let keyed = keyed(node, &dimensions, problems);
     let filter = match filter {
         Some(parsed) => Some(parsed?),
         None => None,
@@ -78,6 +79,7 @@ fn view(name: &str, node: &Node, source: &Arc<Source>, asked: &[&str], problems:
         source: source.clone(),
         filter,
         dimensions,
+        keyed,
         pane,
         windows,
         states,
@@ -128,6 +130,16 @@ fn dimensions(node: &Node, source: &Source, problems: &mut Problems) -> Vec<Dime
         );
     }
     out
+}
+
+/// Whether the view's files lie by key; without a dimension there is none to look for.
+fn keyed(node: &Node, dimensions: &[DimensionDefinition], problems: &mut Problems) -> bool {
+    let Some(flag) = node.get("keyed").filter(|flag| flag.text() == Some("true")) else { return false };
+    if dimensions.is_empty() && node.get("dimensions").is_none_or(|list| list.items().is_empty()) {
+        let suggestion = Some("name what its keys are made of, like `dimensions: [user]`".to_owned());
+        problems.suggest(flag.place, "a keyed view is read by key, and this one has no dimension", suggestion);
+    }
+    true
 }
 
 /// Whether the view's files name a column of theirs so: `pane_end`, or `s0_count` and the like.

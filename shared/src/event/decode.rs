@@ -8,6 +8,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use crate::event::batch::{Column, EventBatch, Verdict};
 use crate::event::layout::{Found, Layout, same};
 use crate::event::scalar::{Fault, Scalar, read, read_id, read_time};
+use crate::event::url;
 use crate::log::Chunk;
 use crate::time::Timestamp;
 use crate::view::definition::Source;
@@ -214,9 +215,12 @@ impl Decoder {
         batch.ids.push(id.unwrap_or_default().as_deref());
         let fields = self.shape.source.fields.iter().zip(&mut batch.columns).zip(&mut self.codes);
         for (&text, ((field, column), codes)) in found[FIELDS..].iter().zip(fields) {
-            match read(text, field.field_type) {
-                Ok(scalar) => push(column, codes, &scalar),
-                Err(_) => {
+            match (read(text, field.field_type), field.url) {
+                (Ok(Scalar::Str(url)), Some(rule)) => {
+                    push(column, codes, &Scalar::Str(url::normalized(&url, rule)));
+                }
+                (Ok(scalar), _) => push(column, codes, &scalar),
+                (Err(_), _) => {
                     sound(false);
                     push_null(column);
                 }

@@ -15,7 +15,7 @@ use crate::lake::sealed::Footer;
 use crate::lake::verified;
 use crate::log::{Anchor, Offset, OffsetVector};
 use crate::time::Timestamp;
-use crate::view::definition::Source;
+use crate::view::definition::{Field, Source};
 
 /// One file of the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -323,8 +323,14 @@ fn times(add: &Add) -> Option<(Timestamp, Timestamp)> {
 
 /// What is fixed for the life of an archive, as the table's configuration keeps it.
 fn settings(source: &Source, incarnation: &str) -> BTreeMap<String, String> {
-    let fields: Vec<Json> =
-        source.fields.iter().map(|f| json!({"name": f.name, "path": f.path, "type": f.field_type})).collect();
+    let field = |f: &Field| {
+        let mut field = json!({"name": f.name, "path": f.path, "type": f.field_type});
+        if let Some(rule) = f.url {
+            field["url"] = json!(rule); // its column holds the normal form
+        }
+        field
+    };
+    let fields: Vec<Json> = source.fields.iter().map(field).collect();
     let pairs = [
         ("seam.incarnation", json!(incarnation)),
         ("seam.segments", json!(source.segments)),

@@ -19,6 +19,8 @@ use crate::lake::verified;
 
 /// Rows of a row group: what a reader skips or reads as one.
 pub const GROUP_ROWS: usize = 131_072;
+/// Rows of a row group in a file by key: what is read for one key, and how finely the footer tells keys apart.
+pub const KEYED_GROUP_ROWS: usize = 8_192;
 /// Rows up to which a file is not compressed: a compressor a column would take longer than all the rest, and save little beside
 /// the footer.
 const PLAIN_ROWS: usize = 32;
@@ -51,6 +53,18 @@ impl Writer {
     /// # Errors
     /// `Internal` for a schema that Parquet does not know.
     pub fn new(schema: Schema, spellings: &[(&str, Spelling)], rows: usize) -> Result<Writer> {
+        Writer::with_groups(schema, spellings, rows, GROUP_ROWS)
+    }
+    /// The same with so many rows in a row group.
+    ///
+    /// # Errors
+    /// As [`Writer::new`].
+    pub fn with_groups(
+        schema: Schema,
+        spellings: &[(&str, Spelling)],
+        rows: usize,
+        group_rows: usize,
+    ) -> Result<Writer> {
         let zstd = Compression::ZSTD(ZstdLevel::try_new(1).expect("zstd has a level 1"));
         let mut properties = WriterProperties::builder()
             .set_created_by("Seam".to_owned())
@@ -58,7 +72,7 @@ impl Writer {
             .set_writer_version(WriterVersion::PARQUET_2_0)
             .set_encoding(Encoding::PLAIN)
             .set_compression(if rows <= PLAIN_ROWS { Compression::UNCOMPRESSED } else { zstd })
-            .set_max_row_group_row_count(Some(GROUP_ROWS))
+            .set_max_row_group_row_count(Some(group_rows))
             .set_dictionary_page_size_limit(DICTIONARY_BYTES)
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_offset_index_disabled(true);
@@ -79,7 +93,7 @@ impl Writer {
         let writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::new(schema), options).map_err(unwritten)?;
         Ok(Writer { writer })
     }
-    /// Appends rows. A row group has [`GROUP_ROWS`] rows, but for the last.
+    /// Appends rows. Row groups are full, but for the last.
     ///
     /// # Errors
     /// `Internal` if the rows are not of the schema.

@@ -4,6 +4,7 @@
 //! the hash of the footer. So a recompute of four columns neither reads nor hashes the payloads beside them, and yet no bit that
 //! it uses goes unchecked.
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use object_store::ObjectStore;
@@ -31,7 +32,7 @@ pub struct Footer {
 #[derive(Debug)]
 pub struct SealedFile {
     path: Path,
-    metadata: ParquetMetaData,
+    metadata: Arc<ParquetMetaData>,
     /// Of the column chunks, row group by row group.
     hashes: Vec<String>,
 }
@@ -55,11 +56,20 @@ impl SealedFile {
         if hashes.len() != metadata.row_groups().iter().map(|group| group.num_columns()).sum::<usize>() {
             return Err(strange());
         }
-        Ok(SealedFile { path: path.clone(), metadata, hashes })
+        Ok(SealedFile { path: path.clone(), metadata: Arc::new(metadata), hashes })
+    }
+    /// Its path in the store.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
     /// What the footer says.
-    pub fn metadata(&self) -> &ParquetMetaData {
+    pub fn metadata(&self) -> &Arc<ParquetMetaData> {
         &self.metadata
+    }
+    /// About how much memory it takes.
+    pub fn memory(&self) -> usize {
+        let hashes: usize = self.hashes.iter().map(|hash| hash.len() + size_of::<String>()).sum();
+        self.metadata.memory_size() + hashes
     }
     /// The bytes of some column chunks, named by row group and column.
     ///

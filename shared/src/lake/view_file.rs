@@ -4,6 +4,11 @@
 //! the count is 0). A float state's `s{i}_sum` is the exact sum in its canonical bytes, `s{i}_sum_double` the same for people
 //! and other engines, and `s{i}_nan`, `s{i}_positive_infinite`, `s{i}_negative_infinite` are counted apart. Any other state has one
 //! column, `s{i}_partial`: its bytes, or null when it is empty.
+//!
+//! Rows are ordered by pane and then by key; in a keyed view by key and then by pane, in small row groups under a seal, so that
+//! [`by_key`] finds one key without reading the others.
+pub mod by_key;
+
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -20,17 +25,19 @@ use bytes::Bytes;
 use hashbrown::HashMap;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::file::metadata::RowGroupMetaData;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
 use crate::error::{Error, Result};
 use crate::lake::archive_file::{DECIMAL_DIGITS, column_type, timestamp_type};
-use crate::lake::parquet_file::{self, GROUP_ROWS, Spelling, unbuilt, unread};
+use crate::lake::parquet_file::{self, GROUP_ROWS, KEYED_GROUP_ROWS, Spelling, unbuilt, unread};
+use crate::lake::sealed::Footer;
 use crate::time::Timestamp;
 use crate::view::aggregate::partial::Partial;
 use crate::view::aggregate::{FixedStats, FloatStats};
 use crate::view::definition::{StateDefinition, StateKind, View};
 use crate::view::exact_sum::ExactSum;
+use crate::view::groups::Groups;
 use crate::view::rows::{Dimension, Rows, States};
 use crate::view::value::{FieldType, Value};
 
@@ -86,12 +93,24 @@ fn is_integer(view: &View, state: &StateDefinition) -> bool {
     state.field.is_some_and(|field| view.source.fields[field].field_type == FieldType::Int)
 }
 
+/// A file's content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// The Parquet file.
+    pub bytes: Bytes,
+    /// Its footer, where that seals all else: in keyed views.
+    pub footer: Option<Footer>,
+}
+
+/// Rows of a keyed view that are made ready for the writer at a time.
+const KEYED_STEP: usize = 8 * KEYED_GROUP_ROWS;
+
 /// Writes rows in canonical order: sorted by pane and dimensions, no (pane, key) twice. The order of a dictionary's values makes
 /// no difference to the bytes.
 ///
 /// # Errors
 /// `Internal` if the rows are not the view's.
-pub fn write(view: &View, rows: &Rows) -> Result<Bytes> {
+pub fn write(view: &View, rows: &Rows) -> Result<Written> {
     let mut writer = Writer::new(view);
     writer.push(rows)?;
     writer.finish()
@@ -105,18 +124,35 @@ pub struct Writer<'a> {
     /// Once there are rows.
     file: Option<parquet_file::Writer>,
     rows: u64,
+    /// The rows of a keyed view, which are put in order when all have come.
+    held: Groups,
 }
 
 impl<'a> Writer<'a> {
     /// No rows yet.
     pub fn new(view: &'a View) -> Writer<'a> {
-        Writer { view, schema: Arc::new(coded_schema(view)), file: None, rows: 0 }
+        let held = Groups::new(view.dimensions.len(), &view.kinds());
+        Writer { view, schema: Arc::new(coded_schema(view)), file: None, rows: 0, held }
     }
     /// Appends rows that follow those before in canonical order.
     ///
     /// # Errors
     /// `Internal` if the rows are not the view's.
     pub fn push(&mut self, rows: &Rows) -> Result<()> {
+        self.rows += rows.len() as u64;
+        if self.view.keyed {
+            self.held.merge(rows);
+            return Ok(());
+        }
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => self.begin(rows.len())?,
+        };
+        let batch = self.batch(rows)?;
+        self.file.insert(file).push(&batch)
+    }
+
+    fn batch(&self, rows: &Rows) -> Result<RecordBatch> {
         let panes = TimestampMicrosecondArray::from_iter_values(rows.panes.iter().map(|pane| pane.0));
         let mut columns: Vec<ArrayRef> = vec![Arc::new(panes.with_timezone("UTC"))];
         for (definition, dimension) in self.view.dimensions.iter().zip(&rows.dimensions) {
@@ -132,13 +168,7 @@ impl<'a> Writer<'a> {
                 States::Partial(partials) => columns.push(write_partials(partials)),
             }
         }
-        self.rows += rows.len() as u64;
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(unbuilt)?;
-        let file = match self.file.take() {
-            Some(file) => file,
-            None => self.begin(rows.len())?,
-        };
-        self.file.insert(file).push(&batch)
+        RecordBatch::try_new(Arc::clone(&self.schema), columns).map_err(unbuilt)
     }
     /// How many rows it has.
     pub fn rows(&self) -> u64 {
@@ -148,25 +178,47 @@ impl<'a> Writer<'a> {
     ///
     /// # Errors
     /// `Internal` if the rows do not fit into a file.
-    pub fn finish(mut self) -> Result<Bytes> {
-        match self.file.take() {
-            Some(file) => file.finish(),
-            None => self.begin(0)?.finish(),
+    pub fn finish(mut self) -> Result<Written> {
+        if self.view.keyed {
+            return self.finish_by_key();
         }
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => self.begin(0)?,
+        };
+        Ok(Written { bytes: file.finish()?, footer: None })
+    }
+
+    fn finish_by_key(mut self) -> Result<Written> {
+        let mut rows = std::mem::take(&mut self.held).into_unsorted();
+        rows.sort_by_key();
+        let mut file = self.begin(rows.len())?;
+        let numbers: Vec<u32> = (0..rows.len() as u32).collect();
+        for some in numbers.chunks(KEYED_STEP) {
+            file.push(&self.batch(&rows.gather(some))?)?;
+        }
+        let (bytes, footer) = file.seal()?;
+        Ok(Written { bytes, footer: Some(footer) })
     }
 
     fn begin(&self, rows: usize) -> Result<parquet_file::Writer> {
-        let spelled = self.schema.fields().iter().enumerate().map(|(i, field)| {
-            let state = i > self.view.dimensions.len();
+        let dimensions = self.view.dimensions.len();
+        let spelled = self.schema.fields().iter().enumerate().filter_map(|(i, field)| {
+            let state = i > dimensions;
+            if self.view.keyed && (1..=dimensions).contains(&i) {
+                return None; // in a dictionary, with the statistics that keys are found by
+            }
             let spelling = match field.data_type() {
                 DataType::Timestamp(..) => Spelling::Differences { statistics: true },
                 DataType::Int64 if state => Spelling::Differences { statistics: false },
                 DataType::Binary | DataType::Decimal128(..) if state => Spelling::Plain,
                 _ => Spelling::Repeating,
             };
-            (field.name().as_str(), spelling)
+            Some((field.name().as_str(), spelling))
         });
-        parquet_file::Writer::new(self.schema.as_ref().clone(), &spelled.collect::<Vec<_>>(), rows)
+        let group_rows = if self.view.keyed { KEYED_GROUP_ROWS } else { GROUP_ROWS };
+        let spelled: Vec<_> = spelled.collect();
+        parquet_file::Writer::with_groups(self.schema.as_ref().clone(), &spelled, rows, group_rows)
     }
 }
 
@@ -253,13 +305,16 @@ fn write_partials(partials: &[Partial]) -> ArrayRef {
     Arc::new(bytes.collect::<BinaryArray>())
 }
 
-/// The rows of a file, in the order written.
+/// The rows of a file, in canonical order.
 ///
 /// # Errors
 /// `Corrupt` if the bytes are no file of the view.
 pub fn read(view: &View, bytes: &Bytes) -> Result<Rows> {
-    read_between(view, bytes, Timestamp(i64::MIN), Timestamp(i64::MAX))
+    read_between(view, bytes, ALL.0, ALL.1)
 }
+
+/// Every pane.
+const ALL: (Timestamp, Timestamp) = (Timestamp(i64::MIN), Timestamp(i64::MAX));
 
 /// The rows of a file whose panes end in `(after, until]`. Row groups without such panes are not decoded.
 ///
@@ -269,12 +324,8 @@ pub fn read_between(view: &View, bytes: &Bytes, after: Timestamp, until: Timesta
     let footer = parquet_file::footer(bytes, coded_schema(view))?;
     let parquet = footer.metadata();
     let groups = (0..parquet.num_row_groups()).filter(|&g| may_hold(parquet.row_group(g), after, until)).collect();
-    let wanted = |(_, name): &(usize, &str)| !name.ends_with("_sum_double");
     let columns = parquet.file_metadata().schema_descr();
-    let names = columns.columns().iter().map(|c| c.name()).enumerate();
-    // a dimension's name may end so too
-    let wanted = names.filter(|c| c.0 <= view.dimensions.len() || wanted(c)).map(|c| c.0);
-    let mask = ProjectionMask::leaves(columns, wanted);
+    let mask = ProjectionMask::leaves(columns, needed(view, parquet));
     let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(bytes.clone(), footer)
         .with_batch_size(GROUP_ROWS)
         .with_row_groups(groups)
@@ -284,9 +335,26 @@ pub fn read_between(view: &View, bytes: &Bytes, after: Timestamp, until: Timesta
     let mut rows = Reading::new(view);
     for batch in reader {
         let batch = batch.map_err(|e| unread().because(e))?;
-        rows.append(&batch, after, until).ok_or_else(unread)?;
+        rows.append(&batch, if view.keyed { ALL } else { (after, until) }).ok_or_else(unread)?;
     }
-    Ok(rows.rows)
+    let mut rows = rows.rows;
+    if view.keyed {
+        let inside =
+            |row: &u32| (after..=until).contains(&rows.panes[*row as usize]) && rows.panes[*row as usize] > after;
+        let inside: Vec<u32> = (0..rows.len() as u32).filter(inside).collect();
+        if inside.len() < rows.len() {
+            rows = rows.gather(&inside);
+        }
+        rows.sort();
+    }
+    Ok(rows)
+}
+
+/// The columns that rows are made of: all but those that are there for other readers.
+fn needed(view: &View, parquet: &ParquetMetaData) -> Vec<usize> {
+    let names = parquet.file_metadata().schema_descr().columns().iter().map(|c| c.name()).enumerate();
+    // a dimension's name may end so too
+    names.filter(|(i, name)| *i <= view.dimensions.len() || !name.ends_with("_sum_double")).map(|(i, _)| i).collect()
 }
 
 fn may_hold(group: &RowGroupMetaData, after: Timestamp, until: Timestamp) -> bool {
@@ -356,8 +424,9 @@ impl<'a> Reading<'a> {
         let rows = Rows::empty(view.dimensions.len(), &view.kinds());
         Reading { view, rows, coders: view.dimensions.iter().map(|_| Coder::default()).collect() }
     }
-    /// Takes in the rows of a batch between two panes; `None` if the batch is not of the view.
-    fn append(&mut self, batch: &RecordBatch, after: Timestamp, until: Timestamp) -> Option<()> {
+    /// Takes in the rows of a batch between two panes (all, unless they are in the order of panes); `None` if the batch is not
+    /// of the view.
+    fn append(&mut self, batch: &RecordBatch, (after, until): (Timestamp, Timestamp)) -> Option<()> {
         let panes = batch.column(0).as_primitive_opt::<TimestampMicrosecondType>()?.values();
         let start = panes.partition_point(|&pane| pane <= after.0);
         let end = panes.partition_point(|&pane| pane <= until.0);

@@ -7,7 +7,6 @@ mod history;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use serde_json::{Value as Json, json};
@@ -15,7 +14,9 @@ use serde_json::{Value as Json, json};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::lake::delta::{Add, Commit, Metadata, Remove, Snapshot, Table, Transaction, schema};
-use crate::lake::{verified, view_file};
+use crate::lake::sealed::Footer;
+use crate::lake::verified;
+use crate::lake::view_file::{self, Written};
 use crate::log::{Offset, OffsetVector};
 use crate::time::{Span, Timestamp};
 use crate::view::definition::View;
@@ -37,6 +38,8 @@ pub struct ViewFile {
     pub slice_start: Timestamp,
     /// Its panes end at this or before.
     pub slice_end: Timestamp,
+    /// Its footer, which seals all else, where keys can be read from it one by one.
+    pub footer: Option<Footer>,
 }
 
 /// A published batch result.
@@ -135,16 +138,17 @@ impl ViewTable {
     /// As [`ViewTable::put`].
     pub async fn put_file(
         &self,
-        bytes: Bytes,
+        file: Written,
         rows: u64,
         slice_start: Timestamp,
         slice_end: Timestamp,
     ) -> Result<ViewFile> {
+        let Written { bytes, footer } = file;
         let name = format!("part-{}.parquet", &verified::hash(&bytes)[..32]);
         let path = self.table.file(&name);
         let blake3 = verified::put(self.table.store().as_ref(), &path, &bytes).await?;
         let bytes = bytes.len() as u64;
-        Ok(ViewFile { path, blake3, bytes, rows, slice_start, slice_end })
+        Ok(ViewFile { path, blake3, bytes, rows, slice_start, slice_end, footer })
     }
     /// The rows of a file, verified.
     ///
@@ -242,7 +246,9 @@ impl ViewTable {
             ("slice_start", file.slice_start.0.to_string()),
             ("slice_end", file.slice_end.0.to_string()),
         ];
-        let tags = tags.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        let sealed = file.footer.iter();
+        let sealed = sealed.flat_map(|f| [("footer_bytes", f.bytes.to_string()), ("footer_blake3", f.blake3.clone())]);
+        let tags = tags.into_iter().chain(sealed).map(|(key, value)| (key.to_owned(), value)).collect();
         let mut stats = json!({"numRecords": file.rows});
         let readable = Timestamp::MIN..=Timestamp::MAX;
         if readable.contains(&file.slice_start) && readable.contains(&file.slice_end) {
@@ -284,7 +290,12 @@ impl ViewTable {
 
 fn parse(path: Path, add: &Add) -> Option<ViewFile> {
     let number = |key: &str| add.tags.get(key)?.parse::<i64>().ok();
+    let footer = match (add.tags.get("footer_bytes"), add.tags.get("footer_blake3")) {
+        (Some(bytes), Some(blake3)) => Some(Footer { bytes: bytes.parse().ok()?, blake3: blake3.clone() }),
+        _ => None,
+    };
     Some(ViewFile {
+        footer,
         path,
         blake3: add.tags.get("blake3")?.clone(),
         bytes: add.size,

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::url::UrlRule;
 use crate::segment::SegmentRule;
 use crate::time::{Span, Timestamp};
 use crate::view::aggregate::partial::{Aggregate, Unit};
@@ -18,6 +19,8 @@ pub struct Field {
     pub path: Vec<String>,
     /// Its type.
     pub field_type: FieldType,
+    /// If its texts are URLs: how they are brought into their normal form when an event is decoded.
+    pub url: Option<UrlRule>,
 }
 
 /// When two events are one: the later of two records with the same id counts as a duplicate if the earlier is among the
@@ -184,6 +187,8 @@ pub struct View {
     pub filter: Option<Expression>,
     /// Its dimensions in order.
     pub dimensions: Vec<DimensionDefinition>,
+    /// Whether its files lie by key instead of by pane: for dimensions of so many values that keys are read one by one.
+    pub keyed: bool,
     /// The smallest time bucket. It divides a day evenly.
     pub pane: Span,
     /// The windows offered; each a multiple of the pane.

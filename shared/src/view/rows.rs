@@ -268,11 +268,24 @@ impl Rows {
     pub fn sort(&mut self) {
         self.dimensions.iter_mut().for_each(Dimension::canonicalize);
         let order = self.order();
+        self.arrange(&order);
+    }
+    /// The same, but by the dimensions' values in order and then by pane: the order of a keyed view's files.
+    pub fn sort_by_key(&mut self) {
+        self.dimensions.iter_mut().for_each(Dimension::canonicalize);
+        let key = |row: u32| self.dimensions.iter().map(move |d| d.codes[row as usize]);
+        let pane = |row: u32| self.panes[row as usize];
+        let mut order: Vec<u32> = (0..self.len() as u32).collect();
+        order.sort_by(|&a, &b| key(a).cmp(key(b)).then_with(|| pane(a).cmp(&pane(b))));
+        self.arrange(&order);
+    }
+    /// Puts the rows into another order.
+    fn arrange(&mut self, order: &[u32]) {
         if order.is_sorted() {
             return;
         }
         self.panes = order.iter().map(|&i| self.panes[i as usize]).collect();
-        self.states = self.states.iter().map(|s| s.gather(&order)).collect();
+        self.states = self.states.iter().map(|s| s.gather(order)).collect();
         for dimension in &mut self.dimensions {
             dimension.codes = order.iter().map(|&i| dimension.codes[i as usize]).collect();
         }

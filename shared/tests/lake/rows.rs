@@ -10,7 +10,7 @@ fn rows_of_every_type_come_back() {
     let view = view();
     for count in [0, 1, 2, 1_000, 140_000] {
         let written = rows(7, count, 1);
-        let read = view_file::read(&view, &view_file::write(&view, &written).unwrap()).unwrap();
+        let read = view_file::read(&view, &view_file::write(&view, &written).unwrap().bytes).unwrap();
         assert_eq!(told(&read), told(&written), "{count} rows");
     }
 }
@@ -30,7 +30,7 @@ fn equal_rows_give_equal_bytes_however_their_dictionaries_are_ordered() {
 fn a_range_of_panes_reads_only_its_rows() {
     let view = view();
     let written = rows(9, 300_000, 1);
-    let bytes = view_file::write(&view, &written).unwrap();
+    let bytes = view_file::write(&view, &written).unwrap().bytes;
     for (after, until) in [(0, 0), (-100, -90), (500, 30_000), (18_700, 18_800), (40_000, 50_000)] {
         let (after, until) = (Timestamp(after * Span::MINUTE.0), Timestamp(until * Span::MINUTE.0));
         let read = view_file::read_between(&view, &bytes, after, until).unwrap();

@@ -29,7 +29,7 @@ impl Random {
 }
 
 pub fn source() -> Source {
-    let field = |name: &str, field_type| Field { name: name.into(), path: vec![name.into()], field_type };
+    let field = |name: &str, field_type| Field { name: name.into(), path: vec![name.into()], field_type, url: None };
     Source {
         name: "clicks".into(),
         id: Some(vec!["id".into()]),
@@ -60,6 +60,7 @@ pub fn view() -> View {
         id: "sales@0123abcd".into(),
         dimensions: (0..4).map(dimension).collect(),
         filter: None,
+        keyed: false,
         pane: Span::MINUTE,
         windows: vec![Span::MINUTE],
         states: vec![

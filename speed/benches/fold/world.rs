@@ -118,8 +118,12 @@ impl Drop for World {
 
 /// The shop's events; with `ids`, duplicates are found among the last million.
 pub fn source(ids: bool) -> Arc<Source> {
-    let at =
-        |name: &str, path: &str, field_type| Field { name: name.to_owned(), path: vec![path.to_owned()], field_type };
+    let at = |name: &str, path: &str, field_type| Field {
+        name: name.to_owned(),
+        path: vec![path.to_owned()],
+        field_type,
+        url: None,
+    };
     let field = |name: &str, field_type| at(name, name, field_type);
     Arc::new(Source {
         name: TOPIC.to_owned(),
@@ -149,6 +153,7 @@ fn view(source: &Arc<Source>, name: String, id: String, fields: &[usize]) -> Arc
         source: source.clone(),
         filter: None,
         dimensions: fields.iter().map(dimension).collect(),
+        keyed: false,
         pane: Span::MINUTE,
         windows: vec![Span::MINUTE],
         states: vec![

@@ -43,7 +43,8 @@ pub struct World {
 }
 
 pub fn source(random: &mut Random) -> Arc<Source> {
-    let field = |name: &str, field_type| Field { name: name.to_owned(), path: vec![name.to_owned()], field_type };
+    let field =
+        |name: &str, field_type| Field { name: name.to_owned(), path: vec![name.to_owned()], field_type, url: None };
     Arc::new(Source {
         name: "clicks".to_owned(),
         id: Some(vec!["id".to_owned()]),
@@ -82,6 +83,7 @@ pub fn view(source: &Arc<Source>, number: usize) -> Arc<View> {
                 field_type: source.fields[field].field_type,
             })
             .collect(),
+        keyed: false,
         pane: [Span::SECOND, Span::MINUTE][number % 2],
         windows: vec![Span::MINUTE],
         states: vec![

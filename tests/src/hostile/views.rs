@@ -56,12 +56,14 @@ pub fn view(dice: &Dice, source: &Arc<Source>, number: usize) -> Arc<View> {
     if states.len() > 1 && dice.one_in(8) {
         states.remove(0); // a view need not count its events
     }
+    let keyed = !fields.is_empty() && dice.one_in(3);
     Arc::new(View {
         name: format!("view{number}"),
         id: format!("view{number}@random").into(),
         source: source.clone(),
         filter: dice.one_in(2).then(|| condition(dice, source, 3)),
         dimensions: fields.into_iter().map(dimension).collect(),
+        keyed,
         pane: PANES[dice.below(PANES.len() as u64) as usize],
         windows: Vec::new(),
         states,

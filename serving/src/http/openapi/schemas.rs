@@ -73,6 +73,9 @@ pub fn answers(config: &Config) -> Value {
             "additionalProperties": reference("Scalar"),
         }),
     );
+    put("KeyState", key_state());
+    put("KeyList", key_list());
+    put("ViewList", view_list());
     put("Time", json!({"type": "string", "format": "date-time"}));
     put("Scalar", json!({"type": ["string", "number", "boolean", "null"]}));
     put("MetricList", metric_list());
@@ -81,6 +84,49 @@ pub fn answers(config: &Config) -> Value {
     put("Dashboard", dashboard());
     put("RawRows", raw_rows());
     Value::Object(all)
+}
+
+fn key_state() -> Value {
+    let texts = json!({"type": "array", "items": {"type": "string"}});
+    json!({
+        "type": "object", "required": ["view", "measures", "window", "dimensions", "points", "meta"],
+        "properties": {
+            "view": {"type": "string"}, "measures": texts, "window": {"type": "string", "description": "`all`, or the length"},
+            "dimensions": texts,
+            "points": {"type": "array", "items": {"type": "object", "additionalProperties": reference("Scalar")}},
+            "meta": {"type": "object"},
+        },
+    })
+}
+
+fn key_list() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "view": {"type": "string"}, "next": {"type": ["string", "null"]}, "stamp": reference("Stamp"),
+            "keys": {"type": "array", "items": {
+                "type": "object", "required": ["key"], "additionalProperties": reference("Scalar"),
+                "properties": {"key": {"type": "string", "description": "As it is written in a path"}},
+            }},
+        },
+    })
+}
+
+fn view_list() -> Value {
+    let texts = json!({"type": "array", "items": {"type": "string"}});
+    let number = json!({"type": ["integer", "null"]});
+    json!({
+        "type": "object", "required": ["views"],
+        "properties": {"views": {"type": "array", "items": {
+            "type": "object", "required": ["view", "id", "keyed", "dimensions", "measures", "pane"],
+            "properties": {
+                "view": {"type": "string"}, "id": {"type": "string"}, "source": {"type": "string"},
+                "keyed": {"type": "boolean"}, "measures": texts, "windows": texts, "pane": {"type": "string"},
+                "dimensions": {"type": "array", "items": {"type": "object"}},
+                "generation": number, "rows": number, "bytes": number,
+            },
+        }}},
+    })
 }
 
 fn problem() -> Value {

@@ -7,7 +7,8 @@ use crate::log::Offset;
 use crate::view::value::FieldType;
 
 pub fn fields() -> Vec<Field> {
-    let field = |name: &str, field_type| Field { name: name.to_owned(), path: vec![name.to_owned()], field_type };
+    let field =
+        |name: &str, field_type| Field { name: name.to_owned(), path: vec![name.to_owned()], field_type, url: None };
     vec![
         field("type", FieldType::String),
         field("delay_min", FieldType::Int),

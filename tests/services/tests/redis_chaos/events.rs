@@ -29,7 +29,8 @@ impl Cuts for CutsByHand {
 }
 
 pub fn source(partitions: u32) -> Arc<Source> {
-    let field = |name: &str, field_type| Field { name: name.to_owned(), path: vec![name.to_owned()], field_type };
+    let field =
+        |name: &str, field_type| Field { name: name.to_owned(), path: vec![name.to_owned()], field_type, url: None };
     Arc::new(Source {
         name: "clicks".to_owned(),
         id: None,
@@ -55,6 +56,7 @@ pub fn views(source: &Arc<Source>) -> Vec<Arc<View>> {
             source: source.clone(),
             filter: None,
             dimensions: dimensions.iter().map(dimension).collect(),
+            keyed: false,
             pane,
             windows: vec![Span::MINUTE],
             states: vec![
