@@ -20,6 +20,7 @@ pub mod answer;
 pub mod dashboard;
 pub mod etag;
 pub mod explain;
+pub mod extract;
 pub mod json;
 pub mod newest;
 pub mod page;
