@@ -129,7 +129,6 @@ impl Sinker {
                     until_next(self.places.clock.now(), self.sink.trigger)
                 }
                 Err(error) => {
-                    self.claimed = None;
                     self.places.telemetry.sink_failures.get_or_create(&labels).inc();
                     let text = error.to_string();
                     if self.status.failure().as_ref() != Some(&text) {
@@ -164,8 +163,16 @@ impl Sinker {
     /// One output.
     ///
     /// # Errors
-    /// Those of serving, log and outlet; after one that the outlet made, the mark tells what was written.
+    /// Those of serving, log and outlet; the next step claims the outlet again, and its mark tells what was written.
     pub async fn step(&mut self) -> Result<Step> {
+        let stepped = self.step_once().await;
+        if stepped.is_err() {
+            self.claimed = None;
+        }
+        stepped
+    }
+
+    async fn step_once(&mut self) -> Result<Step> {
         if self.claimed.is_none() {
             self.claimed = Some(self.claim().await?);
         }
