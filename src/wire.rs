@@ -228,14 +228,10 @@ pub fn kafka_log(config: &Config, storage: &KafkaStorage) -> Result<seam_shared:
 }
 
 #[cfg(feature = "kafka")]
-fn kafka_outlet(
-    config: &Config,
-    storage: &KafkaStorage,
-    topic: &SinkTopic,
-    sink: &Sink,
-) -> Result<Arc<dyn Outlet>> {
+fn kafka_outlet(config: &Config, storage: &KafkaStorage, topic: &SinkTopic, sink: &Sink) -> Result<Arc<dyn Outlet>> {
     let writer = format!("{}-{}", sink.view.name, topic.name);
-    let outlet = seam_shared::log::kafka::KafkaOutlet::new(storage, &config.name, topic.clone(), &writer, sink.identity());
+    let outlet =
+        seam_shared::log::kafka::KafkaOutlet::new(storage, &config.name, topic.clone(), &writer, sink.identity());
     Ok(Arc::new(outlet?))
 }
 

@@ -59,7 +59,8 @@ struct Watch {
 
 /// Writes the sinks of a source's views, if the partition is its first.
 async fn write(watch: Arc<Watch>, partition: Partition, cancel: CancellationToken) -> Result<()> {
-    let of_source = watch.writers.iter().filter(|w| partition.number == 0 && w.sink.view.source.name == partition.source);
+    let of_source =
+        watch.writers.iter().filter(|w| partition.number == 0 && w.sink.view.source.name == partition.source);
     let mut at_work = Vec::new();
     for writer in of_source {
         let sinker = Sinker::new(writer.places.clone(), writer.sink.clone()).told(writer.status.clone());

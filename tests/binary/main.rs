@@ -11,5 +11,6 @@ mod flights;
 mod grafana;
 mod page;
 mod server;
+mod sinks;
 #[cfg(feature = "sql")]
 mod sql;

@@ -64,7 +64,10 @@ async fn run(mode: &str) -> (String, u64) {
         let step = sinker.step().await.expect("written");
         let written = String::from_utf8(std::mem::take(&mut *out.0.lock().expect("nobody panicked"))).expect("UTF-8");
         let count = written.lines().count();
-        assert!(matches!(step, Step::Wrote(n) if n == count) || count == 0 && step == Step::Nothing, "{step:?}: {written}");
+        assert!(
+            matches!(step, Step::Wrote(n) if n == count) || count == 0 && step == Step::Nothing,
+            "{step:?}: {written}"
+        );
         text.push_str(&format!("trigger at {}\n{written}", at(*seconds)));
     }
     let labels = seam_shared::telemetry::ViewLabels { view: "clicks_per_minute".to_owned() };
