@@ -38,10 +38,8 @@ pub enum Step {
     Wrote(usize),
     /// There was nothing new.
     Nothing,
-    /// The answer does not reach what was written before; it will.
-    Behind,
-    /// No window is known to be complete, and why.
-    Incomplete(String),
+    /// There is no answer yet that could be written, and why.
+    Waiting(String),
 }
 
 /// What a sink needs.
@@ -151,11 +149,11 @@ impl Sinker {
     }
 
     /// Tells once why nothing is written.
-    fn note(&self, step: &Step, waiting: &mut Option<Step>) {
+    fn note(&self, step: &Step, waiting: &mut Option<String>) {
         self.status.set(None);
-        let now = matches!(step, Step::Behind | Step::Incomplete(_)).then(|| step.clone());
-        if now.is_some() && now != *waiting {
-            tracing::info!(view = self.sink.view.name, ?step, "the sink waits");
+        let now = if let Step::Waiting(why) = step { Some(why.clone()) } else { None };
+        if let Some(why) = now.as_ref().filter(|_| now != *waiting) {
+            tracing::info!(view = self.sink.view.name, why, "the sink waits");
         }
         *waiting = now;
     }
@@ -178,7 +176,12 @@ impl Sinker {
         }
         let view = self.sink.view.clone();
         for attempt in 1.. {
-            let extract = self.places.serving.extract(&view).await?;
+            let extract = match self.places.serving.extract(&view).await {
+                Ok(extract) => extract,
+                // A view that is being built, or a store that is away: both pass.
+                Err(error) if error.kind() == Kind::Unavailable => return Ok(Step::Waiting(error.to_string())),
+                Err(error) => return Err(error),
+            };
             match self.output(&extract).await {
                 Ok(Err(step)) => return Ok(step),
                 Ok(Ok(output)) => return self.write(&extract, output).await,
@@ -220,7 +223,8 @@ impl Sinker {
                 return Err(Error::corrupt(message));
             }
             if !coverage.covers(&mark.coverage) {
-                return Ok(Err(Step::Behind));
+                let reached = coverage.to_text(&view.source.name);
+                return Ok(Err(Step::Waiting(format!("answers reach {reached}, which is behind the last output"))));
             }
         }
         let is_new = before.as_ref().is_none_or(|mark| mark.coverage != coverage);
@@ -254,7 +258,7 @@ impl Sinker {
         let (view, window) = (self.sink.view.clone(), self.sink.window);
         let complete = match self.places.serving.complete_until(extract)? {
             Ok(until) => until.floor(window),
-            Err(why) => return Ok(Err(Step::Incomplete(why))),
+            Err(why) => return Ok(Err(Step::Waiting(why))),
         };
         let written = before.as_ref().and_then(|mark| mark.through);
         let through = written.map_or(complete, |written| written.max(complete));

@@ -35,6 +35,9 @@ const CHUNK: (usize, usize) = (10_000, 8 << 20);
 /// Properties of the file may replace these.
 const STANDARD: [(&str, &str); 2] = [("transaction.timeout.ms", "60000"), ("partitioner", "murmur2_random")];
 
+/// The topic of marks; only segments that have ended are compacted.
+const MARKS: [(&str, &str); 2] = [("cleanup.policy", "compact"), ("segment.ms", "3600000")];
+
 /// Delivery is told by the transaction's end alone.
 struct Silent;
 
@@ -142,7 +145,7 @@ impl Outlet for KafkaOutlet {
         let topics = &self.log.topics;
         let policy = if self.topic.compact { "compact" } else { "delete" };
         topics.ensure(&self.topic.name, self.topic.partitions, &[("cleanup.policy", policy)]).await?;
-        topics.ensure(&self.marks, 1, &[("cleanup.policy", "compact")]).await?;
+        topics.ensure(&self.marks, 1, &MARKS).await?;
         *self.writer() = None;
         let producing = self.producing.clone();
         let made = blocking(move || -> KafkaResult<Writer> {
