@@ -93,6 +93,8 @@ pub struct Sinker {
     sink: Sink,
     reader: Reader,
     status: Arc<Status>,
+    /// Bytes of written measures that are remembered.
+    memory: usize,
     claimed: Option<Claimed>,
 }
 
@@ -100,12 +102,17 @@ impl Sinker {
     /// It has claimed nothing yet.
     pub fn new(places: Places, sink: Sink) -> Sinker {
         let reader = Reader::new(places.log.clone(), sink.view.source.clone());
-        Sinker { places, sink, reader, status: Arc::default(), claimed: None }
+        Sinker { places, sink, reader, status: Arc::default(), memory: REMEMBERED_BYTES, claimed: None }
     }
     /// The same, telling how it is.
     #[must_use]
     pub fn told(self, status: Arc<Status>) -> Sinker {
         Sinker { status, ..self }
+    }
+    /// The same, remembering at most so many bytes of what it wrote.
+    #[must_use]
+    pub fn remembering(self, memory: usize) -> Sinker {
+        Sinker { memory, ..self }
     }
 
     /// Writes at each trigger until cancelled: once at the start, then at the multiples of the trigger in wall time.
@@ -197,7 +204,7 @@ impl Sinker {
     async fn claim(&self) -> Result<Claimed> {
         let mark = self.places.outlet.claim().await?;
         let mark = mark.map(|bytes| Mark::decode(&bytes)).transpose()?;
-        let mut remembered = Remembered::new(REMEMBERED_BYTES);
+        let mut remembered = Remembered::new(self.memory);
         if self.sink.mode == OutputMode::Update && mark.is_some() {
             let values = self.places.outlet.newest(READ_BACK).await?;
             let mut written: Vec<_> = values.iter().filter_map(|value| records::read_back(value)).collect();

@@ -37,10 +37,15 @@ async fn produce(world: &mut World, dice: &mut Dice) {
 
 /// What a sink did, by what can happen to it. `faults`: whether writes fail and processes die.
 async fn run(seed: u64, measures: &str, sink: &str, faults: bool) -> (World, Vec<Record>) {
+    run_with(seed, measures, sink, faults, 1 << 20).await
+}
+
+/// The same with so many bytes of memory of what was written.
+async fn run_with(seed: u64, measures: &str, sink: &str, faults: bool, memory: usize) -> (World, Vec<Record>) {
     let mut dice = Dice(seed * 2 + 1);
     let mut world = World::new(&file(measures, sink)).await;
     let place = MemoryPlace::default();
-    let new = |world: &World| world.sinker(Arc::new(place.outlet()));
+    let new = |world: &World| world.sinker(Arc::new(place.outlet())).remembering(memory);
     let mut sinkers: Vec<Sinker> = vec![new(&world), new(&world)];
     // Before the first fold there is no answer; to look for one again takes time.
     if !seed.is_multiple_of(10) {
@@ -123,6 +128,24 @@ async fn update_writes_each_change_once_whatever_dies() {
         }
         assert!(repeated > 50 && olds > 50, "the run was a test: {repeated} {olds}");
     }
+}
+
+/// The log alone says what changed: a count changes with every event that counts, and with nothing else.
+#[tokio::test]
+async fn update_of_a_count_needs_no_memory() {
+    let mut changes = 0;
+    for seed in 120..180 {
+        let sink = "{ topic: out, mode: update, trigger: 1s }";
+        let (world, records) = run_with(seed, "{ events: count(), most: max(n) }", sink, true, 0).await;
+        for (place, values) in check_each(&world, &records, seed) {
+            for pair in values.windows(2) {
+                let events = |value: &Value| value["measures"]["events"].as_u64().expect("a count");
+                assert!(events(&pair[0]) < events(&pair[1]), "seed {seed}: {place:?} is there twice: {pair:?}");
+                changes += 1;
+            }
+        }
+    }
+    assert!(changes > 50, "the run was a test: {changes}");
 }
 
 #[tokio::test]
