@@ -61,6 +61,9 @@ pub enum Command {
     /// Run the schedule that recomputes views from the archive; or, with a subcommand, do one thing and end.
     #[command(after_help = examples::BATCH)]
     Batch(Batch),
+    /// Write what changed in views to their sinks. Of any number of these processes, one writes each sink.
+    #[command(after_help = examples::SINK)]
+    Sink(Process),
     /// Answer over HTTP. Any number of these processes may stand behind a balancer.
     #[command(after_help = examples::SERVE)]
     Serve(Process),

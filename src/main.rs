@@ -135,6 +135,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
             batch::status(load(file)?, command)?;
         }
         Command::Batch(command) => process(file, Role::Batch, &command.process)?,
+        Command::Sink(command) => process(file, Role::Sink, command)?,
         Command::Serve(command) => process(file, Role::Serve, command)?,
         Command::Query(command) => {
             println!("{}", client::query(&client(file, command.url.as_deref(), &credentials)?, command)?);

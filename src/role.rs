@@ -9,6 +9,7 @@ pub mod health;
 pub mod ingest;
 pub mod replaced;
 pub mod serve;
+pub mod sink;
 pub mod speed;
 
 use std::net::SocketAddr;
@@ -16,11 +17,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use seam_serving::Serving;
 use seam_serving::access::tls::Entrance;
 use seam_serving::access::{Access, check_listen};
 use seam_serving::http::openapi::{self, OpenApi};
 use seam_shared::clock::SystemClock;
-use seam_shared::config::{Config, LogStorage, SpeedStorage};
+use seam_shared::config::{Config, LogStorage, SpeedStorage, Target};
 use seam_shared::{Error, Kind, Result};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -48,13 +50,15 @@ pub enum Role {
     Archive,
     /// Recomputes by the schedule.
     Batch,
+    /// Writes what changed where others read it.
+    Sink,
     /// Answers.
     Serve,
 }
 
 impl Role {
     /// In the order of the data flow, as far as starting goes: whoever takes or answers comes last.
-    pub const ALL: [Role; 5] = [Role::Archive, Role::Speed, Role::Batch, Role::Ingest, Role::Serve];
+    pub const ALL: [Role; 6] = [Role::Archive, Role::Speed, Role::Batch, Role::Sink, Role::Ingest, Role::Serve];
 
     /// As the command line calls it.
     pub fn name(self) -> &'static str {
@@ -63,6 +67,7 @@ impl Role {
             Role::Speed => "speed",
             Role::Archive => "archive",
             Role::Batch => "batch",
+            Role::Sink => "sink",
             Role::Serve => "serve",
         }
     }
@@ -79,6 +84,7 @@ impl Role {
             Role::Speed => speed::start(process).await,
             Role::Archive => archive::start(process).await,
             Role::Batch => batch::start(process).await,
+            Role::Sink => sink::start(process).await,
             Role::Serve => serve::start(process).await,
         }
     }
@@ -88,6 +94,9 @@ impl Role {
 pub fn run(config: Config, role: Role, listen: Option<SocketAddr>, insecure: bool) -> Result<()> {
     if matches!(role, Role::Archive | Role::Batch) {
         crate::batch::refuse_kappa(&config)?;
+    }
+    if role == Role::Sink && config.sinks.is_empty() {
+        return Err(Error::invalid("no view has a `sink`: there is nothing to write"));
     }
     refuse_embedded(&config, role)?;
     let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -111,7 +120,7 @@ fn refuse_embedded(config: &Config, role: Role) -> Result<()> {
              set storage.log to the address of Kafka (host:9092), {how}"
         )));
     }
-    let keeps_state = matches!(role, Role::Speed | Role::Serve);
+    let keeps_state = matches!(role, Role::Speed | Role::Serve | Role::Sink);
     if keeps_state && matches!(config.storage.speed, SpeedStorage::Embedded | SpeedStorage::Memory) {
         return Err(Error::invalid(format!(
             "`seam {name}` is a process of its own, but `storage.speed` is kept within one process: \
@@ -129,7 +138,12 @@ pub fn until_signal(config: Config, roles: &[Role], name: &str) -> Result<()> {
             started = Process::start(config, roles) => started?,
             () = signal.cancelled() => return Ok(()),
         };
-        println!("{name} is up: {}", process.url());
+        // Standard output may be what a sink writes.
+        if process.writes_lines() {
+            eprintln!("{name} is up: {}", process.url());
+        } else {
+            println!("{name} is up: {}", process.url());
+        }
         signal.cancelled().await;
         process.stop().await
     })
@@ -152,6 +166,8 @@ pub struct Process {
     /// What it does.
     pub roles: Vec<Role>,
     health: Arc<Health>,
+    /// The answers, once a role has needed them.
+    serving: Option<Arc<Serving>>,
     routes: Router,
     /// What is said of the routes.
     documents: Vec<OpenApi>,
@@ -187,6 +203,7 @@ impl Process {
             access,
             roles: roles.to_vec(),
             health,
+            serving: None,
             routes,
             documents,
             take,
@@ -220,6 +237,12 @@ impl Process {
     pub fn work(&mut self, name: &str, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
         self.threads.push(thread(name.to_owned(), work)?);
         Ok(())
+    }
+
+    /// Whether a sink of its writes to standard output.
+    fn writes_lines(&self) -> bool {
+        let lines = self.ports.config.sinks.iter().any(|sink| sink.target == Target::Lines);
+        lines && self.roles.contains(&Role::Sink)
     }
 
     /// Where it is to be asked.

@@ -1,4 +1,5 @@
-//! Every layer in one process: the same roles as the processes that `seam ingest`, `speed`, `archive`, `batch` and `serve` are.
+//! Every layer in one process: the same roles as the processes that `seam ingest`, `speed`, `archive`, `batch`,
+//! `sink` and `serve` are.
 use seam_serving::access::check_listen;
 use seam_shared::Result;
 use seam_shared::config::Config;

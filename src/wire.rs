@@ -9,7 +9,9 @@ use seam_batch::job::{Archive, Context};
 use seam_batch::runs::Runs;
 use seam_shared::Result;
 use seam_shared::clock::{Clock, SystemClock};
-use seam_shared::config::{Config, KafkaStorage, LogStorage, Mode, OWN_STREAM, RedisSettings, SpeedStorage};
+use seam_shared::config::{
+    Config, KafkaStorage, LogStorage, Mode, OWN_STREAM, RedisSettings, Sink, SinkTopic, SpeedStorage, Target,
+};
 use seam_shared::embedded::Database;
 use seam_shared::lake::archive::ArchiveTable;
 use seam_shared::lake::store;
@@ -17,6 +19,9 @@ use seam_shared::log::embedded::EmbeddedLog;
 use seam_shared::log::group::{Alone, Groups, Membership};
 use seam_shared::log::tiered::TieredLog;
 use seam_shared::log::{EventLog, Topic};
+use seam_shared::outlet::Outlet;
+use seam_shared::outlet::lines::Lines;
+use seam_shared::outlet::log::LogOutlet;
 use seam_shared::state::StateStore;
 use seam_shared::state::embedded::EmbeddedState;
 use seam_shared::state::memory::MemoryState;
@@ -122,6 +127,23 @@ impl Ports {
         Ok(Context { runs: self.runs.clone(), ..context })
     }
 
+    /// The log with the archives below: records that it forgot are read from the lake.
+    pub async fn tiered(&self) -> Result<Arc<dyn EventLog>> {
+        let archives = self.archives().await?.iter().map(|(name, archive)| (name.clone(), archive.table.clone()));
+        Ok(Arc::new(TieredLog::new(self.log.clone(), archives.collect())))
+    }
+
+    /// Where a sink writes.
+    pub fn outlet(&self, sink: &Sink) -> Result<Arc<dyn Outlet>> {
+        Ok(match (&sink.target, &self.config.storage.log) {
+            (Target::Lines, _) => Arc::new(Lines::new(std::io::stdout(), self.lake.clone(), &sink.view.name)),
+            (Target::Topic(topic), LogStorage::Embedded) => {
+                Arc::new(LogOutlet::new(self.log.clone(), topic.name.as_str()))
+            }
+            (Target::Topic(topic), LogStorage::Kafka(storage)) => kafka_outlet(&self.config, storage, topic, sink)?,
+        })
+    }
+
     /// Joins the processes that share the partitions of all topics in a role.
     pub async fn join(&self, role: &str) -> Result<Membership> {
         let sources: Vec<String> = self.config.sources.iter().map(|source| source.name.clone()).collect();
@@ -203,6 +225,19 @@ pub fn kafka_log(config: &Config, storage: &KafkaStorage) -> Result<seam_shared:
     let topic = |intake: &seam_shared::config::Intake| Some((intake.source.clone(), intake.topic.clone()?));
     let topics = config.intake.iter().filter_map(topic).collect();
     seam_shared::log::kafka::KafkaLog::new(storage, &config.name, topics)
+}
+
+#[cfg(feature = "kafka")]
+fn kafka_outlet(config: &Config, storage: &KafkaStorage, topic: &SinkTopic, sink: &Sink) -> Result<Arc<dyn Outlet>> {
+    let writer = format!("{}-{}", sink.view.name, topic.name);
+    let outlet =
+        seam_shared::log::kafka::KafkaOutlet::new(storage, &config.name, topic.clone(), &writer, sink.identity());
+    Ok(Arc::new(outlet?))
+}
+
+#[cfg(not(feature = "kafka"))]
+fn kafka_outlet(_: &Config, _: &KafkaStorage, _: &SinkTopic, _: &Sink) -> Result<Arc<dyn Outlet>> {
+    Err(seam_shared::Error::invalid("this build has no Kafka: its feature `kafka` is off"))
 }
 
 #[cfg(not(feature = "kafka"))]

@@ -102,6 +102,8 @@ pub struct Door {
     log: Arc<dyn EventLog>,
     clock: Arc<dyn Clock>,
     gates: BTreeMap<String, Gate>,
+    /// Topics that sinks write to this log.
+    outputs: Vec<String>,
 }
 
 /// The partition of an event: a fixed function of its id, or of its bytes if it has none, so that the records of one id
@@ -136,7 +138,7 @@ impl Door {
             let gate = Gate { shape, partitions, accepted, rejected, bytes, requests, micros, dead_letters };
             gates.insert(source.name.clone(), gate);
         }
-        Ok(Self { log, clock, gates })
+        Ok(Self { log, clock, gates, outputs: Vec::new() })
     }
 
     /// Looks whether topics have more partitions by now: events are spread over those too from then on. A record and its duplicate
@@ -181,6 +183,17 @@ impl Door {
     /// `NotFound` with the nearest name.
     pub fn source(&self, name: &str) -> Result<&Arc<Source>> {
         self.gate(name).map(|gate| gate.shape.source())
+    }
+
+    /// The same, with topics of this log that sinks write: they can be looked at, and nobody can add to them.
+    #[must_use]
+    pub fn with_outputs(self, outputs: Vec<String>) -> Door {
+        Door { outputs, ..self }
+    }
+
+    /// Whether a sink writes a topic of that name.
+    pub(crate) fn is_output(&self, name: &str) -> bool {
+        self.outputs.iter().any(|output| output == name)
     }
 
     /// The clock by which arrivals are told.

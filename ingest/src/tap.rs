@@ -1,5 +1,6 @@
 //! `GET /v1/tap/{source}`: events as they come into the log, one JSON object a line, or as server-sent events for browsers.
 //!
+//! The topics that sinks write to the embedded log can be looked at in the same way.
 //! Raw events know no row filter, so only `admin` may look. The stream ends after `limit` events, or with the caller's key.
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use futures::stream;
 use seam_shared::access::Caller;
 use seam_shared::log::{EventLog, Offset, OffsetVector, Partition, Record};
+use seam_shared::outlet::log::RECORDS;
 use seam_shared::{Error, Kind, Result};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -26,7 +28,7 @@ use crate::problem::Problem;
 
 /// How long to wait for more before looking again, and how much is read at once.
 const PAUSE: Duration = Duration::from_millis(100);
-const RECORDS: usize = 256;
+const CHUNK: usize = 256;
 const BYTES: usize = 1 << 20;
 /// How often an idle stream shows that it is there.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -71,9 +73,12 @@ pub(crate) async fn tap(
     let framing = if accept.contains("text/event-stream") { Framing::Events } else { Framing::Lines };
     let started = async {
         let Query(asked) = asked.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, "invalid", e.body_text()))?;
-        let definition = door.source(&source)?;
-        let topic = door.log().open(&source, definition.partitions).await?;
-        let partitions = start(door.log(), &source, topic.partitions, asked.from.as_deref().unwrap_or("end")).await?;
+        // Of a topic that a sink writes, the other partition holds its marks.
+        let partitions = match door.is_output(&source) {
+            true => RECORDS + 1,
+            false => door.log().open(&source, door.source(&source)?.partitions).await?.partitions,
+        };
+        let partitions = start(door.log(), &source, partitions, asked.from.as_deref().unwrap_or("end")).await?;
         let (left, ready, shown) = (asked.limit.unwrap_or(u64::MAX), VecDeque::new(), Instant::now());
         Ok::<_, Problem>(Tap { door: door.clone(), caller, partitions, turn: 0, left, framing, ready, shown })
     };
@@ -151,7 +156,7 @@ impl Tap {
         for _ in 0..self.partitions.len() {
             self.turn = (self.turn + 1) % self.partitions.len();
             let (partition, at) = self.partitions[self.turn].clone();
-            let most = usize::try_from(self.left).unwrap_or(RECORDS).min(RECORDS);
+            let most = usize::try_from(self.left).unwrap_or(CHUNK).min(CHUNK);
             let chunk = match self.door.log().read(&partition, at, most, BYTES).await {
                 Ok(chunk) => chunk,
                 // Retention was faster than the client: it goes on with what is kept.

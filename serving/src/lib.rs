@@ -22,6 +22,7 @@ pub mod by_key;
 pub mod dashboard;
 pub mod etag;
 pub mod explain;
+pub mod extract;
 pub mod json;
 pub mod newest;
 pub mod page;

@@ -2,7 +2,7 @@
 //!
 //! The text becomes a [`tree`] of nodes that know their line and column; `${VAR:-default}` is replaced in its strings
 //! ([`environment`]); [`shape`] checks it against the one table of [`keys`], from which [`schema`] is made too; and what
-//! is left, names and relations, is checked while the tree is compiled ([`sources`], [`views`], [`metrics`], [`settings`]).
+//! is left, names and relations, is checked while the tree is compiled ([`sources`], [`views`], [`sinks`], [`metrics`], [`settings`]).
 //! All of them add to one list of problems, so that a file is put right in one go.
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,6 +29,7 @@ mod schema;
 mod secret;
 mod settings;
 mod shape;
+mod sinks;
 mod sources;
 mod sql;
 mod tree;
@@ -43,6 +44,7 @@ pub use report::{Problem, Report};
 pub use schedule::Schedule;
 pub use schema::schema;
 pub use secret::Secret;
+pub use sinks::{OutputMode, Sink, SinkTopic, Target};
 pub use sql::SqlSettings;
 
 /// The version of the file's format.
@@ -61,6 +63,8 @@ pub struct Config {
     pub intake: Vec<Intake>,
     /// The views in the file's order.
     pub views: Vec<Arc<View>>,
+    /// The sinks of views that have one.
+    pub sinks: Vec<Sink>,
     /// The metrics in the file's order. A file without `metrics` offers `<view>.<measure>` for every measure.
     pub metrics: Vec<Metric>,
     /// What the dashboard shows.

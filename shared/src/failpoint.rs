@@ -26,11 +26,15 @@ pub enum Failpoint {
     BatchPublished,
     /// An answer was computed, and its reader does not get it.
     ServeAnswered,
+    /// The records of an output are with the broker, and their transaction is open.
+    SinkProduced,
+    /// The transaction of an output is committed, and the sink does not know it.
+    SinkCommitted,
 }
 
 impl Failpoint {
     /// All of them, with their names; a name begins with the role that passes there.
-    pub const NAMES: [(Failpoint, &str); 9] = [
+    pub const NAMES: [(Failpoint, &str); 11] = [
         (Failpoint::IngestAppended, "ingest.appended"),
         (Failpoint::SpeedFolded, "speed.folded"),
         (Failpoint::SpeedCommitted, "speed.committed"),
@@ -40,6 +44,8 @@ impl Failpoint {
         (Failpoint::BatchComputed, "batch.computed"),
         (Failpoint::BatchPublished, "batch.published"),
         (Failpoint::ServeAnswered, "serve.answered"),
+        (Failpoint::SinkProduced, "sink.produced"),
+        (Failpoint::SinkCommitted, "sink.committed"),
     ];
 }
 
@@ -69,6 +75,11 @@ fn parse(text: &str) -> Result<(Failpoint, u32), String> {
         Ok(times @ 1..) => Ok((*point, times)),
         _ => Err(format!("SEAM_FAILPOINT: {times:?} is no number of times")),
     }
+}
+
+/// Whether the process is to die at a failpoint: for what would make no difference otherwise.
+pub fn is_armed(point: Failpoint) -> bool {
+    ARMED.get().is_some_and(|armed| armed.point == point)
 }
 
 /// Passes a failpoint.

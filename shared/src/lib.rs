@@ -3,6 +3,7 @@
 //! - [`event`] decodes a record's bytes into typed columns, once for all layers.
 //! - [`log`], [`state`] and the object store are the three places where layers meet.
 //! - [`segment`] says where segments end, [`view`] is the algebra of partials, [`lake`] the table format.
+//! - [`outlet`] is where a view's changes go.
 //! - [`access`] says who may do what;
 //! - [`config`] reads `seam.yaml`; [`clock`] is the only door to time and randomness, [`telemetry`] the metrics.
 
@@ -14,6 +15,7 @@ pub mod time;
 pub mod embedded;
 pub mod lake;
 pub mod log;
+pub mod outlet;
 pub mod segment;
 pub mod state;
 

@@ -119,6 +119,16 @@ pub struct Telemetry {
     pub duplicate_events: Family<SourceLabels, Counter>,
     /// `data_pipeline_dead_letters_total{source}`
     pub dead_letters: Family<SourceLabels, Counter>,
+    /// `data_pipeline_sink_records_total{view}`: records that a sink wrote.
+    pub sink_records: Family<ViewLabels, Counter>,
+    /// `data_pipeline_sink_outputs_total{view}`: outputs that a sink wrote; on Kafka, each is a transaction.
+    pub sink_outputs: Family<ViewLabels, Counter>,
+    /// `data_pipeline_sink_late_events_total{view}`: events that came after mode `append` had written their window.
+    pub sink_late_events: Family<ViewLabels, Counter>,
+    /// `data_pipeline_sink_failures_total{view}`: outputs that failed and were tried again.
+    pub sink_failures: Family<ViewLabels, Counter>,
+    /// `data_pipeline_sink_last_trigger_timestamp_seconds{view}`: the last trigger after which everything was written.
+    pub sink_last_trigger_seconds: Family<ViewLabels, SecondsGauge>,
     /// `data_pipeline_query_seconds`: time to answer a query.
     pub query_seconds: Histogram,
     /// `data_pipeline_queries_total{route,status}`
@@ -155,6 +165,11 @@ impl Telemetry {
             late_events: Family::default(),
             duplicate_events: Family::default(),
             dead_letters: Family::default(),
+            sink_records: Family::default(),
+            sink_outputs: Family::default(),
+            sink_late_events: Family::default(),
+            sink_failures: Family::default(),
+            sink_last_trigger_seconds: Family::default(),
             query_seconds: Histogram::new(exponential_buckets(0.000_05, 4.0, 10)),
             queries: Family::default(),
             registry: Registry::with_prefix("data_pipeline"),
@@ -213,6 +228,24 @@ impl Telemetry {
         registry.register("query_seconds", "Time to answer a query", self.query_seconds.clone());
         registry.register("queries", "Queries by route and status", self.queries.clone());
         registry.register("build_info", "The running version", build);
+        self.register_sinks();
+    }
+
+    fn register_sinks(&mut self) {
+        let registry = &mut self.registry;
+        registry.register("sink_records", "Records that a sink wrote", self.sink_records.clone());
+        registry.register("sink_outputs", "Outputs that a sink wrote", self.sink_outputs.clone());
+        registry.register(
+            "sink_late_events",
+            "Events whose window mode append had written before; they are not in its output",
+            self.sink_late_events.clone(),
+        );
+        registry.register("sink_failures", "Outputs that failed and were tried again", self.sink_failures.clone());
+        registry.register(
+            "sink_last_trigger_timestamp_seconds",
+            "The last trigger after which everything was written",
+            self.sink_last_trigger_seconds.clone(),
+        );
     }
 
     /// The labels of one partition.

@@ -3,8 +3,8 @@ use std::sync::Arc;
 
 use seam_shared::error::{Error, Kind, Result};
 use seam_shared::event::decode::Decoder;
-use seam_shared::event::duplicates::Duplicates;
-use seam_shared::log::{Anchor, Chunk, EventLog, Offset, Partition, anchor};
+use seam_shared::event::lookback;
+use seam_shared::log::{Anchor, EventLog, Offset, Partition, anchor};
 use seam_shared::state::{Snapshot, StateStore, ViewId};
 use seam_shared::view::definition::{Source, View};
 
@@ -56,7 +56,7 @@ impl Places {
         let lowest = resumed.iter().map(|(_, s)| s.progress.position).min();
         let mut decoder = Decoder::new(source.clone());
         let lowest = lowest.unwrap_or_default();
-        let duplicates = self.remember(partition, source, &mut decoder, lowest).await?;
+        let duplicates = lookback::duplicates(self.log.as_ref(), partition, source, &mut decoder, lowest).await?;
         let segments = Segments::resume(source, partition.number, resumed, decoder, duplicates);
         Ok(Recovered { segments, waiting })
     }
@@ -83,63 +83,6 @@ impl Places {
             return Err(anchor::cut(partition, &how));
         }
         Ok(position >= start)
-    }
-
-    /// The ids that the records from `position` on must be compared with, read again.
-    async fn remember(
-        &self,
-        partition: &Partition,
-        source: &Arc<Source>,
-        decoder: &mut Decoder,
-        position: Offset,
-    ) -> Result<Duplicates> {
-        let mut duplicates = Duplicates::new(source.duplicates);
-        let (mut at, found) = self.lookback(partition, position, duplicates.needs()).await?;
-        if found < duplicates.needs() && at > Offset(0) {
-            let message = format!("{partition} keeps {found} records before {position}, too few to tell duplicates by");
-            return Err(Error::unavailable(message));
-        }
-        while at < position {
-            let chunk = self.read_below(partition, at, position).await?;
-            at = chunk.next;
-            duplicates.remember(&decoder.decode(&chunk));
-        }
-        Ok(duplicates)
-    }
-
-    /// An offset with at least `records` records between it and `position`, or the log's start if there are fewer; and how
-    /// many there are.
-    pub async fn lookback(&self, partition: &Partition, position: Offset, records: u64) -> Result<(Offset, u64)> {
-        let (start, _) = self.log.bounds(partition).await?;
-        let mut reach = records;
-        loop {
-            let from = Offset(position.0.saturating_sub(reach)).max(start).min(position);
-            let (mut at, mut found) = (from, 0);
-            while at < position {
-                let chunk = self.read_below(partition, at, position).await?;
-                at = chunk.next;
-                found += chunk.len() as u64;
-            }
-            // Offsets may have gaps: look further back until there are enough records or no more of them.
-            if found >= records || from <= start {
-                return Ok((from, found));
-            }
-            reach = reach.saturating_mul(2);
-        }
-    }
-
-    /// A chunk that ends at or before `position`, even if the records before it end in a gap.
-    async fn read_below(&self, partition: &Partition, from: Offset, position: Offset) -> Result<Chunk> {
-        let left = usize::try_from(position.0 - from.0).unwrap_or(usize::MAX);
-        let read = self.log.read(partition, from, left.min(8_192), 8 << 20).await?;
-        let mut chunk = Chunk::at(from);
-        for record in read.iter().filter(|record| record.offset < position) {
-            chunk.push(record.offset, record.timestamp, record.value);
-        }
-        if read.is_empty() || read.next > position || chunk.len() < read.len() {
-            chunk.next = position;
-        }
-        Ok(chunk)
     }
 }
 

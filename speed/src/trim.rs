@@ -5,6 +5,7 @@ use hashbrown::HashMap;
 
 use seam_shared::clock::Clock;
 use seam_shared::error::Result;
+use seam_shared::event::lookback;
 use seam_shared::failpoint::{self, Failpoint};
 use seam_shared::log::{EventLog, Offset, OffsetVector, Partition};
 use seam_shared::state::ViewId;
@@ -106,7 +107,7 @@ impl Trimmer {
                     let enough = Offset(lowest.0.saturating_sub(kept));
                     first_since(hot.as_ref(), &partition, self.clock.now().minus(*keep), enough).await?
                 }
-                None => self.places.lookback(&partition, lowest, kept).await?.0,
+                None => lookback::lookback(self.places.log.as_ref(), &partition, lowest, kept).await?.0,
             };
             if before > Offset(0) {
                 self.places.log.trim(&partition, before).await?;

@@ -50,6 +50,10 @@ pub const BATCH: &str = "Examples:
   seam batch run --full --json
   seam batch status";
 
+pub const SINK: &str = "Examples:
+  seam sink                                   the topics that views name under `sink`
+  seam --log-format json sink 2>sink.log | jq .measures   a view with `sink: { stdout: ndjson }`";
+
 pub const SERVE: &str = "Example:
   seam serve --listen 127.0.0.1:8080";
 

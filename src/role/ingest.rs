@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use seam_ingest::door::Door;
 use seam_ingest::{Rules, own_stream};
 use seam_shared::Result;
-use seam_shared::config::OWN_STREAM;
+use seam_shared::config::{LogStorage, OWN_STREAM};
 use seam_shared::log::Partition;
 use seam_shared::view::definition::Source;
 use tokio_util::sync::CancellationToken;
@@ -27,7 +27,10 @@ pub async fn start(process: &mut Process) -> Result<()> {
         ports.topic(own).await?;
     }
     let door = Door::open(ports.log.clone(), ports.clock.clone(), &sources).await?;
-    let door = Arc::new(door.metered(&ports.telemetry));
+    // A topic of Kafka is looked at with Kafka's own tools.
+    let embedded = matches!(ports.config.storage.log, LogStorage::Embedded);
+    let outputs = ports.config.sinks.iter().filter(|_| embedded).filter_map(|sink| Some(sink.topic()?.name.clone()));
+    let door = Arc::new(door.metered(&ports.telemetry).with_outputs(outputs.collect()));
     if ports.with_own {
         let (door, cancel) = (door.clone(), process.layers());
         process.work("own stream", async move { own_stream::run(&door, cancel).await })?;

@@ -13,6 +13,20 @@ use super::health::Part;
 
 /// Adds the serving layer to a process. Stores that are away do not keep it from starting: it says what is missing.
 pub async fn start(process: &mut Process) -> Result<()> {
+    let serving = serving(process).await?;
+    sql(process, &serving).await?;
+    process.route(seam_serving::http::routes(serving.clone()), openapi::analytics());
+    let shown = pipeline::routes(process.ports.clone(), serving.clone(), process.roles.clone());
+    process.route(shown, openapi::pipeline());
+    process.watch(Arc::new(Watch(serving)));
+    Ok(())
+}
+
+/// The answers of this process: the first role that needs them makes them, and keeps them fresh.
+pub async fn serving(process: &mut Process) -> Result<Arc<Serving>> {
+    if let Some(serving) = &process.serving {
+        return Ok(serving.clone());
+    }
     let ports = process.ports.clone();
     let stores = Stores { log: Some(ports.log.clone()), state: ports.state.clone(), lake: ports.lake.clone() };
     let (config, clock) = (ports.config.clone(), ports.clock.clone());
@@ -22,12 +36,8 @@ pub async fn start(process: &mut Process) -> Result<()> {
     }
     let (refreshed, cancel) = (serving.clone(), process.layers());
     process.work("serving", async move { refreshed.run(cancel).await })?;
-    sql(process, &serving).await?;
-    process.route(seam_serving::http::routes(serving.clone()), openapi::analytics());
-    let shown = pipeline::routes(process.ports.clone(), serving.clone(), process.roles.clone());
-    process.route(shown, openapi::pipeline());
-    process.watch(Arc::new(Watch(serving)));
-    Ok(())
+    process.serving = Some(serving.clone());
+    Ok(serving)
 }
 
 /// SQL over the views, if the configuration asks for it.

@@ -146,8 +146,11 @@ fn a_live_feed_tells_each_change_of_a_group_with_old_and_new_value() {
 #[test]
 fn a_role_of_its_own_needs_stores_that_processes_can_share() {
     let folder = Folder::new("roles");
-    folder.write("seam.yaml", CONFIG);
-    for role in ["ingest", "speed", "archive", "batch", "serve"] {
+    let sink = "    sink: { topic: out }\n";
+    let config = CONFIG.replacen("    measures:", &format!("{sink}    measures:"), 1);
+    assert!(config.contains(sink), "{config}");
+    folder.write("seam.yaml", &config);
+    for role in ["ingest", "speed", "archive", "batch", "sink", "serve"] {
         let (code, _, err) = run(&folder, &[role]);
         assert_eq!(code, 1, "{role}: {err}");
         assert!(err.contains("storage.log") && err.contains("seam up"), "{role}: {err}");

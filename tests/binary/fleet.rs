@@ -54,7 +54,7 @@ impl Drop for Process {
     }
 }
 
-fn spawn(
+pub fn spawn(
     folder: &Path,
     environment: &[(&'static str, String)],
     role: &'static str,
@@ -90,7 +90,7 @@ impl Cluster {
         cluster
     }
 
-    fn wait_ready(&mut self, at: usize) {
+    pub fn wait_ready(&mut self, at: usize) {
         let give_up = Instant::now() + Duration::from_secs(120);
         while Instant::now() < give_up {
             let process = &mut self.processes[at];

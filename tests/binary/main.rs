@@ -13,5 +13,6 @@ mod keyed;
 mod page;
 mod prometheus;
 mod server;
+mod sinks;
 #[cfg(feature = "sql")]
 mod sql;

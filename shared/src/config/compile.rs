@@ -1,7 +1,7 @@
 //! From the checked tree to the typed configuration: sources, then views, then what names them.
 use super::report::Problems;
 use super::tree::Node;
-use super::{Config, cases, definitions, metrics, settings, sources, views};
+use super::{Config, cases, definitions, metrics, settings, sinks, sources, views};
 
 /// Compiles what passed the check of shapes, adding the problems of names and relations. Parts with problems are left out.
 pub(super) fn compile(root: &Node, problems: &mut Problems) -> Option<Config> {
@@ -12,14 +12,17 @@ pub(super) fn compile(root: &Node, problems: &mut Problems) -> Option<Config> {
     let metrics = metrics::compile(root, &views, problems);
     let dashboard = settings::dashboard(root, &metrics, problems);
     let tests = cases::compile(root, &sources, &metrics, problems);
+    let storage = settings::storage(root, problems);
+    let sinks = sinks::compile(root, &views, &intake, &storage.log, problems);
     Some(Config {
         name: root.text_of("name").unwrap_or(settings::NAME).to_owned(),
-        storage: settings::storage(root, problems),
+        storage,
         sources,
         intake,
         tests,
         batch: settings::batch(root, &views, problems)?,
         views,
+        sinks,
         metrics,
         dashboard,
         server: settings::server(root, problems),

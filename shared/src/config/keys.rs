@@ -162,10 +162,31 @@ static VIEW: Shape = Shape::Table(&[
         &Shape::Named("measure", &Shape::Text),
         "what is measured, by name: count(), stats(f), distinct(f), quantiles(f) and so on, each with `where …` if need be",
     ),
+    key("sink", &SINK, "where its changes go: a topic, or standard output"),
     later("key"),
     later("retain"),
     later("window"),
 ]);
+
+static SINK: Shape = Shape::Table(&[
+    key("topic", &Shape::Text, "a topic, of Kafka or of the embedded log; created if it does not exist"),
+    key("stdout", &Shape::OneOf(&[word("ndjson")]), "standard output, one JSON object a line"),
+    key(
+        "mode",
+        &Shape::OneOf(&OUTPUT_MODES),
+        "complete: all groups; append: each once, when its window is complete; update (default): those that changed",
+    ),
+    key("trigger", &Shape::Duration, "how often, at multiples of it in wall time; 1m by default"),
+    key("window", &Shape::Duration, "the length of its windows, a multiple of the pane; the pane by default"),
+    key(
+        "last",
+        &Shape::Duration,
+        "of the windows before the first output (of complete, of each), only those that ended so shortly before; all by default",
+    ),
+    key("partitions", &Shape::Integer(1, 100_000), "partitions of the topic when it is created; 1 by default"),
+    key("compact", &Shape::Flag, "create the topic compacted, so that it keeps the last record of each key"),
+]);
+static OUTPUT_MODES: [Choice; 3] = [word("complete"), word("append"), word("update")];
 
 static METRIC: Shape = Shape::Table(&[
     key("view", &Shape::Text, "the view"),

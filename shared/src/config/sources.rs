@@ -167,11 +167,19 @@ pub(super) fn compile(root: &Node, fields: &[Vec<Field>], problems: &mut Problem
 fn topic(source: &Node, problems: &mut Problems) -> Option<String> {
     let node = source.get("kafka")?.get("topic")?;
     let topic = node.text()?;
-    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    if topic.len() > 249 || !topic.chars().all(legal) || matches!(topic, "." | "..") {
-        problems.add(node.place, format!("`{topic}` is no topic name: letters, digits, `.`, `_` and `-`, at most 249"));
+    if let Err(message) = topic_name(topic) {
+        problems.add(node.place, message);
     }
     Some(topic.to_owned())
+}
+
+/// Whether a topic can be called so.
+pub(super) fn topic_name(topic: &str) -> Result<(), String> {
+    let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if topic.is_empty() || topic.len() > 249 || !topic.chars().all(legal) || matches!(topic, "." | "..") {
+        return Err(format!("`{topic}` is no topic name: letters, digits, `.`, `_` and `-`, at most 249"));
+    }
+    Ok(())
 }
 
 fn formats(node: &Node) -> Vec<Format> {

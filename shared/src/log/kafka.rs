@@ -15,6 +15,7 @@ mod appender;
 mod client;
 mod group;
 mod native;
+mod outlet;
 mod reader;
 mod topics;
 
@@ -32,6 +33,7 @@ use crate::log::{Chunk, EventLog, NewRecord, Offset, Partition, Topic};
 use appender::Appender;
 use client::Use;
 pub use client::check_property;
+pub use outlet::KafkaOutlet;
 use reader::{Outcome, Readers};
 use topics::Topics;
 

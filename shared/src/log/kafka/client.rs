@@ -71,7 +71,8 @@ const FIXED_JOIN: Properties = &[
 ];
 
 /// Properties that are set elsewhere in the file or from the work at hand.
-const OWN: [&str; 4] = ["bootstrap.servers", "metadata.broker.list", "group.id", "group.instance.id"];
+const OWN: [&str; 5] =
+    ["bootstrap.servers", "metadata.broker.list", "group.id", "group.instance.id", "transactional.id"];
 
 /// The properties of a client.
 pub(super) fn config(storage: &KafkaStorage, purpose: Use) -> ClientConfig {

@@ -168,14 +168,29 @@ impl Topics {
     }
 
     async fn create(&self, name: &str, partitions: u32) -> Result<Description> {
+        let settings = [
+            ("cleanup.policy", "delete"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("max.message.bytes", "2097152"),
+        ];
+        self.make(name, partitions, &settings).await
+    }
+
+    /// A topic that Seam writes, made with these settings if it does not exist.
+    pub(super) async fn ensure(&self, name: &str, partitions: u32, settings: &[(&str, &str)]) -> Result<Description> {
+        match self.describe(name).await {
+            Err(error) if error.kind() == Kind::NotFound => self.make(name, partitions, settings).await,
+            found => found,
+        }
+    }
+
+    async fn make(&self, name: &str, partitions: u32, settings: &[(&str, &str)]) -> Result<Description> {
         let what = format!("topic {name} cannot be created");
         let count = i32::try_from(partitions.max(1)).unwrap_or(i32::MAX);
         // -1: as many as the cluster's own default
         let copies = TopicReplication::Fixed(self.replication.map_or(-1, i32::from));
-        let topic = NewTopic::new(name, count, copies)
-            .set("cleanup.policy", "delete")
-            .set("message.timestamp.type", "LogAppendTime")
-            .set("max.message.bytes", "2097152");
+        let topic = NewTopic::new(name, count, copies);
+        let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
         let options = AdminOptions::new().request_timeout(Some(PATIENCE)).operation_timeout(Some(PATIENCE));
         let made = self.admin.create_topics([&topic], &options).await.map_err(|e| client::failed(&what, e))?;
         for made in made {

@@ -2,6 +2,7 @@
 mod contract;
 mod faults;
 mod groups;
+mod outlets;
 mod topics;
 mod transactions;
 mod world;
