@@ -9,6 +9,7 @@ mod doctor;
 mod fleet;
 mod flights;
 mod grafana;
+mod life;
 mod page;
 mod server;
 #[cfg(feature = "sql")]

@@ -19,7 +19,7 @@ pub fn source(dice: &Dice) -> Arc<Source> {
     let field = |(i, field_type): (usize, FieldType)| {
         let name = format!("f{i}");
         let path = if dice.one_in(4) { vec!["inner".to_owned(), name.clone()] } else { vec![name.clone()] };
-        Field { name, path, field_type }
+        Field::new(name, path, field_type)
     };
     let rule = || DuplicateRule {
         horizon: Span(Span::SECOND.0 * (1 + dice.below(60) as i64)),

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use crate::state::ViewId;
 use crate::view::aggregate::partial::Aggregate;
-use crate::view::definition::{Field, StateKind, View};
+use crate::view::definition::{Field, Origin, StateKind, View};
 use crate::view::expression::{Comparison, Expression};
 use crate::view::value::{FieldType, Value as Literal};
 
@@ -48,7 +48,7 @@ fn canonical(view: &View) -> Value {
         })
         .collect();
     let dimensions: Vec<&str> = view.dimensions.iter().map(|d| name_of(d.field)).collect();
-    json!({
+    let mut all = json!({
         "semantics": SEMANTICS_VERSION,
         "source": source.name,
         "id": source.id,
@@ -60,7 +60,20 @@ fn canonical(view: &View) -> Value {
         "states": states,
         "duplicates": source.duplicates.map(|rule| json!([rule.horizon.0, rule.max_records])),
         "segments": [json!(source.segments.max_events), json!(source.segments.interval.0)],
-    })
+    });
+    // A wider type lets events count that did not before, for every view of the source.
+    let widened: Vec<Value> = source.fields.iter().filter_map(widened).collect();
+    if !widened.is_empty() {
+        all["widened"] = Value::Array(widened);
+    }
+    all
+}
+
+fn widened(field: &Field) -> Option<Value> {
+    match field.origin {
+        Origin::Widened(before) => Some(json!([field.name, type_name(before), type_name(field.field_type)])),
+        Origin::First | Origin::Optional => None,
+    }
 }
 
 /// The fields that the view reads, with their places and types, by name.
@@ -72,7 +85,11 @@ fn fields(view: &View) -> Vec<Value> {
     let mut fields: Vec<&Field> = used.iter().map(|&field| &view.source.fields[field]).collect();
     fields.sort_by(|a, b| a.name.cmp(&b.name));
     fields.dedup();
-    fields.iter().map(|field| json!([field.name, field.path, type_name(field.field_type)])).collect()
+    let spelled = |field: &&Field| match field.origin {
+        Origin::Optional => json!([field.name, field.path, type_name(field.field_type), "optional"]),
+        Origin::First | Origin::Widened(_) => json!([field.name, field.path, type_name(field.field_type)]),
+    };
+    fields.iter().map(spelled).collect()
 }
 
 fn type_name(field_type: FieldType) -> String {

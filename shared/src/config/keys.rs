@@ -114,6 +114,8 @@ static FIELD: Shape = Shape::Either(
     &Shape::Table(&[
         required("type", &Shape::FieldType, "string, bool, int, float or decimal(digits after the point)"),
         key("path", &Shape::Path, "where it lies in the event; $.<name> by default"),
+        key("optional", &Shape::Flag, "a value of another type counts as none; a field that is added later must be so"),
+        key("was", &Shape::FieldType, "the narrower type that it had before: int, or a decimal of fewer digits"),
     ]),
 );
 static DEDUPE_WORD: Shape = Shape::OneOf(&[word("off")]);
