@@ -58,7 +58,9 @@ pub fn rollback(config: Config, command: &BatchRollback) -> Result<()> {
     let RolledBack { view: name, generation, rollback_to, cut } = &done;
     let cut = cut.to_text(&view.source.name);
     println!("{name}: generation {generation} published, which is generation {rollback_to} again and covers {cut}");
-    println!("answers go over to it when the speed layer has folded again from there; the next batch run goes on from it");
+    println!(
+        "answers go over to it when the speed layer has folded again from there; the next batch run goes on from it"
+    );
     Ok(())
 }
 

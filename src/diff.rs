@@ -196,8 +196,7 @@ impl Both<'_> {
         let unknown = || Error::internal(format!("{} has no measure {measure}", side.view.id));
         let place = side.view.measures.iter().position(|m| m.name == measure).ok_or_else(unknown)?;
         let of = MeasureOf { view: side.view.clone(), measure: place, filter: None };
-        let metric =
-            Metric { name: "m".to_owned(), kind: MetricKind::Measure(of), help: None, unit: None, per: None };
+        let metric = Metric { name: "m".to_owned(), kind: MetricKind::Measure(of), help: None, unit: None, per: None };
         let (views, sources) = (vec![side.view.clone()], vec![side.view.source.clone()]);
         let config = Arc::new(Config { views, sources, metrics: vec![metric], ..config.clone() });
         let stores = Stores { log: None, state: Arc::new(MemoryState::default()), lake: side.lake.clone() };
@@ -224,8 +223,8 @@ impl Both<'_> {
             let query = serving.parse(&Caller::trusted(), "m", &page).map_err(refused)?;
             let answer = serving.answer(&query.into(), None).await.map_err(refused)?;
             let body = answer.body.unwrap_or_default();
-            let read: Points = serde_json::from_slice(&body)
-                .map_err(|e| Error::internal("an answer has no points").because(e))?;
+            let read: Points =
+                serde_json::from_slice(&body).map_err(|e| Error::internal("an answer has no points").because(e))?;
             for Point { key, value } in read.split(dimensions) {
                 numbers.entry(key).or_insert_with(BTreeMap::new).insert(measure.to_owned(), value);
             }

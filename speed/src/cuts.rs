@@ -52,7 +52,8 @@ impl Cuts for LakeCuts {
     async fn cut(&self, view: &View) -> Result<Option<OffsetVector>> {
         let Some(table) = self.tables.get(&view.id) else { return Ok(None) };
         Ok(table.latest().await?.map(|generation| generation.cut))
-    }    async fn rewound(&self, view: &View) -> Result<Option<Rewound>> {
+    }
+    async fn rewound(&self, view: &View) -> Result<Option<Rewound>> {
         let Some(table) = self.tables.get(&view.id) else { return Ok(None) };
         let newest = table.latest().await?.filter(|generation| generation.rolled_back_to().is_some());
         Ok(newest.map(|generation| Rewound { generation: generation.number, cut: generation.cut }))

@@ -88,7 +88,8 @@ impl Rebuild<'_> {
         let (shadow, partition, state) = (self.shadow(), self.partition(), &self.places.state);
         let live = self.snapshot(&self.view.id).await?.map_or(cut, |live| live.progress.position);
         let begun = state.claim(&partition, &shadow.id, cut).await?;
-        self.fold(&shadow, live.max(begun.position)).await?;
+        // Another may fold the same shadow at the same time: it may stand anywhere by now, so that the log must not end early.
+        self.fold(&shadow, self.places.log.clone(), live.max(begun.position)).await?;
         let lost = || Error::unavailable(format!("the shadow of {} in {partition} was lost", self.view.id));
         let folded = self.snapshot(&shadow.id).await?.ok_or_else(lost)?;
         // Whoever lost the state meanwhile claims it at the cut: then it only has to be folded.
@@ -132,7 +133,8 @@ impl Rebuild<'_> {
             )));
         }
         state.claim(&partition, &shadow.id, from).await?;
-        let records = self.fold(shadow, to).await?;
+        let log = Arc::new(Until { log: self.places.log.clone(), end: to });
+        let records = self.fold(shadow, log, to).await?;
         let lost = || Error::unavailable(format!("the shadow of {} in {partition} was lost", self.view.id));
         let folded = self.snapshot(&shadow.id).await?.ok_or_else(lost)?;
         let mut found = Rebuilt { from, to, records, compared: 0, differences: 0, missing: Vec::new(), swapped: false };
@@ -176,16 +178,22 @@ impl Rebuild<'_> {
         Ok(segment.start)
     }
 
-    /// Folds the shadow up to `to`; answers with the number of records.
-    async fn fold(&self, shadow: &Arc<View>, to: Offset) -> Result<u64> {
-        let log = Arc::new(Until { log: self.places.log.clone(), end: to });
+    /// Folds the shadow up to `to` at least; answers with the number of records.
+    async fn fold(&self, shadow: &Arc<View>, log: Arc<dyn EventLog>, to: Offset) -> Result<u64> {
         let places = Places { log, state: self.places.state.clone(), cuts: Arc::new(NoCuts) };
-        let mut worker = Worker::new(places, self.source.clone(), vec![shadow.clone()], self.number, Limits::default());
+        let limits = Limits::default();
+        let mut worker = Worker::new(places, self.source.clone(), vec![shadow.clone()], self.number, limits);
         let mut folded = 0;
         loop {
             match worker.step().await? {
                 Step::Recovered => {}
-                Step::Folded { records } => folded += records as u64,
+                Step::Folded { records } => {
+                    folded += records as u64;
+                    // What a chunk that is not full has brought is committed.
+                    if records < limits.records && worker.position().is_some_and(|position| position >= to) {
+                        return Ok(folded);
+                    }
+                }
                 Step::Idle if worker.position().is_some_and(|position| position >= to) => return Ok(folded),
                 Step::Idle => {
                     let message = format!("{} does not reach {to} any more", self.partition());

@@ -296,7 +296,8 @@ mod tests {
     #[test]
     fn groups_are_added_removed_or_changed_by_exact_differences() {
         let key = vec!["2026-01-01T00:00:00Z".to_owned(), "eu".to_owned()];
-        let (old, new) = (values(&[("events", "3"), ("price", "12.30")]), values(&[("events", "3"), ("price", "12.10")]));
+        let (old, new) =
+            (values(&[("events", "3"), ("price", "12.30")]), values(&[("events", "3"), ("price", "12.10")]));
         let changed = group(&key, Some(&old), Some(&new)).unwrap();
         assert_eq!((changed.change, changed.measures.len()), (Change::Changed, 1));
         assert_eq!(changed.measures["price"].difference.as_deref(), Some("-0.2"));

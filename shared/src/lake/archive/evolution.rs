@@ -70,7 +70,8 @@ pub(super) fn check(source: &Source, made: &Metadata, wanted: &BTreeMap<String, 
         }
     }
     let text = made.configuration.get(FIELDS).map_or("[]", String::as_str);
-    let unread = |e| Error::corrupt(format!("the archive of source {name} does not say what its fields are")).because(e);
+    let unread =
+        |e| Error::corrupt(format!("the archive of source {name} does not say what its fields are")).because(e);
     let recorded: Vec<Recorded> = serde_json::from_str(text).map_err(unread)?;
     let mut change = Change { widened: false, what: Vec::new() };
     for old in &recorded {
@@ -106,7 +107,12 @@ fn compare(source: &str, old: &Recorded, field: &Field, change: &mut Change) -> 
     }
     let what = format!("was {before} and now is {now}");
     if !field.field_type.is_wider_than(old.r#type) {
-        return Err(refused(source, &field.name, &what, "undo the change: an int may become a decimal, a decimal a wider one"));
+        return Err(refused(
+            source,
+            &field.name,
+            &what,
+            "undo the change: an int may become a decimal, a decimal a wider one",
+        ));
     }
     if field.origin != Origin::Widened(old.r#type) {
         let how = format!("write `{}: {{ type: {now}, was: {before} }}`", field.name);
