@@ -64,6 +64,10 @@ pub enum Command {
     /// Write what changed in views to their sinks. Of any number of these processes, one writes each sink.
     #[command(after_help = examples::SINK)]
     Sink(Process),
+    /// Show how the configuration's views differ from the definitions that run, bucket by bucket and group by group, before they take
+    /// over (exit code 1 if they do, 2 after an error).
+    #[command(after_help = examples::DIFF)]
+    Diff(Diff),
     /// Answer over HTTP. Any number of these processes may stand behind a balancer.
     #[command(after_help = examples::SERVE)]
     Serve(Process),
@@ -238,6 +242,47 @@ pub enum BatchCommand {
     Run(BatchRun),
     /// Tell for each view its generation, cut, age, who computes it, drift and rows.
     Status(BatchStatus),
+    /// Let a view go back to an earlier generation: it is published once more, and the speed layer folds again from its cut.
+    Rollback(BatchRollback),
+}
+
+#[derive(Debug, Args)]
+pub struct BatchRollback {
+    /// The view.
+    pub view: String,
+    /// The generation to go back to; by default the one before what the newest carries.
+    #[arg(long, value_name = "GENERATION")]
+    pub to: Option<u64>,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// Only this view.
+    pub view: Option<String>,
+    /// Compare by these dimensions; by default by all that both definitions have.
+    #[arg(short, long, value_name = "DIMENSION")]
+    pub by: Vec<String>,
+    /// The buckets: 1h, 1d, or day, week, month, quarter, year of the calendar in --tz.
+    #[arg(long, default_value = "1d")]
+    pub step: String,
+    /// Whose calendar counts: an IANA zone like Asia/Shanghai.
+    #[arg(long, value_name = "ZONE", default_value = "UTC")]
+    pub tz: String,
+    /// From when (RFC 3339, epoch, or now-6h); by default from the first event on.
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Until when; by default the last event.
+    #[arg(long)]
+    pub to: Option<String>,
+    /// The most rows of a view that a table shows.
+    #[arg(long, default_value_t = 100)]
+    pub limit: usize,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 #[derive(Debug, Args)]

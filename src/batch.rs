@@ -1,13 +1,15 @@
 //! `seam batch run`: one recomputation, as a plain command for cron, systemd or Kubernetes. `seam batch status`: how views stand.
+//! `seam batch rollback`: back to an earlier generation.
 use seam_batch::archive::{self, Archiver};
 use seam_batch::audit::Drift;
 use seam_batch::job::{self, Options, Outcome, Status};
+use seam_batch::rollback::{self, RolledBack};
 use seam_batch::status::{self, ViewStatus};
 use seam_shared::config::{Config, Mode};
 use seam_shared::{Error, Kind, Result};
 
 use crate::TRY_LATER;
-use crate::args::{BatchRun, BatchStatus};
+use crate::args::{BatchRollback, BatchRun, BatchStatus};
 use crate::role::runtime;
 use crate::wire::{Ports, batch_beside};
 
@@ -15,8 +17,7 @@ use crate::wire::{Ports, batch_beside};
 pub fn run(config: Config, command: &BatchRun) -> Result<u8> {
     refuse_kappa(&config)?;
     if let Some(unknown) = command.view.iter().find(|name| config.view(name).is_none()) {
-        let names: Vec<&str> = config.views.iter().map(|v| v.name.as_str()).collect();
-        return Err(Error::not_found(format!("there is no view `{unknown}`; there is {}", names.join(", "))));
+        return Err(unknown_view(&config, unknown));
     }
     let outcomes = runtime()?.block_on(recompute(config, command))?;
     if command.json {
@@ -32,6 +33,35 @@ pub fn run(config: Config, command: &BatchRun) -> Result<u8> {
     } else {
         0
     })
+}
+
+/// A refusal that names the views there are.
+pub fn unknown_view(config: &Config, name: &str) -> Error {
+    let names: Vec<&str> = config.views.iter().map(|view| view.name.as_str()).collect();
+    Error::not_found(format!("there is no view `{name}`; there is {}", names.join(", ")))
+}
+
+/// Lets a view go back to an earlier generation. The lake alone is asked: a running speed layer notices within a second, folds again
+/// from that generation's cut, and answers go over to it once that is done.
+pub fn rollback(config: Config, command: &BatchRollback) -> Result<()> {
+    refuse_kappa(&config)?;
+    let config = config.with_own_stream();
+    let view = config.view(&command.view).ok_or_else(|| unknown_view(&config, &command.view))?.clone();
+    let done = runtime()?.block_on(async {
+        let context = batch_beside(&config).await?;
+        rollback::rollback(&context, &view, command.to).await
+    })?;
+    if command.json {
+        println!("{}", serde_json::to_string(&done).map_err(|e| Error::internal("a rollback as JSON").because(e))?);
+        return Ok(());
+    }
+    let RolledBack { view: name, generation, rollback_to, cut } = &done;
+    let cut = cut.to_text(&view.source.name);
+    println!("{name}: generation {generation} published, which is generation {rollback_to} again and covers {cut}");
+    println!(
+        "answers go over to it when the speed layer has folded again from there; the next batch run goes on from it"
+    );
+    Ok(())
 }
 
 /// Without a batch layer there is nothing to run.
@@ -88,8 +118,9 @@ fn described(view: &ViewStatus) -> String {
     match view.generation {
         None => format!("{}: no generation yet, {} records archived{lease}", view.view, view.behind),
         Some(generation) => format!(
-            "{}: generation {generation}, {:.0} s old, covers {}, {} records behind the archive, {} rows in {} files, drift {}{lease}",
+            "{}: generation {generation}{}, {:.0} s old, covers {}, {} records behind the archive, {} rows in {} files, drift {}{lease}",
             view.view,
+            view.rollback_to.map_or_else(String::new, |to| format!(" (rolled back to {to})")),
             view.age_seconds.unwrap_or_default(),
             view.cut.to_text(&view.view),
             view.behind,

@@ -324,7 +324,8 @@ fn stamp(answer: &Value) -> String {
     lines.join("\n")
 }
 
-fn csv(names: &[String], rows: &[Vec<String>]) -> Result<String> {
+/// Comma-separated, a line of names first.
+pub fn csv(names: &[String], rows: &[Vec<String>]) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in std::iter::once(names).chain(rows.iter().map(Vec::as_slice)) {
         writer.write_record(row).map_err(|e| Error::internal("the answer does not fit into CSV").because(e))?;

@@ -5,6 +5,7 @@ mod batch;
 mod client;
 mod completions;
 mod demo;
+mod diff;
 mod dlq;
 mod doctor;
 mod grafana;
@@ -35,6 +36,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// What `sysexits.h` calls EX_CONFIG: mend the configuration before trying again.
 const BAD_CONFIGURATION: u8 = 78;
+/// What `diff` says when it could not compare: 1 says that something differs.
+const TROUBLE: u8 = 2;
 /// EX_TEMPFAIL: the same command may work later, as it is.
 const TRY_LATER: u8 = 75;
 /// EX_NOPERM: the key is missing, wrong or not meant for this.
@@ -133,6 +136,16 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         }
         Command::Batch(args::Batch { command: Some(args::BatchCommand::Status(command)), .. }) => {
             batch::status(load(file)?, command)?;
+        }
+        Command::Batch(args::Batch { command: Some(args::BatchCommand::Rollback(command)), .. }) => {
+            batch::rollback(load(file)?, command)?;
+        }
+        Command::Diff(command) => {
+            let config = load(file)?;
+            return Ok(diff::run(config, command).unwrap_or_else(|error| {
+                eprintln!("error: {error}");
+                TROUBLE
+            }));
         }
         Command::Batch(command) => process(file, Role::Batch, &command.process)?,
         Command::Sink(command) => process(file, Role::Sink, command)?,

@@ -57,12 +57,7 @@ struct Took {
 }
 
 fn source() -> Arc<Source> {
-    let field = |(name, path, field_type): (&str, &str, FieldType)| Field {
-        name: name.into(),
-        path: vec![path.into()],
-        field_type,
-        url: None,
-    };
+    let field = |(name, path, field_type): (&str, &str, FieldType)| Field::new(name, vec![path.into()], field_type);
     let fields = [
         ("type", "event_type", FieldType::String),
         ("region", "region", FieldType::String),

@@ -1,6 +1,6 @@
 //! `seam batch status`: how each view stands, from the lake alone.
 use seam_shared::error::Result;
-use seam_shared::lake::views::ViewTable;
+use seam_shared::lake::views::{Generation, ViewTable};
 use seam_shared::log::OffsetVector;
 use seam_shared::view::definition::View;
 use serde::Serialize;
@@ -17,6 +17,8 @@ pub struct ViewStatus {
     pub id: String,
     /// The newest generation; `None` before the first.
     pub generation: Option<u64>,
+    /// The generation whose files it carries, if it was published to go back.
+    pub rollback_to: Option<u64>,
     /// B: what it covers.
     pub cut: OffsetVector,
     /// A: what is archived.
@@ -60,6 +62,7 @@ pub async fn status(context: &Context) -> Result<Vec<ViewStatus>> {
             view: view.name.clone(),
             id: view.id.to_string(),
             generation: generation.as_ref().map(|generation| generation.number),
+            rollback_to: generation.as_ref().and_then(Generation::rolled_back_to),
             behind,
             archived,
             published: published.map(|at| at.to_rfc3339()),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use object_store::ObjectStore;
 use seam_batch::archive::{Archiver, Settings as ArchiverSettings};
 use seam_batch::job::{self, Archive, Context, Options, Outcome};
+use seam_batch::rollback::{self, RolledBack};
 use seam_batch::{compute, retain};
 use seam_shared::clock::{Clock, ManualClock};
 use seam_shared::error::Result;
@@ -15,12 +16,13 @@ use seam_shared::log::memory::MemoryLog;
 use seam_shared::log::{EventLog, NewRecord, Offset, OffsetVector, Partition};
 use seam_shared::state::StateStore;
 use seam_shared::state::memory::MemoryState;
-use seam_shared::time::Timestamp;
+use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::{Source, View};
 use seam_shared::view::groups::Groups;
 use seam_shared::view::rows::Rows;
 use seam_speed::cuts::LakeCuts;
 use seam_speed::recover::Places;
+use seam_speed::trim::{TrimRule, Trimmer};
 use seam_speed::worker::{Limits, Step, Worker};
 
 /// The layers of one source.
@@ -92,12 +94,33 @@ impl Pipeline {
         stored.expect("a log in memory")[0].1
     }
 
-    /// A worker of partition `number` that knows nothing yet.
-    pub fn worker(&self, number: u32, limits: Limits) -> Worker {
+    /// Where the speed layer reads and writes.
+    pub fn places(&self) -> Places {
         let clock: Arc<dyn Clock> = self.clock.clone();
         let cuts = Arc::new(LakeCuts::new(&self.lake, &self.views, &clock));
-        let places = Places { log: self.log.clone(), state: self.state.clone(), cuts };
-        Worker::new(places, self.source.clone(), self.views.clone(), number, limits)
+        Places { log: self.log.clone(), state: self.state.clone(), cuts }
+    }
+
+    /// A worker of partition `number` that knows nothing yet.
+    pub fn worker(&self, number: u32, limits: Limits) -> Worker {
+        Worker::new(self.places(), self.source.clone(), self.views.clone(), number, limits)
+    }
+
+    /// Forgets at once what the newest generations cover.
+    ///
+    /// # Errors
+    /// Those of state and lake.
+    pub async fn trim(&self) -> Result<()> {
+        let (rule, clock) = (TrimRule { grace: Span(0), log: false }, self.clock.clone());
+        Trimmer::new(self.places(), clock, self.source.clone(), self.views.clone(), rule).step().await
+    }
+
+    /// Lets a view go back to an earlier generation.
+    ///
+    /// # Errors
+    /// As [`rollback::rollback`].
+    pub async fn roll_back(&self, view: &Arc<View>, to: Option<u64>) -> Result<RolledBack> {
+        rollback::rollback(&self.context().await?, view, to).await
     }
 
     /// Folds all that the log holds.
@@ -148,8 +171,12 @@ impl Pipeline {
     /// # Errors
     /// Those of the run.
     pub async fn recompute(&self, full: bool) -> Result<Vec<Outcome>> {
+        job::run(&self.context().await?, &Options { full, ..Options::default() }).await
+    }
+
+    async fn context(&self) -> Result<Context> {
         let archive = Archive { table: self.archive_table().await?, incarnation: self.incarnation.clone() };
-        let context = Context {
+        Ok(Context {
             store: self.lake.clone(),
             clock: self.clock.clone(),
             archives: BTreeMap::from([(self.source.name.clone(), archive)]),
@@ -158,8 +185,7 @@ impl Pipeline {
             compute: self.compute,
             retain: retain::Settings::default(),
             runs: Arc::default(),
-        };
-        job::run(&context, &Options { full, ..Options::default() }).await
+        })
     }
 
     /// The table of a view's generations.

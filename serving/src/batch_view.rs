@@ -1,7 +1,7 @@
 //! The batch half: the newest generation of a view, pinned whole by each answer, and its files as blocks.
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use object_store::ObjectStore;
 use seam_shared::clock::Clock;
 use seam_shared::lake::views::{Generation, ViewFile, ViewTable};
@@ -26,7 +26,8 @@ pub fn files_in(generation: &Generation, (after, until): (Timestamp, Timestamp))
 pub struct BatchView {
     table: ViewTable,
     store: Arc<dyn ObjectStore>,
-    newest: ArcSwapOption<Generation>,
+    /// The newest generation first; where that went back, those before it up to one that did not.
+    line: ArcSwap<Vec<Arc<Generation>>>,
     refreshing: tokio::sync::Mutex<()>,
 }
 
@@ -36,7 +37,7 @@ impl BatchView {
         BatchView {
             table: ViewTable::new(store.clone(), view, clock),
             store,
-            newest: ArcSwapOption::empty(),
+            line: ArcSwap::default(),
             refreshing: tokio::sync::Mutex::new(()),
         }
     }
@@ -50,7 +51,11 @@ impl BatchView {
     }
     /// The newest generation known, `None` before the first.
     pub fn pin(&self) -> Option<Arc<Generation>> {
-        self.newest.load_full()
+        self.line.load().first().cloned()
+    }
+    /// The newest generation known, and where it went back those before it, which answer until the speed layer meets it.
+    pub fn line(&self) -> Arc<Vec<Arc<Generation>>> {
+        self.line.load_full()
     }
     /// Looks for a newer generation; says whether there was one. A generation never goes back.
     ///
@@ -59,12 +64,17 @@ impl BatchView {
     pub async fn refresh(&self) -> Result<bool> {
         let _one_at_a_time = self.refreshing.lock().await;
         let Some(found) = self.table.latest().await? else { return Ok(false) };
-        let known = self.newest.load().as_ref().map_or(0, |generation| generation.number);
-        let newer = found.number > known;
-        if newer {
-            self.newest.store(Some(Arc::new(found)));
+        let known = self.pin().map_or(0, |generation| generation.number);
+        if found.number <= known {
+            return Ok(false);
         }
-        Ok(newer)
+        let mut line = vec![Arc::new(found)];
+        while let Some(last) = line.last().filter(|last| last.number > 1 && last.rolled_back_to().is_some()) {
+            let before = self.table.at(last.number - 1).await?;
+            line.push(Arc::new(before));
+        }
+        self.line.store(Arc::new(line));
+        Ok(true)
     }
     /// Generation `number`, from the lake.
     ///

@@ -117,6 +117,33 @@ fn part(
     Ok(Part { held: Some(held), away, segments: Some(segments), from, coverage })
 }
 
+/// A generation, if there is one, and the parts of every partition that meet it.
+type Met = (Option<Arc<Generation>>, BTreeMap<u32, Part>);
+
+/// The generation that answers: the newest. One that went back covers less than the speed layer may have forgotten; until that meets
+/// it, and reaches as far with it, the generation before answers.
+fn meet(
+    line: Vec<Option<Arc<Generation>>>,
+    partitions: u32,
+    part: impl Fn(Option<&Generation>, u32) -> Result<Part>,
+) -> Result<Met> {
+    let mut met: Result<Met> = Err(Error::internal("there is no generation to ask, not even none"));
+    for generation in line.into_iter().rev() {
+        let parts = (0..partitions).map(|number| Ok((number, part(generation.as_deref(), number)?)));
+        let parts: Result<BTreeMap<u32, Part>> = parts.collect();
+        let reaches = |parts: &BTreeMap<u32, Part>| match &met {
+            Ok((_, before)) => parts.iter().all(|(number, part)| part.coverage >= before[number].coverage),
+            Err(_) => true,
+        };
+        match parts {
+            Ok(parts) if reaches(&parts) => met = Ok((generation, parts)),
+            Err(error) if met.is_err() => met = Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    met
+}
+
 impl Serving {
     /// Pins `views`, those of one source at one moment of each partition. With `fresh`, nothing seen before the call is used;
     /// else queries share a pin for as long as the settings say. A state store that is away is no error where a generation can
@@ -173,23 +200,21 @@ impl Serving {
         sources.dedup();
         for source in sources {
             let views: Vec<&Arc<View>> = views.iter().filter(|view| view.source.name == source).collect();
-            let generations: Vec<Option<Arc<Generation>>> =
-                views.iter().map(|v| (layer != Layer::Speed).then(|| self.batch_view(v).pin()).flatten()).collect();
-            for (view, generation) in views.iter().zip(&generations) {
-                self.check_incarnation(view, generation.as_deref())?;
+            let lines: Vec<Vec<Option<Arc<Generation>>>> = views.iter().map(|view| self.line(view, layer)).collect();
+            for (view, line) in views.iter().zip(&lines) {
+                self.check_incarnation(view, line[0].as_deref())?;
             }
-            let cuts = generations.iter().flatten().filter_map(|g| g.cut.0.keys().last().copied());
+            let cuts = lines.iter().flatten().flatten().filter_map(|g| g.cut.0.keys().last().copied());
             let partitions = cuts.map(|last| last + 1).fold(self.partitions_of(source), u32::max);
             let ids: Vec<ViewId> = views.iter().map(|view| view.id.clone()).collect();
             let moments = self.moments(source, partitions, &ids, layer).await?;
-            for (i, (view, generation)) in views.into_iter().zip(generations).enumerate() {
-                let mut parts = BTreeMap::new();
-                for number in 0..partitions {
+            for (i, (view, line)) in views.into_iter().zip(lines).enumerate() {
+                let (generation, parts) = meet(line, partitions, |generation, number| {
                     let moment = moments.get(number as usize);
                     let held = moment.and_then(|moment| moment.as_ref().ok()?.get(i)?.clone());
                     let away = moment.is_some_and(Result::is_err);
-                    parts.insert(number, part(view, generation.as_deref(), number, held, away, layer)?);
-                }
+                    part(view, generation, number, held, away, layer)
+                })?;
                 if generation.is_none()
                     && let Some(Err(error)) = moments.iter().find(|moment| moment.is_err())
                 {
@@ -208,6 +233,17 @@ impl Serving {
             }
         }
         Ok(pinned)
+    }
+
+    /// The generations that a view may be answered from, the newest first; `None` where there is none.
+    fn line(&self, view: &Arc<View>, layer: Layer) -> Vec<Option<Arc<Generation>>> {
+        let batch = self.batch_view(view);
+        match layer {
+            Layer::Speed => vec![None],
+            Layer::Batch => vec![batch.pin()],
+            Layer::Merged if batch.pin().is_none() => vec![None],
+            Layer::Merged => batch.line().iter().cloned().map(Some).collect(),
+        }
     }
 
     /// The parts of every partition of one view, from the cut of the generation on.

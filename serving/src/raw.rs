@@ -5,7 +5,6 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
-use bytes::Bytes;
 use seam_shared::access::Caller;
 use seam_shared::event::batch::{EventBatch, Verdict};
 use seam_shared::event::decode::Decoder;
@@ -243,7 +242,7 @@ impl Serving {
             }
             let bytes = verified::get(table.store().as_ref(), &file.path, &file.blake3).await?;
             let source = test.term.view.source.clone();
-            let decoded = tokio::task::spawn_blocking(move || archived(source, &bytes)).await;
+            let decoded = tokio::task::spawn_blocking(move || archive_file::decoded(&source, &bytes)).await;
             let (chunk, batch) =
                 decoded.unwrap_or_else(|error| Err(Error::internal("reading failed").because(error)))?;
             found.files += 1;
@@ -357,18 +356,6 @@ fn until(pinned: &PinnedView, cursor: Option<&Place>) -> Result<Vec<Offset>, Ref
         return Ok(cursor.until.clone());
     }
     Err(Refusal::parameter("cursor", "this cursor is of another log"))
-}
-
-/// The records of an archive file with the verdicts that the archive keeps, in the order of offsets.
-fn archived(source: Arc<Source>, bytes: &Bytes) -> Result<(Chunk, EventBatch)> {
-    let chunk = archive_file::read_records(bytes)?;
-    let mut batch = Decoder::new(source).decode(&chunk);
-    let kept = archive_file::read_ids(bytes)?;
-    if kept.offsets != batch.offsets {
-        return Err(Error::corrupt("an archive file holds other verdicts than records"));
-    }
-    batch.verdicts = kept.verdicts;
-    Ok((chunk, batch))
 }
 
 /// Takes in the ids of the archive's last records, which those behind it are compared with.

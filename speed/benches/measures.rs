@@ -139,8 +139,7 @@ fn errors_on_users() {
 }
 
 fn source() -> Arc<Source> {
-    let field =
-        |name: &str, field_type| Field { name: name.to_owned(), path: vec![name.to_owned()], field_type, url: None };
+    let field = |name: &str, field_type| Field::new(name, vec![name.to_owned()], field_type);
     Arc::new(Source {
         name: "clicks".to_owned(),
         id: None,

@@ -18,6 +18,19 @@ use seam_shared::view::definition::View;
 pub trait Cuts: Send + Sync + std::fmt::Debug {
     /// The offset vector B of a view's newest generation, `None` while it has none.
     async fn cut(&self, view: &View) -> Result<Option<OffsetVector>>;
+    /// The newest generation, if it went back to an earlier one: state may begin above its cut then.
+    async fn rewound(&self, _view: &View) -> Result<Option<Rewound>> {
+        Ok(None)
+    }
+}
+
+/// A generation that went back to an earlier one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewound {
+    /// Its number.
+    pub generation: u64,
+    /// Its B.
+    pub cut: OffsetVector,
 }
 
 /// The cuts of the generations in a lake.
@@ -39,5 +52,10 @@ impl Cuts for LakeCuts {
     async fn cut(&self, view: &View) -> Result<Option<OffsetVector>> {
         let Some(table) = self.tables.get(&view.id) else { return Ok(None) };
         Ok(table.latest().await?.map(|generation| generation.cut))
+    }
+    async fn rewound(&self, view: &View) -> Result<Option<Rewound>> {
+        let Some(table) = self.tables.get(&view.id) else { return Ok(None) };
+        let newest = table.latest().await?.filter(|generation| generation.rolled_back_to().is_some());
+        Ok(newest.map(|generation| Rewound { generation: generation.number, cut: generation.cut }))
     }
 }

@@ -1,5 +1,5 @@
-//! Folds a view of one partition again, into a shadow beside the live state, and compares both; where they differ the shadow can
-//! take the live one's place. The live state is read only until then, and is exact at its own position at every moment after.
+//! Folds a view of one partition again, into a shadow beside the live state, and compares both; where they differ, or the live one
+//! does not begin where it should, the shadow can take its place. The live state is read only until then, and is exact at its own position at every moment after.
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -71,12 +71,44 @@ impl Rebuild<'_> {
     /// `Invalid` when `start` cannot be begun at; those of log, state and lake. The shadow is gone after an error, too, if the state
     /// store can be reached.
     pub async fn run(&self, start: Start, swap: bool) -> Result<Rebuilt> {
-        let shadow = Arc::new(View { id: format!("{}~{}", self.view.id, self.nonce).into(), ..View::clone(self.view) });
+        let shadow = self.shadow();
         let done = self.fold_and_compare(start, swap, &shadow).await;
         let forgotten = self.places.state.forget(&self.partition(), &shadow.id).await;
         let done = done?;
         forgotten?;
         Ok(done)
+    }
+
+    /// Lets the live state begin at `cut`, a boundary below where it begins. A shadow that an earlier try has left goes on where that
+    /// stopped; after an error it stays for the next one.
+    ///
+    /// # Errors
+    /// Those of log, state and lake.
+    pub async fn rewind(&self, cut: Offset) -> Result<()> {
+        let (shadow, partition, state) = (self.shadow(), self.partition(), &self.places.state);
+        let live = self.snapshot(&self.view.id).await?.map_or(cut, |live| live.progress.position);
+        let begun = state.claim(&partition, &shadow.id, cut).await?;
+        // Another may fold the same shadow at the same time: it may stand anywhere by now, so that the log must not end early.
+        self.fold(&shadow, self.places.log.clone(), live.max(begun.position)).await?;
+        let lost = || Error::unavailable(format!("the shadow of {} in {partition} was lost", self.view.id));
+        let folded = self.snapshot(&shadow.id).await?.ok_or_else(lost)?;
+        // Whoever lost the state meanwhile claims it at the cut: then it only has to be folded.
+        if self.snapshot(&self.view.id).await?.is_none_or(|live| live.progress.floor > cut) {
+            self.swap(&folded, &shadow.id).await?;
+        }
+        self.forget_shadow().await
+    }
+
+    /// Forgets what a rebuild of this name has left.
+    ///
+    /// # Errors
+    /// Those of the state store.
+    pub async fn forget_shadow(&self) -> Result<()> {
+        self.places.state.forget(&self.partition(), &self.shadow().id).await
+    }
+
+    fn shadow(&self) -> Arc<View> {
+        Arc::new(View { id: format!("{}~{}", self.view.id, self.nonce).into(), ..View::clone(self.view) })
     }
 
     fn partition(&self) -> Partition {
@@ -101,7 +133,8 @@ impl Rebuild<'_> {
             )));
         }
         state.claim(&partition, &shadow.id, from).await?;
-        let records = self.fold(shadow, to).await?;
+        let log = Arc::new(Until { log: self.places.log.clone(), end: to });
+        let records = self.fold(shadow, log, to).await?;
         let lost = || Error::unavailable(format!("the shadow of {} in {partition} was lost", self.view.id));
         let folded = self.snapshot(&shadow.id).await?.ok_or_else(lost)?;
         let mut found = Rebuilt { from, to, records, compared: 0, differences: 0, missing: Vec::new(), swapped: false };
@@ -145,16 +178,22 @@ impl Rebuild<'_> {
         Ok(segment.start)
     }
 
-    /// Folds the shadow up to `to`; answers with the number of records.
-    async fn fold(&self, shadow: &Arc<View>, to: Offset) -> Result<u64> {
-        let log = Arc::new(Until { log: self.places.log.clone(), end: to });
+    /// Folds the shadow up to `to` at least; answers with the number of records.
+    async fn fold(&self, shadow: &Arc<View>, log: Arc<dyn EventLog>, to: Offset) -> Result<u64> {
         let places = Places { log, state: self.places.state.clone(), cuts: Arc::new(NoCuts) };
-        let mut worker = Worker::new(places, self.source.clone(), vec![shadow.clone()], self.number, Limits::default());
+        let limits = Limits::default();
+        let mut worker = Worker::new(places, self.source.clone(), vec![shadow.clone()], self.number, limits);
         let mut folded = 0;
         loop {
             match worker.step().await? {
                 Step::Recovered => {}
-                Step::Folded { records } => folded += records as u64,
+                Step::Folded { records } => {
+                    folded += records as u64;
+                    // What a chunk that is not full has brought is committed.
+                    if records < limits.records && worker.position().is_some_and(|position| position >= to) {
+                        return Ok(folded);
+                    }
+                }
                 Step::Idle if worker.position().is_some_and(|position| position >= to) => return Ok(folded),
                 Step::Idle => {
                     let message = format!("{} does not reach {to} any more", self.partition());

@@ -181,8 +181,7 @@ mod tests {
     use seam_shared::view::value::FieldType;
 
     fn source() -> Arc<Source> {
-        let field =
-            Field { name: TYPE.to_owned(), path: vec![TYPE.to_owned()], field_type: FieldType::String, url: None };
+        let field = Field::new(TYPE, vec![TYPE.to_owned()], FieldType::String);
         Arc::new(Source {
             name: "clicks".to_owned(),
             id: None,

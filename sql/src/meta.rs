@@ -2,7 +2,7 @@
 mod probes;
 
 use seam_shared::config::MetricKind;
-use seam_shared::view::definition::Field;
+use seam_shared::view::definition::{DimensionDefinition, Field};
 
 use crate::catalog::Catalog;
 use crate::frame::{Cells, Column, Frame};
@@ -144,12 +144,7 @@ fn metrics(catalog: &Catalog) -> Frame {
         let (kind, view, measure, filter) = match &metric.kind {
             MetricKind::Measure(of) => {
                 let measure = of.definition().name.clone();
-                let field = |d: &seam_shared::view::definition::DimensionDefinition| Field {
-                    name: d.name.clone(),
-                    path: vec![d.name.clone()],
-                    field_type: d.field_type,
-                    url: None,
-                };
+                let field = |d: &DimensionDefinition| Field::new(&d.name, vec![d.name.clone()], d.field_type);
                 let fields: Vec<Field> = of.view.dimensions.iter().map(field).collect();
                 (
                     "measure",

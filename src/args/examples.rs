@@ -48,7 +48,13 @@ pub const BATCH: &str = "Examples:
   seam batch                                  run the schedule
   seam batch run --view by_carrier            recompute now; exit code 75 if another run is going on
   seam batch run --full --json
-  seam batch status";
+  seam batch status
+  seam batch rollback by_carrier --to 41      answer from generation 41 again";
+
+pub const DIFF: &str = "Examples:
+  seam diff                                   the definitions being built against those that answer
+  seam diff by_carrier --config new.yaml      a file that does not run yet, computed from the archive
+  seam diff --from 2026-01-01 --to 2026-02-01 --step 1h -o csv";
 
 pub const SINK: &str = "Examples:
   seam sink                                   the topics that views name under `sink`

@@ -11,6 +11,7 @@ use seam_shared::telemetry::Telemetry;
 use seam_shared::time::Span;
 use seam_shared::{Error, Result};
 use seam_speed::recover::Places;
+use seam_speed::rewind::Rewinder;
 use seam_speed::trim::{TrimRule, Trimmer};
 use seam_speed::worker::{Limits, Track, Worker};
 use tokio_util::sync::CancellationToken;
@@ -73,7 +74,11 @@ async fn fold(watch: Arc<Watch>, partition: Partition, cancel: CancellationToken
         until_replaced(worker, partition.clone(), until, cancel.clone())
     };
     let groups = watch.replaced.groups(source);
-    try_join_all(groups.into_iter().enumerate().map(worker)).await.map(|_| ())
+    let rewinder =
+        Rewinder::new(watch.places.clone(), source.clone(), ports.config.views_of(&source.name), partition.number);
+    let rewinding = rewinder.run(cancel.clone());
+    let folding = try_join_all(groups.into_iter().enumerate().map(worker));
+    futures::future::try_join(rewinding, folding).await.map(|_| ())
 }
 
 /// Runs a worker; one of an earlier definition until that is replaced, and whatever stops it stops nobody else.

@@ -10,6 +10,7 @@ mod fleet;
 mod flights;
 mod grafana;
 mod keyed;
+mod life;
 mod page;
 mod prometheus;
 mod server;

@@ -21,7 +21,7 @@ pub fn source(dice: &Dice) -> Arc<Source> {
         let name = format!("f{i}");
         let path = if dice.one_in(4) { vec!["inner".to_owned(), name.clone()] } else { vec![name.clone()] };
         let is_url = field_type == FieldType::String && dice.one_in(3);
-        Field { name, path, field_type, url: is_url.then_some(UrlRule::Keep) }
+        Field { url: is_url.then_some(UrlRule::Keep), ..Field::new(name, path, field_type) }
     };
     let rule = || DuplicateRule {
         horizon: Span(Span::SECOND.0 * (1 + dice.below(60) as i64)),

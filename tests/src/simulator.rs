@@ -45,6 +45,8 @@ pub struct Summary {
     pub refused: u64,
     /// Generations published.
     pub generations: u64,
+    /// Views that went back to an earlier generation.
+    pub rollbacks: u64,
     /// Logs that lost their end after it was used, which somebody noticed.
     pub truncations: u64,
     /// Where chance stood at the end: two runs of one seed that differ anywhere differ here.
@@ -58,6 +60,7 @@ impl Summary {
         self.answers += other.answers;
         self.refused += other.refused;
         self.generations += other.generations;
+        self.rollbacks += other.rollbacks;
         self.truncations += other.truncations;
         self.end ^= other.end;
     }

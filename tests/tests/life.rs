@@ -22,9 +22,9 @@ use serde_json::{Value as Json, json};
 use crate::layers::setting;
 use crate::vectors::{cold_serving, load};
 
-const NOW: Timestamp = Timestamp(1_780_272_000_000_000 + 12 * Span::HOUR.0);
+pub const NOW: Timestamp = Timestamp(1_780_272_000_000_000 + 12 * Span::HOUR.0);
 
-fn config(pane: &str, dimensions: &str, condition: &str) -> Arc<Config> {
+pub fn config(pane: &str, dimensions: &str, condition: &str) -> Arc<Config> {
     let text = format!(
         r#"
 version: 1
@@ -51,12 +51,12 @@ metrics:
     load(&text)
 }
 
-async fn pipeline(config: &Arc<Config>) -> Pipeline {
+pub async fn pipeline(config: &Arc<Config>) -> Pipeline {
     Pipeline::new(config.sources[0].clone(), config.views.clone(), Arc::new(InMemory::new()), NOW).await
 }
 
 /// Appends random events, some of them late, some with nothing in them.
-async fn produce(dice: &Dice, pipeline: &Pipeline, records: u64) {
+pub async fn produce(dice: &Dice, pipeline: &Pipeline, records: u64) {
     for _ in 0..records {
         pipeline.clock.advance(dice.below(3) as i64 * 1_500_000);
         let time = NOW.minus(Span(dice.below(12 * 60) as i64 * Span::SECOND.0));
@@ -72,7 +72,7 @@ async fn produce(dice: &Dice, pipeline: &Pipeline, records: u64) {
 }
 
 /// What the log says, decoded as the source of a configuration has it.
-async fn oracle(pipeline: &Pipeline, config: &Config) -> Oracle {
+pub async fn oracle(pipeline: &Pipeline, config: &Config) -> Oracle {
     let mut oracle = Oracle::default();
     for number in 0..2 {
         let chunk = pipeline.log.read(&pipeline.partition(number), Default::default(), usize::MAX, usize::MAX).await;
@@ -81,7 +81,7 @@ async fn oracle(pipeline: &Pipeline, config: &Config) -> Oracle {
     oracle
 }
 
-async fn ask(serving: &Serving, metric: &str, parameters: &[(&str, &str)]) -> Result<Vec<u8>, String> {
+pub async fn ask(serving: &Serving, metric: &str, parameters: &[(&str, &str)]) -> Result<Vec<u8>, String> {
     let mut all = vec![("window".to_owned(), "5m".to_owned()), ("at".to_owned(), NOW.to_rfc3339())];
     all.extend(parameters.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     let query = serving.parse(&Caller::trusted(), metric, &all).map_err(|refusal| refusal.detail)?;
@@ -90,7 +90,7 @@ async fn ask(serving: &Serving, metric: &str, parameters: &[(&str, &str)]) -> Re
 }
 
 /// The view that an answer's stamp names, and how far the answer reaches.
-fn stamp(body: &Json, configs: &[&Arc<Config>]) -> (Arc<View>, OffsetVector) {
+pub fn stamp(body: &Json, configs: &[&Arc<Config>]) -> (Arc<View>, OffsetVector) {
     let stamp = &body["meta"]["stamp"]["views"][0];
     let view = configs.iter().flat_map(|config| &config.views).find(|view| *view.id == *stamp["id"].as_str().unwrap());
     let reached = OffsetVector::parse_text(stamp["coverage"]["text"].as_str().unwrap()).unwrap();
@@ -165,7 +165,7 @@ async fn a_definition_that_changes_in_the_middle_of_a_stream_never_shows_a_wrong
 }
 
 /// A few steps of a worker that knows nothing, as after a crash.
-async fn fold_some(dice: &Dice, pipeline: &Pipeline) {
+pub async fn fold_some(dice: &Dice, pipeline: &Pipeline) {
     let number = dice.below(2) as u32;
     let mut worker = pipeline.worker(number, Limits { records: 1 + dice.below(20) as usize, bytes: 1 << 20 });
     for _ in 0..1 + dice.below(8) {
@@ -176,7 +176,7 @@ async fn fold_some(dice: &Dice, pipeline: &Pipeline) {
 }
 
 /// Counts by region, as the oracle has them.
-fn check(oracle: &Oracle, view: &View, body: &Json, covered: &OffsetVector, seed: u64) {
+pub fn check(oracle: &Oracle, view: &View, body: &Json, covered: &OffsetVector, seed: u64) {
     let region = view.dimension("region").expect("both definitions have it");
     let kept = oracle.answer(view, &[region], (NOW.minus(Span(5 * Span::MINUTE.0)), NOW), covered);
     let mut expected: Vec<(String, u64)> = kept.iter().map(|(key, f)| (key[0].to_json(), f[0].count)).collect();

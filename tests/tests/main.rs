@@ -4,12 +4,14 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+mod evolution;
 mod flips;
 mod layers;
 mod life;
 mod operations;
 mod proofs;
 mod restarts;
+mod rollback;
 mod simulation;
 mod tidy;
 mod vectors;

@@ -22,7 +22,10 @@ fn simulation_every_answer_equals_the_oracle_at_its_stamp() {
     let all = sweep(first..first + seeds, None).unwrap_or_else(|(seed, wrong)| panic!("seed {seed}: {wrong}"));
     let seconds = started.elapsed().as_secs_f64();
     println!("{seeds} seeds in {seconds:.1} s, {:.0} a second: {all:?}, none wrong", seeds as f64 / seconds);
-    assert!(all.answers > 4 * seeds && all.generations > 2 * seeds, "the world hardly moved: {all:?}");
+    assert!(
+        all.answers > 4 * seeds && all.generations > 2 * seeds && all.rollbacks > seeds / 4,
+        "the world hardly moved: {all:?}"
+    );
 }
 
 /// A seed that fails must fail again: it goes the same way every time, the real batch job included.

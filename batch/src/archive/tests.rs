@@ -14,8 +14,7 @@ use seam_shared::view::value::FieldType;
 use super::*;
 
 fn source() -> Arc<Source> {
-    let field =
-        Field { name: "country".into(), path: vec!["country".into()], field_type: FieldType::String, url: None };
+    let field = Field::new("country", vec!["country".into()], FieldType::String);
     Arc::new(Source {
         name: "clicks".into(),
         id: Some(vec!["id".into()]),

@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use object_store::ObjectStore;
+use object_store::memory::InMemory;
+use object_store::{ObjectStore, ObjectStoreExt};
 use parquet::basic::{Compression, Encoding, PageType, Repetition, Type as Physical};
 use parquet::column::page::{CompressedPage, Page, PageReader, PageWriter};
 use parquet::errors::ParquetError;
@@ -19,6 +20,7 @@ use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
 use seam_shared::error::{Error, Result};
 use seam_shared::lake::archive::ArchiveFile;
 use seam_shared::lake::sealed::{SealedFile, range_of};
+use seam_shared::lake::{archive_file, verified};
 use seam_shared::view::definition::{StateKind, View};
 use seam_shared::view::expression::Expression;
 use seam_shared::view::value::FieldType;
@@ -55,6 +57,26 @@ impl Input {
     /// `Corrupt` naming the file when a part of it is not what the archive's table says; those of the store.
     pub async fn fetch(store: &dyn ObjectStore, archived: &ArchiveFile, view: &View, span: Slice) -> Result<Input> {
         let file = SealedFile::open(store, &archived.path, archived.bytes, &archived.footer).await?;
+        let holds = |field: usize| archive_file::holds(file.metadata(), &view.source.fields[field]);
+        if fields(view).into_iter().all(holds) {
+            return Input::cut(store, file, archived, view, span).await;
+        }
+        // It was written before the source had these fields: its payloads are decoded as they would be now.
+        let bytes = verified::get(store, &archived.path, &archived.blake3).await?;
+        let written = archive_file::rewritten(&view.source, archived.partition, &bytes)?;
+        let (memory, length) = (InMemory::new(), written.bytes.len() as u64);
+        memory.put(&archived.path, written.bytes.into()).await.map_err(Error::from)?;
+        let file = SealedFile::open(&memory, &archived.path, length, &written.footer).await?;
+        Input::cut(&memory, file, archived, view, span).await
+    }
+
+    async fn cut(
+        store: &dyn ObjectStore,
+        file: SealedFile,
+        archived: &ArchiveFile,
+        view: &View,
+        span: Slice,
+    ) -> Result<Input> {
         let all_count = archived.days.values().sum::<u64>() == archived.rows;
         let all_within = archived.times.is_some_and(|(first, last)| first >= span.start && last < span.end);
         let mut names = vec!["seam_time"];

@@ -32,12 +32,7 @@ const TYPES: [FieldType; 7] = [
 ];
 
 pub fn source() -> Arc<Source> {
-    let field = |(i, &field_type): (usize, &FieldType)| Field {
-        name: format!("f{i}"),
-        path: vec![format!("f{i}")],
-        field_type,
-        url: None,
-    };
+    let field = |(i, &field_type): (usize, &FieldType)| Field::new(format!("f{i}"), vec![format!("f{i}")], field_type);
     Arc::new(Source {
         name: "events".to_owned(),
         id: None,

@@ -19,8 +19,7 @@ fn path(text: &str) -> Vec<String> {
 }
 
 fn source(name: &str, partitions: u32) -> Arc<Source> {
-    let field =
-        |name: &str, at: &str, field_type| Field { name: name.to_owned(), path: path(at), field_type, url: None };
+    let field = |name: &str, at: &str, field_type| Field::new(name, path(at), field_type);
     Arc::new(Source {
         name: name.to_owned(),
         id: Some(path("id")),

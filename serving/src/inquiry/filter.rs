@@ -156,7 +156,6 @@ fn literal(value: &Json) -> Option<String> {
 
 fn fields(view: &View) -> Vec<Field> {
     let dimensions = view.dimensions.iter();
-    let field =
-        |name: &String, field_type| Field { name: name.clone(), path: vec![name.clone()], field_type, url: None };
+    let field = |name: &String, field_type| Field::new(name, vec![name.clone()], field_type);
     dimensions.map(|d| field(&d.name, d.field_type)).collect()
 }

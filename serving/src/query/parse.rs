@@ -295,12 +295,7 @@ fn term(caller: &Caller, measure: &MeasureOf, asked: &[Asks], parameters: &Param
 }
 
 fn condition(view: &View, text: &str) -> Result<Expression, Refusal> {
-    let as_field = |d: &DimensionDefinition| Field {
-        name: d.name.clone(),
-        path: vec![d.name.clone()],
-        field_type: d.field_type,
-        url: None,
-    };
+    let as_field = |d: &DimensionDefinition| Field::new(&d.name, vec![d.name.clone()], d.field_type);
     let fields: Vec<Field> = view.dimensions.iter().map(as_field).collect();
     Expression::parse(text, &fields).map_err(|error| {
         let character = text.get(..error.at).map_or(0, |before| before.chars().count()) + 1;

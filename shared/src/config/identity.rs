@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use crate::event::url::UrlRule;
 use crate::state::ViewId;
 use crate::view::aggregate::partial::Aggregate;
-use crate::view::definition::{Field, StateKind, View};
+use crate::view::definition::{Field, Origin, StateKind, View};
 use crate::view::expression::{Comparison, Expression};
 use crate::view::value::{FieldType, Value as Literal};
 
@@ -49,7 +49,7 @@ fn canonical(view: &View) -> Value {
         })
         .collect();
     let dimensions: Vec<&str> = view.dimensions.iter().map(|d| name_of(d.field)).collect();
-    let mut definition = json!({
+    let mut all = json!({
         "semantics": SEMANTICS_VERSION,
         "source": source.name,
         "id": source.id,
@@ -62,11 +62,23 @@ fn canonical(view: &View) -> Value {
         "duplicates": source.duplicates.map(|rule| json!([rule.horizon.0, rule.max_records])),
         "segments": [json!(source.segments.max_events), json!(source.segments.interval.0)],
     });
+    // A wider type lets events count that did not before, for every view of the source.
+    let widened: Vec<Value> = source.fields.iter().filter_map(widened).collect();
+    if !widened.is_empty() {
+        all["widened"] = Value::Array(widened);
+    }
     // its files are others, though they hold the same
     if view.keyed {
-        definition["keyed"] = json!(true);
+        all["keyed"] = json!(true);
     }
-    definition
+    all
+}
+
+fn widened(field: &Field) -> Option<Value> {
+    match field.origin {
+        Origin::Widened(before) => Some(json!([field.name, type_name(before), type_name(field.field_type)])),
+        Origin::First | Origin::Optional => None,
+    }
 }
 
 /// The fields that the view reads, with their places and types, by name.
@@ -78,7 +90,11 @@ fn fields(view: &View) -> Vec<Value> {
     let mut fields: Vec<&Field> = used.iter().map(|&field| &view.source.fields[field]).collect();
     fields.sort_by(|a, b| a.name.cmp(&b.name));
     fields.dedup();
-    fields.iter().map(|field| json!([field.name, field.path, field_type(field)])).collect()
+    let spelled = |field: &&Field| match field.origin {
+        Origin::Optional => json!([field.name, field.path, field_type(field), "optional"]),
+        Origin::First | Origin::Widened(_) => json!([field.name, field.path, field_type(field)]),
+    };
+    fields.iter().map(spelled).collect()
 }
 
 /// A field's type, and for URLs the form that they are brought into.

@@ -123,6 +123,8 @@ static FIELD: Shape = Shape::Either(
             &Shape::OneOf(&URL_QUERY),
             "of a url: keep its query, sorted and without tracking (default), or drop it",
         ),
+        key("optional", &Shape::Flag, "a value of another type counts as none; a field that is added later must be so"),
+        key("was", &Shape::FieldType, "the narrower type that it had before: int, or a decimal of fewer digits"),
     ]),
 );
 static URL_QUERY: [Choice; 2] = [word("keep"), word("drop")];

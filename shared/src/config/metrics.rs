@@ -6,7 +6,7 @@ use super::tree::{Content, Key, Node};
 use super::views::expression;
 use super::{MeasureOf, Metric, MetricKind};
 use crate::time::Span;
-use crate::view::definition::{Field, View};
+use crate::view::definition::{DimensionDefinition, Field, View};
 
 /// What is made of other metrics has one of these.
 const MADE: [&str; 2] = ["ratio", "rate"];
@@ -88,13 +88,8 @@ fn simple(root: &Node, key: &Key, node: &Node, views: &[Arc<View>], problems: &m
 
 /// A view's dimensions as the fields of a condition, so that its indexes are those of the dimensions.
 fn dimension_fields(view: &View) -> Vec<Field> {
-    let fields = view.dimensions.iter().map(|dimension| Field {
-        name: dimension.name.clone(),
-        path: Vec::new(),
-        field_type: dimension.field_type,
-        url: None,
-    });
-    fields.collect()
+    let field = |dimension: &DimensionDefinition| Field::new(&dimension.name, Vec::new(), dimension.field_type);
+    view.dimensions.iter().map(field).collect()
 }
 
 fn ratio(

@@ -8,7 +8,7 @@ use super::{Format, Intake, shape};
 use crate::event::url::UrlRule;
 use crate::segment::SegmentRule;
 use crate::time::Span;
-use crate::view::definition::{DuplicateRule, Field, Source};
+use crate::view::definition::{DuplicateRule, Field, Origin, Source};
 use crate::view::value::FieldType;
 
 /// The text field that every source has.
@@ -60,8 +60,7 @@ pub(super) fn declare(root: &Node, problems: &mut Problems) -> Vec<Vec<Field>> {
     let entries = root.get("sources").map_or(&[][..], Node::entries);
     let fields = entries.iter().map(|(key, source)| {
         let type_path = source.get("map").and_then(|map| path(map, TYPE)).unwrap_or_else(|| vec![TYPE.to_owned()]);
-        let mut fields =
-            vec![Field { name: TYPE.to_owned(), path: type_path, field_type: FieldType::String, url: None }];
+        let mut fields = vec![Field::new(TYPE, type_path, FieldType::String)];
         match source.get("fields") {
             Some(node) => declared(node, &mut fields, problems),
             None => inferred(root, &key.name, &mut fields, problems),
@@ -94,8 +93,26 @@ fn declared(node: &Node, fields: &mut Vec<Field>, problems: &mut Problems) {
             continue;
         }
         let path = path(value, "path").unwrap_or_else(|| default_path(&key.name));
-        fields.push(Field { name: key.name.clone(), path, field_type, url });
+        let origin = origin(value, field_type, problems);
+        fields.push(Field { origin, url, ..Field::new(&key.name, path, field_type) });
     }
+}
+
+/// Whether a field may have been added later, or had a narrower type before.
+fn origin(node: &Node, now: FieldType, problems: &mut Problems) -> Origin {
+    let optional = node.text_of("optional") == Some("true");
+    let Some(was) = node.get("was") else { return if optional { Origin::Optional } else { Origin::First } };
+    let before = was.text().and_then(|text| field_type(text).ok());
+    match (before, now) {
+        _ if optional => problems.add(was.place, "a field that is optional has no narrower type before"),
+        (Some(before), now) if now.is_wider_than(before) => return Origin::Widened(before),
+        (Some(_), _) => {
+            let rule = "an int may become a decimal, and a decimal one of more digits, as long as every value stays what it is";
+            problems.suggest(was.place, "this is no narrower type", Some(rule.to_owned()));
+        }
+        (None, _) => {}
+    }
+    Origin::First
 }
 
 /// A name with points is a path of its own.
@@ -134,7 +151,7 @@ fn infer(name: &str, field_type: FieldType, place: Place, fields: &mut Vec<Field
             Ok(()) if name.starts_with(RESERVED) => {
                 problems.add(place, format!("names that start with {RESERVED} are the archive's own columns"));
             }
-            Ok(()) => fields.push(Field { name: name.to_owned(), path: default_path(name), field_type, url: None }),
+            Ok(()) => fields.push(Field::new(name, default_path(name), field_type)),
             Err(rule) => problems.suggest(
                 place,
                 format!("`{name}` is no field name"),

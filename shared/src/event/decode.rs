@@ -11,7 +11,7 @@ use crate::event::scalar::{Fault, Scalar, read, read_id, read_time};
 use crate::event::url;
 use crate::log::Chunk;
 use crate::time::Timestamp;
-use crate::view::definition::Source;
+use crate::view::definition::{Origin, Source};
 use crate::view::value::{FieldType, Value};
 
 /// What a valid event says about itself.
@@ -92,7 +92,10 @@ impl Shape {
             _ => None,
         };
         for (slot, field) in (FIELDS..).zip(&source.fields) {
-            read(found[slot], field.field_type).map_err(|fault| explain(&field.path, slot, fault))?;
+            match read(found[slot], field.field_type) {
+                Err(fault) if field.origin != Origin::Optional => return Err(explain(&field.path, slot, fault)),
+                Ok(_) | Err(_) => {}
+            }
         }
         Ok(Checked { id, time })
     }
@@ -221,7 +224,7 @@ impl Decoder {
                 }
                 (Ok(scalar), _) => push(column, codes, &scalar),
                 (Err(_), _) => {
-                    sound(false);
+                    sound(field.origin == Origin::Optional);
                     push_null(column);
                 }
             }

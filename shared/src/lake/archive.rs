@@ -1,4 +1,6 @@
 //! The archive table of a source: every event, in files of whole segments, gap-free from each partition's start to A.
+mod evolution;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -79,6 +81,8 @@ pub struct NewFile {
 pub struct ArchiveTable {
     table: Table,
     source: String,
+    /// What the table said of the source's fields when it was opened.
+    fields: Option<String>,
     newest: Mutex<Option<Arc<ArchiveSnapshot>>>,
 }
 
@@ -102,11 +106,12 @@ impl ArchiveSnapshot {
 }
 
 impl ArchiveTable {
-    /// Opens the archive of `source`, and creates it where there is none. `incarnation` names the log that it archives.
+    /// Opens the archive of `source`, and creates it where there is none; where the source has more fields or wider ones than before,
+    /// the table says so from now on. `incarnation` names the log that it archives.
     ///
     /// # Errors
-    /// `Invalid` when the archive was made with other settings than the source has now: fields, segment rule, duplicate rule
-    /// and log are fixed for an archive's life.
+    /// `Invalid` when the archive was made with other settings than the source has now: segment rule, duplicate rule and log are fixed
+    /// for an archive's life, and fields change only so that no archived event counts otherwise than it did.
     pub async fn open(
         store: Arc<dyn ObjectStore>,
         source: &Source,
@@ -115,13 +120,28 @@ impl ArchiveTable {
     ) -> Result<ArchiveTable> {
         let root = Path::from("archive").join(source.name.as_str());
         let table = Table::new(store, root, clock);
-        let wanted = settings(source, incarnation);
-        let found = match table.latest().await? {
-            Some(found) => found,
-            None => create(&table, source, &wanted).await?,
-        };
-        check_settings(&source.name, &found.metadata, &wanted)?;
-        Ok(ArchiveTable { table, source: source.name.clone(), newest: Mutex::new(None) })
+        let wanted = evolution::settings(source, incarnation);
+        loop {
+            let found = match table.latest().await? {
+                Some(found) => found,
+                None => create(&table, source, &wanted).await?,
+            };
+            let Some(change) = evolution::check(source, &found.metadata, &wanted)? else {
+                return Ok(ArchiveTable::of(table, source, &found));
+            };
+            if change.widened {
+                check_verdicts(&table, source, &found).await?;
+            }
+            match evolve(&table, source, &found, &wanted).await {
+                Ok(()) => tracing::info!(source = source.name, changes = ?change.what, "the archive's columns change"),
+                Err(error) if error.kind() == Kind::Conflict => {} // another process changes them, or archives
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    fn of(table: Table, source: &Source, found: &Snapshot) -> ArchiveTable {
+        let fields = found.metadata.configuration.get(evolution::FIELDS).cloned();
+        ArchiveTable { table, source: source.name.clone(), fields, newest: Mutex::new(None) }
     }
     /// Opens the archive of `source` where there is one, for readers that do not have the log at hand; also the name of the log
     /// that it archives.
@@ -133,13 +153,14 @@ impl ArchiveTable {
         source: &Source,
         clock: Arc<dyn Clock>,
     ) -> Result<Option<(ArchiveTable, String)>> {
-        let table = Table::new(store.clone(), Path::from("archive").join(source.name.as_str()), clock.clone());
+        let table = Table::new(store, Path::from("archive").join(source.name.as_str()), clock);
         let Some(found) = table.latest().await? else { return Ok(None) };
         let unknown = || Error::corrupt(format!("the archive of {} does not name its log", source.name));
         let text = found.metadata.configuration.get("seam.incarnation").ok_or_else(unknown)?;
         let incarnation: String = serde_json::from_str(text).map_err(|e| unknown().because(e))?;
-        let table = ArchiveTable::open(store, source, &incarnation, clock).await?;
-        Ok(Some((table, incarnation)))
+        // Readers need not wait for the columns to change: they decode again what they need.
+        evolution::check(source, &found.metadata, &evolution::settings(source, &incarnation))?;
+        Ok(Some((ArchiveTable::of(table, source, &found), incarnation)))
     }
     /// The store that holds the files.
     pub fn store(&self) -> &Arc<dyn ObjectStore> {
@@ -172,7 +193,7 @@ impl ArchiveTable {
     /// `Unavailable` when it is unknown whether the commit was made.
     pub async fn commit_file(&self, file: NewFile) -> Result<Arc<ArchiveSnapshot>> {
         check_segments(&file)?;
-        let mut before = self.latest().await?;
+        let mut before = self.writable().await?;
         self.check_gap(&before, &file)?;
         let (partition, from, to) = (file.partition, file.from, file.to);
         let name = format!("{partition}-{:020}-{:020}-{}.parquet", from.0, to.0, self.table.clock().nonce());
@@ -195,11 +216,24 @@ impl ArchiveTable {
                 Err(error) if error.kind() == Kind::Conflict => {}
                 Err(error) => return Err(error),
             }
-            before = self.latest().await?;
+            before = self.writable().await?;
             self.check_gap(&before, &file)?; // it was a commit of another partition
         }
     }
 
+    /// The newest version, if its fields are those that this process writes.
+    async fn writable(&self) -> Result<Arc<ArchiveSnapshot>> {
+        let found = self.table.latest().await?;
+        let found = found.ok_or_else(|| Error::not_found(format!("archive {} is gone", self.source)))?;
+        if found.metadata.configuration.get(evolution::FIELDS) != self.fields.as_ref() {
+            let source = &self.source;
+            return Err(Error::invalid(format!(
+                "the fields of source {source} were changed by a process with a newer configuration: this one archives nothing more \
+                 until it is started with that"
+            )));
+        }
+        self.read(&found)
+    }
     fn check_gap(&self, now: &ArchiveSnapshot, file: &NewFile) -> Result<()> {
         match now.position(file.partition) {
             Some(position) if position != file.from => Err(Error::conflict(format!(
@@ -321,27 +355,6 @@ fn times(add: &Add) -> Option<(Timestamp, Timestamp)> {
     Some((time("minValues")?, time("maxValues")?))
 }
 
-/// What is fixed for the life of an archive, as the table's configuration keeps it.
-fn settings(source: &Source, incarnation: &str) -> BTreeMap<String, String> {
-    let field = |f: &Field| {
-        let mut field = json!({"name": f.name, "path": f.path, "type": f.field_type});
-        if let Some(rule) = f.url {
-            field["url"] = json!(rule); // its column holds the normal form
-        }
-        field
-    };
-    let fields: Vec<Json> = source.fields.iter().map(field).collect();
-    let pairs = [
-        ("seam.incarnation", json!(incarnation)),
-        ("seam.segments", json!(source.segments)),
-        ("seam.duplicates", json!(source.duplicates)),
-        ("seam.id", json!(source.id)),
-        ("seam.time", json!(source.time)),
-        ("seam.fields", json!(fields)),
-    ];
-    pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_string())).collect()
-}
-
 async fn create(table: &Table, source: &Source, settings: &BTreeMap<String, String>) -> Result<Arc<Snapshot>> {
     let columns = schema::to_json(&archive_file::schema(source))?;
     let (nonce, now) = (table.clock().nonce(), table.clock().now());
@@ -356,16 +369,22 @@ async fn create(table: &Table, source: &Source, settings: &BTreeMap<String, Stri
     table.latest().await?.ok_or_else(|| Error::unavailable(format!("archive {} vanished", source.name)))
 }
 
-fn check_settings(name: &str, metadata: &Metadata, wanted: &BTreeMap<String, String>) -> Result<()> {
-    for (key, wanted) in wanted {
-        let made = metadata.configuration.get(key).map_or("nothing", String::as_str);
-        if made != wanted {
-            let what = key.trim_start_matches("seam.");
-            return Err(Error::invalid(format!(
-                "the archive of source {name} was made with {what} = {made}, the source now has {wanted}: this is fixed for \
-                 an archive's life; undo the change, or give the changed source another name"
-            )));
-        }
+/// Says in the table what the fields are now.
+async fn evolve(table: &Table, source: &Source, found: &Snapshot, settings: &BTreeMap<String, String>) -> Result<()> {
+    let mut metadata = found.metadata.clone();
+    metadata.schema_string = schema::to_json(&archive_file::schema(source))?;
+    metadata.configuration.extend(settings.clone());
+    let info = [("operation".to_owned(), Json::from("CHANGE COLUMNS"))].into_iter().collect();
+    table.commit(found.version + 1, Commit { metadata: Some(metadata), info, ..Commit::default() }).await
+}
+
+/// Reads every archived event by the new fields: none may count otherwise than it did.
+async fn check_verdicts(table: &Table, source: &Source, found: &Snapshot) -> Result<()> {
+    let source = Arc::new(source.clone());
+    for add in found.files.values() {
+        let file = parse(table.file(&add.path), add)?;
+        let bytes = verified::get(table.store().as_ref(), &file.path, &file.blake3).await?;
+        archive_file::decoded(&source, &bytes)?;
     }
     Ok(())
 }

@@ -2,6 +2,8 @@
 //!
 //! Rows are ordered by the UTC hour of their event time and within it by offset, invalid records last: the file of a quiet topic
 //! spans days, and a reader that wants one of them skips the other row groups by their statistics.
+mod again;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use crate::log::{Chunk, Offset};
 use crate::time::{Span, Timestamp};
 use crate::view::definition::Source;
 use crate::view::value::{FieldType, Value};
+pub use again::{decoded, holds, rewritten};
 
 /// Digits of every decimal column.
 pub const DECIMAL_DIGITS: u8 = 38;

@@ -42,7 +42,7 @@ pub struct Snapshot {
 /// What one commit changes.
 #[derive(Debug, Clone, Default)]
 pub struct Commit {
-    /// What the table is; only with version 0.
+    /// What the table is, with version 0, and where its columns change.
     pub metadata: Option<Metadata>,
     /// Files taken away.
     pub remove: Vec<Remove>,
@@ -124,7 +124,7 @@ impl Table {
     /// appear, so read the table again before deciding anything.
     pub async fn commit(&self, version: u64, commit: Commit) -> Result<()> {
         let nonce = self.clock.nonce();
-        let text = self.text(&nonce, commit);
+        let text = self.text(version, &nonce, commit);
         let path = self.version_path(version);
         let mut trouble = None;
         for _ in 0..ATTEMPTS {
@@ -151,17 +151,17 @@ impl Table {
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Snapshot>>> {
         self.newest.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    fn text(&self, nonce: &str, commit: Commit) -> String {
+    fn text(&self, version: u64, nonce: &str, commit: Commit) -> String {
         let mut info = serde_json::Map::new();
         info.insert("timestamp".into(), self.clock.now().0.div_euclid(1_000).into());
         info.insert("engineInfo".into(), concat!("seam/", env!("CARGO_PKG_VERSION")).into());
         info.extend(commit.info);
         info.insert("nonce".into(), nonce.into());
         let mut actions = Vec::new();
-        if let Some(metadata) = commit.metadata {
+        if version == 0 {
             actions.push(Action::Protocol(PROTOCOL));
-            actions.push(Action::MetaData(metadata));
         }
+        actions.extend(commit.metadata.map(Action::MetaData));
         actions.extend(commit.transactions.into_iter().map(Action::Txn));
         actions.extend(commit.remove.into_iter().map(Action::Remove));
         actions.extend(commit.add.into_iter().map(Action::Add));

@@ -3,6 +3,7 @@
 //! A generation's number is its version in the Delta log; version 0 is the empty table. Files are named by their content, so that the
 //! same rows are the same file whichever job computed them. A replaced file stays in the store until retention removes it.
 mod history;
+mod rollback;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -162,8 +163,8 @@ impl ViewTable {
     /// Publishes a generation: the one moment at which the view changes.
     ///
     /// # Errors
-    /// `Conflict` when the parent is not the newest generation (another job was first), or when B would go back; `Unavailable`
-    /// when it is unknown whether the commit was made.
+    /// `Conflict` when the parent is not the newest generation (another job was first), or when B would go back, which
+    /// [`ViewTable::roll_back`] alone may do; `Unavailable` when it is unknown whether the commit was made.
     pub async fn publish(&self, publication: Publication) -> Result<Generation> {
         let latest = self.latest().await?;
         self.check(latest.as_ref(), &publication)?;

@@ -20,6 +20,18 @@ pub enum FieldType {
     Float,
 }
 
+impl FieldType {
+    /// Whether every value of `before` is one of this type too: an int as a decimal, a decimal with more digits after the point; as
+    /// far as their digits fit.
+    pub fn is_wider_than(self, before: FieldType) -> bool {
+        match (before, self) {
+            (FieldType::Int, FieldType::Decimal(_)) => true,
+            (FieldType::Decimal(before), FieldType::Decimal(now)) => now > before,
+            _ => false,
+        }
+    }
+}
+
 /// One field's value. `Decimal` holds the scaled integer: 12.30 at scale 2 is 1230.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {

@@ -13,8 +13,9 @@ use seam_shared::lake::archive_file;
 use seam_shared::lake::views::{Publication, ViewTable};
 use seam_shared::log::{Offset, OffsetVector};
 use seam_shared::time::Timestamp;
+use seam_shared::view::definition::{Field, Origin};
 use seam_shared::view::rows::{Rows, States};
-use seam_shared::view::value::Value;
+use seam_shared::view::value::{FieldType, Value};
 use serde_json::{Value as Json, json};
 
 use crate::samples::{events, rows, source, view};
@@ -31,11 +32,20 @@ fn spelled<'a>(values: impl Iterator<Item = &'a Value>) -> BTreeSet<String> {
 
 /// Archives three files and says what each version holds.
 async fn archive(store: &Arc<dyn ObjectStore>, clock: &Arc<dyn Clock>) -> Vec<Json> {
-    let source = source();
-    let table = ArchiveTable::open(Arc::clone(store), &source, "first", Arc::clone(clock)).await.unwrap();
-    let parts = [events(1, START, 900)];
+    let mut source = source();
+    let mut table = ArchiveTable::open(Arc::clone(store), &source, "first", Arc::clone(clock)).await.unwrap();
+    let mut parts = [events(1, START, 1_200)];
     let mut versions = Vec::new();
-    for step in 0..3 {
+    for step in 0..4 {
+        if step == 3 {
+            // a field is new: the files before have no column for it
+            let field = Field::new("coupon", vec!["coupon".into()], FieldType::String);
+            source.fields.push(Field { origin: Origin::Optional, ..field });
+            table = ArchiveTable::open(Arc::clone(store), &source, "first", Arc::clone(clock)).await.unwrap();
+            let batch = &mut parts[0].0;
+            batch.columns.push(Column::Str(vec![0; batch.offsets.len()]));
+            batch.dictionaries.push(Arc::new(vec![Value::Null]));
+        }
         let (from, to) = (Offset(START + step * 300), Offset(START + step * 300 + 300));
         let content = archive_file::write(&source, 0, &parts, from..to).unwrap();
         let file = NewFile { partition: 0, from, to, boundaries: vec![from], content, anchor: None };
@@ -102,6 +112,11 @@ async fn generations(store: &Arc<dyn ObjectStore>, clock: &Arc<dyn Clock>) -> Ve
             "texts": {"column": "country", "values": spelled(used)},
         }));
     }
+    // and back again
+    let back = table.roll_back(Some(1), Default::default()).await.unwrap();
+    let mut first = versions[0].clone();
+    first["version"] = json!(back.number);
+    versions.push(first);
     versions
 }
 

@@ -29,7 +29,7 @@ impl Random {
 }
 
 pub fn source() -> Source {
-    let field = |name: &str, field_type| Field { name: name.into(), path: vec![name.into()], field_type, url: None };
+    let field = |name: &str, field_type| Field::new(name, vec![name.into()], field_type);
     Source {
         name: "clicks".into(),
         id: Some(vec!["id".into()]),

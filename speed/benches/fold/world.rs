@@ -118,12 +118,7 @@ impl Drop for World {
 
 /// The shop's events; with `ids`, duplicates are found among the last million.
 pub fn source(ids: bool) -> Arc<Source> {
-    let at = |name: &str, path: &str, field_type| Field {
-        name: name.to_owned(),
-        path: vec![path.to_owned()],
-        field_type,
-        url: None,
-    };
+    let at = |name: &str, path: &str, field_type| Field::new(name, vec![path.to_owned()], field_type);
     let field = |name: &str, field_type| at(name, name, field_type);
     Arc::new(Source {
         name: TOPIC.to_owned(),

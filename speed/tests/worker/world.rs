@@ -43,8 +43,7 @@ pub struct World {
 }
 
 pub fn source(random: &mut Random) -> Arc<Source> {
-    let field =
-        |name: &str, field_type| Field { name: name.to_owned(), path: vec![name.to_owned()], field_type, url: None };
+    let field = |name: &str, field_type| Field::new(name, vec![name.to_owned()], field_type);
     Arc::new(Source {
         name: "clicks".to_owned(),
         id: Some(vec!["id".to_owned()]),

@@ -72,8 +72,7 @@ fn read(runtime: &Runtime, log: &KafkaLog, events: u64, mut take: impl FnMut(&Ch
 }
 
 fn decode(runtime: &Runtime, log: &KafkaLog, events: u64) -> u64 {
-    let field =
-        |name: &str, field_type| Field { name: name.to_owned(), path: vec![name.to_owned()], field_type, url: None };
+    let field = |name: &str, field_type| Field::new(name, vec![name.to_owned()], field_type);
     let source = Source {
         name: TOPIC.to_owned(),
         id: None,

@@ -15,6 +15,7 @@ use seam_shared::time::Span;
 use seam_shared::view::definition::{Source, View};
 use seam_speed::cuts::LakeCuts;
 use seam_speed::recover::Places;
+use seam_speed::rewind::Rewinder;
 use seam_speed::trim::{TrimRule, Trimmer};
 use seam_speed::worker::{Limits, Worker};
 
@@ -34,6 +35,8 @@ pub enum Role {
     Job(usize),
     /// Forgets what is covered.
     Trimmer,
+    /// Folds a partition again after a rollback.
+    Rewinder(u32),
 }
 
 /// Where actors find their places.
@@ -66,6 +69,7 @@ impl Stage {
             Role::Job(view) if self.real => self.real_job(view),
             Role::Job(view) => self.job(view),
             Role::Trimmer => self.trimmer(),
+            Role::Rewinder(number) => self.rewinder(number),
         }
     }
 
@@ -96,6 +100,20 @@ impl Stage {
             let mut worker = Worker::new(places, source, views, number, limits);
             loop {
                 let _ = worker.step().await.map_err(&note);
+                pause().await;
+            }
+        })
+    }
+
+    fn rewinder(&self, number: u32) -> Turns<()> {
+        let places = self.places(Some(&Partition::new(self.source.name.as_str(), number)));
+        let (source, views, note) = (self.source.clone(), self.views.clone(), self.note("rewinder"));
+        let batch = self.tiered.then(|| self.batch.clone());
+        Box::pin(async move {
+            let places = below(places, batch, &source, &note).await;
+            let mut rewinder = Rewinder::new(places, source, views, number);
+            loop {
+                let _ = rewinder.step().await.map_err(&note);
                 pause().await;
             }
         })

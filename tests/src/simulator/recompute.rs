@@ -50,8 +50,9 @@ impl Batch {
     /// Those of the lake.
     pub async fn publish_once(&self, archive: &ArchiveTable, table: &ViewTable) -> Result<()> {
         let view = table.view();
-        let snapshot = archive.latest().await?;
+        // In this order, for a generation that went back to be followed by one that covers what the one before it did.
         let parent = table.latest().await?;
+        let snapshot = archive.latest().await?;
         let cut = snapshot.positions.clone();
         if cut.0.is_empty() || parent.as_ref().is_some_and(|parent| parent.cut == cut || !cut.covers(&parent.cut)) {
             return Ok(());

@@ -2,7 +2,7 @@
 mod checks;
 mod truncation;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -66,6 +66,9 @@ pub struct World {
     forgetful: bool,
     /// The step before which the log loses its end.
     truncation: Option<u32>,
+    /// Views go back to earlier generations now and then; and these have since anybody looked.
+    rolls_back: bool,
+    rewound: BTreeSet<ViewId>,
     /// It has lost it; and somebody noticed.
     truncated: bool,
     noticed: bool,
@@ -98,9 +101,13 @@ impl World {
             truth: truth.clone(),
             mutant,
         };
+        let rolls_back = mutant.is_none() && !real && dice.one_in(3);
         let mut roles = vec![Role::Trimmer];
         for number in 0..source.partitions {
             roles.extend([Role::Speed(number), Role::Speed(number), Role::Archiver(number), Role::Archiver(number)]);
+            if rolls_back {
+                roles.extend([Role::Rewinder(number), Role::Rewinder(number)]);
+            }
         }
         (0..views.len()).for_each(|view| roles.extend([Role::Job(view), Role::Job(view)]));
         let table = |view| ViewTable::new(objects.clone() as Arc<dyn ObjectStore>, view, clock.clone());
@@ -118,6 +125,8 @@ impl World {
             cuts: BTreeMap::new(),
             forgetful: mutant.is_none() && dice.one_in(16),
             truncation: truncates.then(|| dice.below(STEPS.into()) as u32),
+            rolls_back,
+            rewound: BTreeSet::new(),
             truncated: false,
             noticed: false,
             summary: Summary::default(),
@@ -186,6 +195,7 @@ impl World {
                 [0, 1_000, 9_000_000, 31_000_000_000, -31_000_000_000, YEAR, -YEAR][self.dice.below(7) as usize],
             ),
             84..86 => self.retire().await,
+            86 if self.rolls_back => self.roll_back().await,
             86..89 => self.refresh(),
             89 => self.begin_view(),
             90..91 => self.forget_archived().await,
@@ -284,6 +294,17 @@ impl World {
             for file in gone {
                 let _: object_store::Result<()> = self.objects.delete(&file.path).await;
             }
+        }
+    }
+
+    /// A view goes back to an earlier generation whose files are all there.
+    async fn roll_back(&mut self) {
+        let table = &self.tables[self.dice.below(self.tables.len() as u64) as usize];
+        let Ok(Some(newest)) = table.latest().await else { return };
+        let to = self.dice.one_in(2).then(|| 1 + self.dice.below(newest.number));
+        if table.roll_back(to, serde_json::Map::new()).await.is_ok() {
+            self.rewound.insert(table.view().id.clone());
+            self.summary.rollbacks += 1;
         }
     }
 

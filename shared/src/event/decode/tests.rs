@@ -10,8 +10,7 @@ use crate::view::value::parse_decimal;
 
 pub(super) fn source() -> Arc<Source> {
     let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
-    let field =
-        |name: &str, at: &str, field_type| Field { name: name.to_owned(), path: path(at), field_type, url: None };
+    let field = |name: &str, at: &str, field_type| Field::new(name, path(at), field_type);
     Arc::new(Source {
         name: "clicks".to_owned(),
         id: Some(path("id")),

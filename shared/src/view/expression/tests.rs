@@ -7,8 +7,7 @@ use crate::log::Offset;
 use crate::view::value::FieldType;
 
 pub fn fields() -> Vec<Field> {
-    let field =
-        |name: &str, field_type| Field { name: name.to_owned(), path: vec![name.to_owned()], field_type, url: None };
+    let field = |name: &str, field_type| Field::new(name, vec![name.to_owned()], field_type);
     vec![
         field("type", FieldType::String),
         field("delay_min", FieldType::Int),

@@ -122,8 +122,7 @@ async fn topics_of_other_programs_are_sources() {
     }
     producer.flush(PATIENCE).expect("flush");
     let chunk = log.read(&Partition::new("clicks", 1), Offset(0), 100, 1 << 20).await.expect("read");
-    let field =
-        Field { name: "country".into(), path: vec!["country".into()], field_type: FieldType::String, url: None };
+    let field = Field::new("country", vec!["country".into()], FieldType::String);
     let source = Arc::new(Source {
         name: "clicks".into(),
         id: None,

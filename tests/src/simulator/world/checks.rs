@@ -10,7 +10,7 @@ use crate::simulator::reader::{Answered, Reader};
 const ROUNDS: usize = 400;
 
 impl World {
-    /// Cuts never go back, and floors never lie above them.
+    /// Cuts never go back but by a rollback, and floors never lie above them; after a rollback they do until all is folded again.
     pub(super) async fn check_invariants(&mut self) -> Result<(), String> {
         if self.mutant.is_some() || self.truncated || !self.dice.one_in(4) {
             return Ok(());
@@ -19,12 +19,17 @@ impl World {
             let view = table.view();
             let newest = table.latest().await.map_err(|error| error.to_string())?;
             self.summary.generations = self.summary.generations.max(newest.as_ref().map_or(0, |g| g.number));
+            let went_back = newest.as_ref().is_some_and(|generation| generation.rolled_back_to().is_some());
             let cut = newest.map(|generation| generation.cut).unwrap_or_default();
+            if self.rewound.remove(&view.id) {
+                self.cuts.remove(&view.id);
+            }
             let last = self.cuts.entry(view.id.clone()).or_default();
             if !cut.covers(last) {
                 return Err(format!("the cut of {} went back from {last:?} to {cut:?}", view.id));
             }
-            for number in 0..self.stage.source.partitions {
+            let partitions = if went_back { 0 } else { self.stage.source.partitions };
+            for number in 0..partitions {
                 let partition = self.partition(number);
                 let held = self.replicas.primary().port().snapshot(&partition, std::slice::from_ref(&view.id)).await;
                 let held = held.map_err(|error| error.to_string())?.remove(0);
@@ -94,6 +99,9 @@ impl World {
                 let table = self.tables.iter().find(|table| table.view().id == *view).expect("a table a view");
                 let newest = table.latest().await.unwrap_or_default();
                 let cut = newest.map(|generation| generation.cut.get(number)).unwrap_or_default();
+                if held.progress.floor > cut {
+                    return false; // it is folded again after a rollback
+                }
                 for segment in held.closed.iter().filter(|segment| segment.start >= cut) {
                     let rows = store.port().segment(&partition, view, segment.start).await;
                     if !matches!(rows, Ok(Some(_))) {

@@ -1,0 +1,239 @@
+//! A view that goes back to an earlier generation while events come: whatever breaks off where, every answer is exact at its stamp, and
+//! none reaches less far than what the layers hold.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use async_trait::async_trait;
+use seam_shared::error::{Error, Kind, Result};
+use seam_shared::lake::views::Publication;
+use seam_shared::log::{Offset, OffsetVector, Partition};
+use seam_shared::state::memory::MemoryState;
+use seam_shared::state::{Committed, Progress, Snapshot, StateStore, ViewCommit, ViewId};
+use seam_shared::view::rows::Rows;
+use seam_speed::recover::Places;
+use seam_speed::rewind::Rewinder;
+use seam_tests::dice::Dice;
+use seam_tests::pipeline::Pipeline;
+use serde_json::Value as Json;
+
+use crate::layers::setting;
+use crate::life::{ask, check, config, fold_some, oracle, pipeline, produce, stamp};
+use crate::vectors::cold_serving;
+
+/// A state that can be reached so many times, and then no more: whoever uses it is as if it had crashed there.
+#[derive(Debug)]
+struct Brittle {
+    state: Arc<MemoryState>,
+    left: AtomicI64,
+}
+
+impl Brittle {
+    fn reach(&self) -> Result<()> {
+        match self.left.fetch_sub(1, Ordering::Relaxed) {
+            1.. => Ok(()),
+            _ => Err(Error::unavailable("the state cannot be reached any more")),
+        }
+    }
+}
+
+#[async_trait]
+impl StateStore for Brittle {
+    async fn commit(&self, partition: &Partition, commits: Vec<ViewCommit>) -> Result<Committed> {
+        self.reach()?;
+        self.state.commit(partition, commits).await
+    }
+    async fn claim(&self, partition: &Partition, view: &ViewId, boundary: Offset) -> Result<Progress> {
+        self.reach()?;
+        self.state.claim(partition, view, boundary).await
+    }
+    async fn snapshot(&self, partition: &Partition, views: &[ViewId]) -> Result<Vec<Option<Snapshot>>> {
+        self.reach()?;
+        self.state.snapshot(partition, views).await
+    }
+    async fn segment(&self, partition: &Partition, view: &ViewId, start: Offset) -> Result<Option<Arc<Rows>>> {
+        self.reach()?;
+        self.state.segment(partition, view, start).await
+    }
+    async fn trim(&self, partition: &Partition, view: &ViewId, floor: Offset) -> Result<()> {
+        self.reach()?;
+        self.state.trim(partition, view, floor).await
+    }
+    async fn forget(&self, partition: &Partition, view: &ViewId) -> Result<()> {
+        self.reach()?;
+        self.state.forget(partition, view).await
+    }
+}
+
+fn rewinder(pipeline: &Pipeline, number: u32, left: i64) -> Rewinder {
+    let state = Arc::new(Brittle { state: pipeline.state.clone(), left: AtomicI64::new(left) });
+    let places = Places { state, ..pipeline.places() };
+    Rewinder::new(places, pipeline.source.clone(), pipeline.views.clone(), number)
+}
+
+/// Publishes a generation of nothing, as a bug may.
+async fn spoil(pipeline: &Pipeline) -> u64 {
+    let table = pipeline.view_table(&pipeline.views[0]);
+    let newest = table.latest().await.unwrap().unwrap();
+    let (cut, incarnation) = (newest.cut, newest.incarnation);
+    let info = serde_json::Map::new();
+    let spoilt = Publication { parent: Some(newest.number), cut, incarnation, files: Vec::new(), info };
+    table.publish(spoilt).await.unwrap().number
+}
+
+async fn newest(pipeline: &Pipeline) -> (u64, OffsetVector, Option<u64>) {
+    let newest = pipeline.view_table(&pipeline.views[0]).latest().await.unwrap().unwrap();
+    (newest.number, newest.cut.clone(), newest.rolled_back_to())
+}
+
+#[tokio::test]
+async fn a_view_that_goes_back_never_shows_a_wrong_number_wherever_it_breaks_off() {
+    let seeds = setting("SEAM_LIFE_SEEDS", 60);
+    let (mut before, mut after, mut broken, mut folded_again) = (0, 0, 0, 0);
+    for seed in 0..seeds {
+        let dice = Dice::new(seed);
+        let config = config(dice.pick(&["30s", "1m"]), "region, product", "price >= 100");
+        let pipeline = pipeline(&config).await;
+        for _ in 0..2 + dice.below(3) {
+            produce(&dice, &pipeline, 10 + dice.below(40)).await;
+            pipeline.fold().await.unwrap();
+            pipeline.archive().await.unwrap();
+            pipeline.recompute(dice.one_in(3)).await.unwrap();
+            if !dice.one_in(4) {
+                pipeline.trim().await.unwrap();
+            }
+        }
+        let spoilt = if dice.one_in(3) { Some(spoil(&pipeline).await) } else { None };
+        let (generation, highest, _) = newest(&pipeline).await;
+        let serving = cold_serving(&config, &pipeline);
+        serving.refresh().await.unwrap();
+        let to = if dice.one_in(2) { None } else { Some(1 + dice.below(generation - 1)) };
+        let done = pipeline.roll_back(&config.views[0], to).await.unwrap();
+        assert_eq!((done.generation, done.rollback_to), (generation + 1, to.unwrap_or(generation - 1)), "seed {seed}");
+        assert!(highest.covers(&done.cut));
+        for _ in 0..40 {
+            match dice.below(8) {
+                0 => produce(&dice, &pipeline, 1 + dice.below(8)).await,
+                1 | 2 => fold_some(&dice, &pipeline).await,
+                3 | 4 => {
+                    let left = dice.below(if dice.one_in(2) { 30 } else { 300 }) as i64;
+                    let mut rewinder = rewinder(&pipeline, dice.below(2) as u32, left);
+                    match rewinder.step().await {
+                        Ok(folded) => folded_again += folded,
+                        Err(error) => {
+                            assert_eq!(error.kind(), Kind::Unavailable, "seed {seed}: {error}");
+                            broken += 1;
+                        }
+                    }
+                }
+                // somebody who saw the generation before trims late
+                5 if dice.one_in(4) => {
+                    let (partition, floor) = (pipeline.partition(0), highest.get(0));
+                    pipeline.state.trim(&partition, &config.views[0].id, floor).await.unwrap();
+                }
+                5 if dice.one_in(6) => {
+                    pipeline.archive().await.unwrap();
+                    pipeline.recompute(dice.one_in(2)).await.unwrap();
+                }
+                5 if dice.one_in(4) => {
+                    pipeline.roll_back(&config.views[0], None).await.ok();
+                }
+                6 => pipeline.trim().await.unwrap(),
+                _ => serving.refresh().await.unwrap(),
+            }
+            let body = match dice.one_in(4) {
+                true => {
+                    let cold = cold_serving(&config, &pipeline);
+                    cold.refresh().await.unwrap();
+                    ask(&cold, "events", &[("dimension", "region")]).await
+                }
+                false => ask(&serving, "events", &[("dimension", "region")]).await,
+            };
+            let body = body.unwrap_or_else(|error| panic!("seed {seed}: somebody always answers: {error}"));
+            let body: Json = serde_json::from_slice(&body).unwrap();
+            let (view, covered) = stamp(&body, &[&config]);
+            let number = body["meta"]["stamp"]["views"][0]["generation"].as_u64();
+            assert!(covered.covers(&highest), "seed {seed}: {} is less than was covered", covered.to_text("clicks"));
+            before += u64::from(number <= Some(generation));
+            after += u64::from(number > Some(generation));
+            if number != spoilt || spoilt.is_none() {
+                check(&oracle(&pipeline, &config).await, &view, &body, &covered, seed);
+            }
+        }
+        folded_again += settle(&pipeline).await;
+        let serving = cold_serving(&config, &pipeline);
+        serving.refresh().await.unwrap();
+        let body: Json =
+            serde_json::from_slice(&ask(&serving, "events", &[("dimension", "region")]).await.unwrap()).unwrap();
+        let (view, covered) = stamp(&body, &[&config]);
+        let (number, cut, back) = newest(&pipeline).await;
+        assert_eq!(
+            body["meta"]["stamp"]["views"][0]["generation"], number,
+            "seed {seed}: in the end the newest answers"
+        );
+        check(&oracle(&pipeline, &config).await, &view, &body, &covered, seed);
+        let alone = ask(&serving, "events", &[("dimension", "region"), ("layer", "batch")]).await.unwrap();
+        let alone: Json = serde_json::from_slice(&alone).unwrap();
+        if Some(number) != spoilt && back != spoilt || spoilt.is_none() {
+            check(&oracle(&pipeline, &config).await, &view, &alone, &cut, seed);
+        }
+        // the next run goes on from there, and finds that both layers agree
+        produce(&dice, &pipeline, 30).await;
+        pipeline.fold().await.unwrap();
+        pipeline.archive().await.unwrap();
+        let outcomes = pipeline.recompute(false).await.unwrap();
+        assert_eq!(serde_json::to_value(&outcomes[0].drift).unwrap()["groups"], 0, "seed {seed}: {outcomes:?}");
+        assert_eq!(newest(&pipeline).await.2, None);
+        let serving = cold_serving(&config, &pipeline);
+        serving.refresh().await.unwrap();
+        let body: Json =
+            serde_json::from_slice(&ask(&serving, "events", &[("dimension", "region")]).await.unwrap()).unwrap();
+        check(&oracle(&pipeline, &config).await, &view, &body, &stamp(&body, &[&config]).1, seed);
+    }
+    println!(
+        "{seeds} rollbacks: {before} answers by generations before, {after} after, {broken} broken off, {folded_again} done"
+    );
+    assert!(before > seeds && after > 3 * seeds && broken > seeds / 2 && folded_again as u64 > seeds / 2);
+}
+
+/// Lets everybody finish.
+async fn settle(pipeline: &Pipeline) -> usize {
+    let mut folded = 0;
+    for number in 0..2 {
+        while let again @ 1.. = rewinder(pipeline, number, i64::MAX).step().await.unwrap() {
+            folded += again;
+        }
+    }
+    pipeline.fold().await.unwrap();
+    folded
+}
+
+/// What cannot be gone back to is refused, and the refusal says what can be.
+#[tokio::test]
+async fn a_rollback_to_what_is_not_kept_names_what_is() {
+    let dice = Dice::new(1);
+    let config = config("1m", "region", "price >= 0");
+    let pipeline = pipeline(&config).await;
+    let view = &config.views[0];
+    let none = pipeline.roll_back(view, None).await.unwrap_err();
+    assert_eq!((none.kind(), none.message().contains("no generation yet")), (Kind::NotFound, true), "{none}");
+    for _ in 0..4 {
+        produce(&dice, &pipeline, 40).await;
+        pipeline.fold().await.unwrap();
+        pipeline.archive().await.unwrap();
+        pipeline.recompute(false).await.unwrap();
+    }
+    let table = pipeline.view_table(view);
+    let (second, third) = (table.at(2).await.unwrap(), table.at(3).await.unwrap());
+    let gone = second.files.iter().find(|file| !third.files.contains(file)).expect("the day was recomputed");
+    object_store::ObjectStoreExt::delete(&pipeline.lake, &gone.path).await.unwrap();
+    for to in [2, 4, 5, 0] {
+        let refused = pipeline.roll_back(view, Some(to)).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::NotFound);
+        assert!(refused.message().contains("kept of 1, 3"), "{refused}");
+    }
+    assert_eq!(pipeline.roll_back(view, Some(3)).await.unwrap().generation, 5);
+    let again = pipeline.roll_back(view, Some(1)).await.unwrap();
+    assert_eq!((again.generation, again.rollback_to), (6, 1));
+    let python = table.at(6).await.unwrap();
+    assert_eq!(python.files, table.at(1).await.unwrap().files);
+}
