@@ -95,6 +95,7 @@ fn view(source: &Arc<Source>, case: &Case) -> Arc<View> {
         source: Arc::clone(source),
         filter: None,
         dimensions: (0..case.dimensions).map(dimension).collect(),
+        count_window: None,
         pane: case.pane,
         windows: vec![case.pane],
         states,

@@ -165,6 +165,7 @@ fn view(source: &Arc<Source>, state: Option<StateDefinition>) -> Arc<View> {
         source: source.clone(),
         filter: None,
         dimensions: vec![DimensionDefinition { name: "region".to_owned(), field: 0, field_type: FieldType::String }],
+        count_window: None,
         pane: Span::MINUTE,
         windows: vec![Span::MINUTE],
         states: [count].into_iter().chain(state).collect(),

@@ -10,6 +10,7 @@ use seam_shared::state::{Committed, Progress, SegmentWrite, Snapshot, ViewCommit
 use seam_shared::time::Timestamp;
 use seam_shared::view::definition::{Source, View};
 use seam_shared::view::difference::difference;
+use seam_shared::view::ranks::Ranks;
 use seam_shared::view::rows::Rows;
 
 use crate::cuts::Cuts;
@@ -100,8 +101,9 @@ impl Rebuild<'_> {
                 "{partition} would be held from {from} on, but what is below {cut} alone is in a generation: begin there or before"
             )));
         }
+        let ranks = self.ranks(from).await?;
         state.claim(&partition, &shadow.id, from).await?;
-        let records = self.fold(shadow, to).await?;
+        let records = self.fold(shadow, (from, ranks), to).await?;
         let lost = || Error::unavailable(format!("the shadow of {} in {partition} was lost", self.view.id));
         let folded = self.snapshot(&shadow.id).await?.ok_or_else(lost)?;
         let mut found = Rebuilt { from, to, records, compared: 0, differences: 0, missing: Vec::new(), swapped: false };
@@ -111,6 +113,20 @@ impl Rebuild<'_> {
             found.swapped = true;
         }
         Ok(found)
+    }
+
+    /// Of a count window, the ranks where it begins: they are known where the newest generation ends and where the log begins.
+    async fn ranks(&self, from: Offset) -> Result<Ranks> {
+        if self.view.count_window.is_none() || from == Offset(0) {
+            return Ok(Ranks::default());
+        }
+        match self.places.cuts.ranks(self.view, self.number).await? {
+            (cut, ranks) if cut == from => Ok(ranks),
+            (cut, _) => Err(Error::invalid(format!(
+                "{} numbers the events of each key: a rebuild of it begins at 0 or at the newest generation's cut, {cut}, not at {from}",
+                self.view.id
+            ))),
+        }
     }
 
     /// The last segment boundary at or below where it should begin.
@@ -146,9 +162,9 @@ impl Rebuild<'_> {
     }
 
     /// Folds the shadow up to `to`; answers with the number of records.
-    async fn fold(&self, shadow: &Arc<View>, to: Offset) -> Result<u64> {
+    async fn fold(&self, shadow: &Arc<View>, ranks: (Offset, Ranks), to: Offset) -> Result<u64> {
         let log = Arc::new(Until { log: self.places.log.clone(), end: to });
-        let places = Places { log, state: self.places.state.clone(), cuts: Arc::new(NoCuts) };
+        let places = Places { log, state: self.places.state.clone(), cuts: Arc::new(NoCuts { ranks }) };
         let mut worker = Worker::new(places, self.source.clone(), vec![shadow.clone()], self.number, Limits::default());
         let mut folded = 0;
         loop {
@@ -278,13 +294,18 @@ impl EventLog for Until {
     }
 }
 
-/// A shadow has no generations of its own.
+/// A shadow has no generations of its own, but ranks where it begins.
 #[derive(Debug)]
-struct NoCuts;
+struct NoCuts {
+    ranks: (Offset, Ranks),
+}
 
 #[async_trait]
 impl Cuts for NoCuts {
     async fn cut(&self, _view: &View) -> Result<Option<OffsetVector>> {
         Ok(None)
+    }
+    async fn ranks(&self, _view: &View, _partition: u32) -> Result<(Offset, Ranks)> {
+        Ok(self.ranks.clone())
     }
 }

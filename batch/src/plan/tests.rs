@@ -239,6 +239,7 @@ pub fn view(random: &mut Random, source: &Arc<Source>) -> View {
         source: Arc::clone(source),
         filter: random.one_in(2).then(|| condition(random, source, 2)),
         dimensions,
+        count_window: None,
         pane: *random.pick(&[Span::MINUTE, Span(10 * Span::SECOND.0), Span::HOUR, Span(15 * Span::MINUTE.0)]),
         windows: Vec::new(),
         states,
@@ -293,7 +294,7 @@ async fn input(view: &View, slice: Slice, from: u64, events: &[Event]) -> Input 
 
 fn compute(view: &View, inputs: &[Input], slice: Slice) -> Rows {
     let mut fold = Fold::new(Arc::new(view.clone()), slice);
-    inputs.iter().for_each(|input| fold.add(input).unwrap());
+    inputs.iter().for_each(|input| fold.add(input, None).unwrap());
     let mut groups = Groups::new(view.dimensions.len(), &view.kinds());
     let mut last = None;
     fold.take(slice, |rows| {

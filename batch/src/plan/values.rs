@@ -48,6 +48,11 @@ pub fn needs_places(view: &View) -> bool {
     view.states.iter().any(|state| by_place(state.kind))
 }
 
+/// Whether the offsets of events are needed: for their places, or to tell their count windows.
+pub fn needs_offsets(view: &View) -> bool {
+    needs_places(view) || view.count_window.is_some()
+}
+
 /// What one state measures, one an event.
 #[derive(Debug, Clone)]
 pub struct Values {

@@ -47,8 +47,8 @@ fn canonical(view: &View) -> Value {
             Value::Array(parts)
         })
         .collect();
-    let dimensions: Vec<&str> = view.dimensions.iter().map(|d| name_of(d.field)).collect();
-    json!({
+    let dimensions: Vec<&str> = view.keys().iter().map(|d| name_of(d.field)).collect();
+    let mut all = json!({
         "semantics": SEMANTICS_VERSION,
         "source": source.name,
         "id": source.id,
@@ -60,15 +60,19 @@ fn canonical(view: &View) -> Value {
         "states": states,
         "duplicates": source.duplicates.map(|rule| json!([rule.horizon.0, rule.max_records])),
         "segments": [json!(source.segments.max_events), json!(source.segments.interval.0)],
-    })
+    });
+    if let Some(records) = view.count_window {
+        all["count_window"] = json!(records);
+    }
+    all
 }
 
 /// The fields that the view reads, with their places and types, by name.
 fn fields(view: &View) -> Vec<Value> {
-    let mut used: Vec<usize> = view.dimensions.iter().map(|d| d.field).collect();
+    let mut used: Vec<usize> = view.keys().iter().map(|d| d.field).collect();
     used.extend(view.states.iter().filter_map(|state| state.field));
-    view.states.iter().filter_map(|state| state.filter.as_ref()).for_each(|filter| collect(filter, &mut used));
-    view.filter.iter().for_each(|filter| collect(filter, &mut used));
+    view.states.iter().filter_map(|state| state.filter.as_ref()).for_each(|filter| filter.fields(&mut used));
+    view.filter.iter().for_each(|filter| filter.fields(&mut used));
     let mut fields: Vec<&Field> = used.iter().map(|&field| &view.source.fields[field]).collect();
     fields.sort_by(|a, b| a.name.cmp(&b.name));
     fields.dedup();
@@ -82,14 +86,6 @@ fn type_name(field_type: FieldType) -> String {
         FieldType::Int => "int".to_owned(),
         FieldType::Decimal(scale) => format!("decimal({scale})"),
         FieldType::Float => "float".to_owned(),
-    }
-}
-
-fn collect(expression: &Expression, used: &mut Vec<usize>) {
-    match expression {
-        Expression::Compare(field, ..) | Expression::In(field, _) | Expression::IsNull(field) => used.push(*field),
-        Expression::Not(inner) => collect(inner, used),
-        Expression::And(parts) | Expression::Or(parts) => parts.iter().for_each(|part| collect(part, used)),
     }
 }
 

@@ -132,6 +132,11 @@ static VIEW: Shape = Shape::Table(&[
     key("time", &Shape::OneOf(&[word("time")]), "the event time; `time` is the only one"),
     key("dimensions", &NAMES, "the fields that keys are made of; none by default"),
     key(
+        "count_window",
+        &Shape::Integer(1, 1 << 48),
+        "every so many events of a key, in log order, are a window: the view gets the dimensions partition and count_window",
+    ),
+    key(
         "pane",
         &Shape::Duration,
         "the smallest time bucket, an even part of a day; by default the largest that divides all windows, at most 15m",

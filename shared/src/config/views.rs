@@ -1,11 +1,12 @@
 //! Views: filter, dimensions, pane, windows and measures, compiled against the source's fields.
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::report::{Place, Problems};
 use super::tree::Node;
 use super::{identity, measures};
 use crate::time::Span;
-use crate::view::definition::{DimensionDefinition, Field, Source, View};
+use crate::view::definition::{COUNT_WINDOW, DimensionDefinition, Field, PARTITION, Source, View};
 use crate::view::expression::Expression;
 use crate::view::value::FieldType;
 
@@ -65,9 +66,14 @@ fn asked<'a>(root: &'a Node, view: &str) -> Vec<&'a str> {
 
 fn view(name: &str, node: &Node, source: &Arc<Source>, asked: &[&str], problems: &mut Problems) -> Option<View> {
     let filter = node.get("where").map(|condition| expression(condition, &source.fields, problems));
-    let dimensions = dimensions(node, source, problems);
+    let mut dimensions = dimensions(node, source, problems);
     let (pane, windows) = panes(node, problems);
     let (states, measures) = measures::compile(node, source, asked, problems);
+    let count_window = node.number("count_window").and_then(NonZeroU64::new);
+    if count_window.is_some() {
+        count_window_fits(node, &dimensions, problems);
+        dimensions.extend(DimensionDefinition::of_count_window());
+    }
     let filter = match filter {
         Some(parsed) => Some(parsed?),
         None => None,
@@ -78,6 +84,7 @@ fn view(name: &str, node: &Node, source: &Arc<Source>, asked: &[&str], problems:
         source: source.clone(),
         filter,
         dimensions,
+        count_window,
         pane,
         windows,
         states,
@@ -85,6 +92,27 @@ fn view(name: &str, node: &Node, source: &Arc<Source>, asked: &[&str], problems:
     };
     view.id = identity::of(&view);
     Some(view)
+}
+
+/// What cannot be together with a count window.
+fn count_window_fits(node: &Node, dimensions: &[DimensionDefinition], problems: &mut Problems) {
+    let names = [PARTITION, COUNT_WINDOW];
+    let place = |name: &str| {
+        let listed = node.get("dimensions").into_iter().flat_map(|list| list.texts());
+        listed.filter(|(text, _)| *text == name).map(|(_, place)| place).next().unwrap_or(node.place)
+    };
+    for dimension in dimensions.iter().filter(|d| names.contains(&d.name.as_str())) {
+        let name = &dimension.name;
+        let message = format!("`count_window` gives the view a dimension `{name}`; a field of that name cannot be one");
+        let better = format!("name the field otherwise, with `path: $.{name}`");
+        problems.suggest(place(name), message, Some(better));
+    }
+    let measures = node.get("measures").map_or(&[][..], Node::entries);
+    let is_sessions = |text: &str| measures::parse_call(text).is_ok_and(|call| call.function == "sessions");
+    for (_, measure) in measures.iter().filter(|(_, measure)| measure.text().is_some_and(is_sessions)) {
+        let message = "a session lasts as long as its user goes on, a count window so many events: each would tear the other";
+        problems.suggest(measure.place, message, Some("measure sessions in a view of their own".to_owned()));
+    }
 }
 
 /// A condition over `fields`; what is wrong in it is shown inside the string.

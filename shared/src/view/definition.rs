@@ -1,4 +1,5 @@
 //! The compiled definitions that both layers follow: a source's fields and a view's filter, dimensions, panes and measures.
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -61,11 +62,28 @@ impl Source {
 pub struct DimensionDefinition {
     /// Its name.
     pub name: String,
-    /// The index of its field in the source.
+    /// The index of its field in the source; meaningless for those of a count window.
     pub field: usize,
     /// Its type; never `Float`.
     pub field_type: FieldType,
 }
+
+impl DimensionDefinition {
+    /// The two that a count window adds: no fields, but where an event stands in the log.
+    pub fn of_count_window() -> [DimensionDefinition; 2] {
+        let dimension = |name: &str| DimensionDefinition {
+            name: name.to_owned(),
+            field: usize::MAX,
+            field_type: FieldType::Int,
+        };
+        [PARTITION, COUNT_WINDOW].map(dimension)
+    }
+}
+
+/// The dimension of a count window that holds the partition.
+pub const PARTITION: &str = "partition";
+/// The dimension of a count window that holds its number, from 0 for each key and partition.
+pub const COUNT_WINDOW: &str = "count_window";
 
 /// The kind of one mergeable state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -182,8 +200,11 @@ pub struct View {
     pub source: Arc<Source>,
     /// Which events count; `None`: all. An event counts only where the filter is true (not unknown).
     pub filter: Option<Expression>,
-    /// Its dimensions in order.
+    /// Its dimensions in order. Those of a count window stand last: the partition and the number of the window.
     pub dimensions: Vec<DimensionDefinition>,
+    /// Events of a count window; `None`: the view has none. With it, the events of a key (all dimensions that are fields) in a
+    /// partition that count are numbered in log order, and the one of rank r is in window r / this.
+    pub count_window: Option<NonZeroU64>,
     /// The smallest time bucket. It divides a day evenly.
     pub pane: Span,
     /// The windows offered; each a multiple of the pane.
@@ -202,6 +223,15 @@ impl View {
     /// The kinds of its states in order.
     pub fn kinds(&self) -> Vec<StateKind> {
         self.states.iter().map(|s| s.kind).collect()
+    }
+    /// The dimensions that are fields of the source, in order: all but those of a count window.
+    pub fn keys(&self) -> &[DimensionDefinition] {
+        let implied = if self.count_window.is_some() { 2 } else { 0 };
+        &self.dimensions[..self.dimensions.len().saturating_sub(implied)]
+    }
+    /// The state that counts all of its events, if it has one. A count window always has.
+    pub fn event_count(&self) -> Option<usize> {
+        self.states.iter().position(StateDefinition::counts_events)
     }
     /// The index of a dimension.
     pub fn dimension(&self, name: &str) -> Option<usize> {

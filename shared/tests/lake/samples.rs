@@ -60,6 +60,7 @@ pub fn view() -> View {
         id: "sales@0123abcd".into(),
         dimensions: (0..4).map(dimension).collect(),
         filter: None,
+        count_window: None,
         pane: Span::MINUTE,
         windows: vec![Span::MINUTE],
         states: vec![

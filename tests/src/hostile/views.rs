@@ -1,4 +1,5 @@
 //! Random views over a source: dimensions of every type that may be one, conditions, panes and states.
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use seam_shared::time::Span;
@@ -56,12 +57,21 @@ pub fn view(dice: &Dice, source: &Arc<Source>, number: usize) -> Arc<View> {
     if states.len() > 1 && dice.one_in(8) {
         states.remove(0); // a view need not count its events
     }
+    let mut dimensions: Vec<DimensionDefinition> = fields.into_iter().map(dimension).collect();
+    let count_window = dice.one_in(4).then(|| NonZeroU64::MIN.saturating_add(dice.below(6)));
+    if count_window.is_some() {
+        dimensions.extend(DimensionDefinition::of_count_window());
+        if !states.iter().any(StateDefinition::counts_events) {
+            states.push(StateDefinition::new(StateKind::Count, None));
+        }
+    }
     Arc::new(View {
         name: format!("view{number}"),
         id: format!("view{number}@random").into(),
         source: source.clone(),
         filter: dice.one_in(2).then(|| condition(dice, source, 3)),
-        dimensions: fields.into_iter().map(dimension).collect(),
+        dimensions,
+        count_window,
         pane: PANES[dice.below(PANES.len() as u64) as usize],
         windows: Vec::new(),
         states,

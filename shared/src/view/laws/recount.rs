@@ -43,6 +43,7 @@ fn view(filter: Option<Expression>, of_state: Option<Expression>) -> View {
         source: Arc::new(source),
         filter,
         dimensions: [0, 4, 2].into_iter().map(dimension).collect(),
+        count_window: None,
         pane: Span(10),
         windows: vec![Span(30)],
         states: vec![
