@@ -58,6 +58,8 @@ fn the_identity_is_stable() {
 fn the_identity_changes_with_everything_that_the_view_holds() {
     let mut ids = vec![id(BASE)];
     let different = [
+        ("    pane: 1m", "    count_window: 10\n    pane: 1m"),
+        ("    pane: 1m", "    count_window: 11\n    pane: 1m"),
         ("b > 5", "b > 6"),
         ("b > 5", "b >= 5"),
         ("b > 5 and", "b > 5 or"),

@@ -21,11 +21,21 @@ const PANES: [Span; 7] = [
     Span::DAY,
 ];
 
-/// View `number` of the seed.
+/// View `number` of the seed; one of four has a count window.
 pub fn view(dice: &Dice, source: &Arc<Source>, number: usize) -> Arc<View> {
+    let is_counted = dice.one_in(4);
+    make(dice, source, number, 4, is_counted)
+}
+
+/// View `number` of the seed, with a count window and few keys.
+pub fn counted(dice: &Dice, source: &Arc<Source>, number: usize) -> Arc<View> {
+    make(dice, source, number, 1, true)
+}
+
+fn make(dice: &Dice, source: &Arc<Source>, number: usize, dimensions: u64, is_counted: bool) -> Arc<View> {
     let mut fields: Vec<usize> =
         (0..source.fields.len()).filter(|&f| source.fields[f].field_type != FieldType::Float).collect();
-    let wanted = dice.below(5) as usize;
+    let wanted = dice.below(1 + dimensions) as usize;
     while fields.len() > wanted {
         fields.swap_remove(dice.below(fields.len() as u64) as usize);
     }
@@ -58,7 +68,7 @@ pub fn view(dice: &Dice, source: &Arc<Source>, number: usize) -> Arc<View> {
         states.remove(0); // a view need not count its events
     }
     let mut dimensions: Vec<DimensionDefinition> = fields.into_iter().map(dimension).collect();
-    let count_window = dice.one_in(4).then(|| NonZeroU64::MIN.saturating_add(dice.below(6)));
+    let count_window = is_counted.then(|| NonZeroU64::MIN.saturating_add(dice.below(6)));
     if count_window.is_some() {
         dimensions.extend(DimensionDefinition::of_count_window());
         if !states.iter().any(StateDefinition::counts_events) {
