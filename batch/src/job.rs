@@ -174,7 +174,8 @@ async fn recompute(context: &Context, view: &Arc<View>, full: bool) -> Result<Ou
     let mut files = plan.kept;
     let mut outcome = Outcome::idle(view, Status::Lost, parent.as_ref());
     for &day in &plan.days {
-        let computed = compute::day(&context.store, &table, &snapshot.files, counted.as_ref(), day, context.compute).await?;
+        let computed =
+            compute::day(&context.store, &table, &snapshot.files, counted.as_ref(), day, context.compute).await?;
         context.runs.day_done(&view.name);
         outcome.days += 1;
         outcome.rows += snapshot.files.iter().filter_map(|file| file.days.get(&day)).sum::<u64>();

@@ -36,7 +36,7 @@ pub struct Slice {
 }
 
 /// The events of the span that count for the view: `time` in microseconds, `d<i>` for each dimension, `s<i>` for what each state
-/// measures, and `offset` if a state or a count window goes by it.
+/// measures, `r<i>` for whether it takes that back, and `offset` if a state or a count window goes by it.
 fn scan(view: &View, input: &Input, excerpt: Excerpt, span: Slice) -> Result<pl::LazyFrame> {
     let Excerpt { bytes, coded, narrow } = excerpt;
     let mut frame = read(bytes)?;
@@ -63,7 +63,7 @@ fn scan(view: &View, input: &Input, excerpt: Excerpt, span: Slice) -> Result<pl:
     });
     let states = view.states.iter().enumerate().filter_map(|(i, state)| {
         let column = match state.field {
-            None if state.filter.is_none() => return None,
+            None if state.counts_events() => return None,
             None => pl::lit(1i64),
             Some(_) if narrow[i] => pl::col(excerpt::narrow_name(i)),
             Some(index) => field(index),
@@ -79,7 +79,12 @@ fn scan(view: &View, input: &Input, excerpt: Excerpt, span: Slice) -> Result<pl:
         Some(column.alias(state_name(i)))
     });
     let offset = values::needs_offsets(view).then(|| pl::col("seam_offset").alias("offset"));
-    Ok(frame.select(std::iter::once(time).chain(dimensions).chain(states).chain(offset).collect::<Vec<_>>()))
+    let retracted = view.states.iter().enumerate().filter_map(|(i, state)| {
+        let condition = filter::compile(state.retract.as_deref()?, &view.source);
+        Some(condition.fill_null(pl::lit(false)).alias(retracted_name(i)))
+    });
+    let columns = std::iter::once(time).chain(dimensions).chain(states).chain(retracted).chain(offset);
+    Ok(frame.select(columns.collect::<Vec<_>>()))
 }
 
 /// How to write a moment so that it has the very type of the files' event time: only then do their statistics apply.
@@ -109,6 +114,10 @@ fn dimension_name(i: usize) -> String {
 
 fn state_name(i: usize) -> String {
     format!("s{i}")
+}
+
+fn retracted_name(i: usize) -> String {
+    format!("r{i}")
 }
 
 fn failed(error: pl::PolarsError) -> Error {

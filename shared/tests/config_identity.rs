@@ -86,6 +86,16 @@ fn the_identity_changes_with_everything_that_the_view_holds() {
     }
 }
 
+#[test]
+fn the_identity_changes_with_what_is_taken_back() {
+    let id = |retract: &str| {
+        let source = format!("sources: {{ s: {{ {retract} fields: {{ op: string, n: int }} }} }}");
+        id(&format!("version: 1\n{source}\nviews: {{ v: {{ from: s, measures: {{ a: count(), b: sum(n) }} }} }}\n"))
+    };
+    let ids = [id(""), id("retract: 'op = \"d\"',"), id("retract: 'op = \"x\"',")];
+    assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2], "{ids:?}");
+}
+
 fn next(cron: &str, zone: chrono_tz::Tz, after: &str) -> String {
     let schedule = Schedule::parse(cron, zone).expect("a schedule");
     let after = Timestamp::parse_rfc3339(after).expect("a time");

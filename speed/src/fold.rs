@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use seam_shared::event::batch::{EventBatch, Verdict};
 use seam_shared::time::{Span, Timestamp};
-use seam_shared::view::definition::View;
+use seam_shared::view::definition::{StateDefinition, View};
 use seam_shared::view::expression::Expression;
 use seam_shared::view::ranks::Ranks;
 use seam_shared::view::rows::Rows;
@@ -61,8 +61,8 @@ struct ViewFold {
     passes: Option<Vec<bool>>,
     /// The filters of its states, each once, and which events of the current batch they let pass.
     filters: Vec<(Arc<Expression>, Vec<bool>)>,
-    /// By state: its filter.
-    filter_of: Vec<Option<usize>>,
+    /// By state: its filter, and which events it takes back.
+    filter_of: Vec<[Option<usize>; 2]>,
     /// Its count window, if it has one.
     counted: Option<Counted>,
     selected: Vec<u32>,
@@ -77,7 +77,8 @@ impl ViewFold {
                 filters.len() - 1
             })
         };
-        let filter_of = view.states.iter().map(|state| state.filter.as_ref().map(&mut number)).collect();
+        let of_state = |state: &StateDefinition| [&state.filter, &state.retract].map(|f| f.as_ref().map(&mut number));
+        let filter_of = view.states.iter().map(of_state).collect();
         let counted = view.count_window.map(|records| Counted::new(records, Ranks::default()));
         let (table, view) = (Table::new(view), view.clone());
         ViewFold { view, grouping, table, passes: None, filters, filter_of, counted, selected: Vec::new() }
@@ -170,9 +171,9 @@ impl Fold {
             let panes = &self.panes[*pane].1;
             let mut codes: Vec<&[u32]> = fields.iter().map(|&field| self.codes[field].as_slice()).collect();
             let states = view.view.states.iter().zip(&view.filter_of);
-            let measured = states.map(|(definition, filter)| {
-                let passes = filter.map(|filter| view.filters[filter].1.as_slice());
-                Measured { definition, batch, partition: self.partition, passes }
+            let measured = states.map(|(definition, filters)| {
+                let [passes, retracted] = filters.map(|filter| Some(view.filters[filter?].1.as_slice()));
+                Measured { definition, batch, partition: self.partition, passes, retracted }
             });
             let measured: Vec<Measured<'_>> = measured.collect();
             let mut hashes = hashes.as_slice();

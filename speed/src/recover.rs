@@ -73,7 +73,8 @@ impl Places {
         let Snapshot { progress, closed, open } = held;
         let moved = |how: String| Error::unavailable(format!("{} in {partition}: {how}; asked again", view.id));
         if cut < progress.floor || cut > progress.position {
-            let how = format!("its ranks are known below {cut}, its state is of {} to {}", progress.floor, progress.position);
+            let how =
+                format!("its ranks are known below {cut}, its state is of {} to {}", progress.floor, progress.position);
             return Err(moved(how));
         }
         for segment in closed.iter().filter(|segment| segment.end > cut) {

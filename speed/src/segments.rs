@@ -81,7 +81,8 @@ impl Segments {
         let mut fold = Fold::new(&definitions, partition);
         let tallies = Tallies::new(source, &definitions);
         // At one position, one view may stand in a segment that another knows to have ended there: the earlier start leads.
-        let lowest = views.iter().map(|resumed| resumed.snapshot.progress).min_by_key(|p| (p.position, p.segment.start));
+        let lowest =
+            views.iter().map(|resumed| resumed.snapshot.progress).min_by_key(|p| (p.position, p.segment.start));
         let lowest = lowest.unwrap_or(Progress::at(Offset(0)));
         let mut seats = Vec::with_capacity(views.len());
         for (v, Resumed { view, snapshot, ranks }) in views.into_iter().enumerate() {

@@ -45,8 +45,8 @@ struct Seen {
     failovers: u64,
     null_dimensions: u64,
     sums_beyond_doubles: u64,
-    /// Groups with something in them, by aggregate: variance, distinct, quantiles, first or last, histogram.
-    general: [u64; 6],
+    /// Groups with something in them, by aggregate: variance, distinct, quantiles, first or last, histogram, sessions, net.
+    general: [u64; 7],
     /// Groups of count windows behind the first of their key.
     later_windows: u64,
     /// States with a filter of their own that drops some of their view's events.
@@ -250,6 +250,7 @@ fn count(world: &World, view: &View, rows: &Rows, seen: &mut Seen) {
             More::Moment(_) => 3,
             More::Buckets(_) => 4,
             More::Sessions(_) => 5,
+            More::Net { .. } => 6,
         };
         seen.general[place] += 1;
     }

@@ -11,6 +11,7 @@ mod life;
 mod operations;
 mod proofs;
 mod restarts;
+mod retractions;
 mod simulation;
 mod tidy;
 mod vectors;

@@ -81,9 +81,10 @@ impl Input {
     }
 }
 
-/// The filters of the view and of its states.
+/// The filters of the view and of its states, and what these take back.
 fn conditions(view: &View) -> impl Iterator<Item = &Expression> {
-    view.filter.iter().chain(view.states.iter().filter_map(|state| state.filter.as_deref()))
+    let of_states = view.states.iter().flat_map(|state| [&state.filter, &state.retract]);
+    view.filter.iter().chain(of_states.filter_map(|condition| condition.as_deref()))
 }
 
 /// The fields that the view reads.

@@ -18,7 +18,7 @@ use super::order::{Order, pair};
 use super::pane::{Pane, Table};
 use super::values::{Place, Values, collect, needs_places};
 use super::windows::{self, FileWindows};
-use super::{Slice, dimension_name, failed, scan, state_name};
+use super::{Slice, dimension_name, failed, retracted_name, scan, state_name};
 
 /// Events may wait for their pane's end in so much memory.
 const WAITING_BYTES: usize = 48 << 20;
@@ -107,7 +107,12 @@ impl Fold {
             values.push(if state.counts_events() {
                 None
             } else {
-                Some(Values::read(events.column(&state_name(i)).map_err(failed)?, state, &self.view.source)?)
+                let values = Values::read(events.column(&state_name(i)).map_err(failed)?, state, &self.view.source)?;
+                let retracted = state.retract.is_some().then(|| events.column(&retracted_name(i)).map_err(failed));
+                Some(match retracted.transpose()? {
+                    Some(column) => values.retracting(column)?,
+                    None => values,
+                })
             });
         }
         let times = events.column("time").map_err(failed)?.as_materialized_series();

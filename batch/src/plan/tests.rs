@@ -258,10 +258,11 @@ pub fn fold(view: &View, events: &[Event], slice: Slice) -> Rows {
         let key: Vec<Value> = view.dimensions.iter().map(|d| values[d.field].clone()).collect();
         let states = view.states.iter().map(|definition| {
             let mut state = State::empty(definition.kind);
-            let value = definition.field.map_or(&Value::Null, |field| &values[field]);
+            let value = &definition.measured(&|field| values[field].clone());
+            let retracted = definition.retracts(&|field| values[field].clone());
             if definition.passes(&|field| values[field].clone()) {
                 let (partition, offset) = (0, Offset(offset as u64));
-                state.lift_event(definition, &Lifted { time: *time, partition, offset, value });
+                state.lift_event(definition, &Lifted { time: *time, partition, offset, value, retracted });
             }
             state
         });

@@ -45,7 +45,10 @@ impl FileWindows {
             *step = at;
         });
         let strange = || Error::corrupt("an archive file holds other events than it did a moment ago");
-        offsets.iter().map(|offset| numbers.binary_search(offset).map(|at| windows[at]).map_err(|_| strange())).collect()
+        offsets
+            .iter()
+            .map(|offset| numbers.binary_search(offset).map(|at| windows[at]).map_err(|_| strange()))
+            .collect()
     }
     /// The memory that they take.
     pub fn bytes(&self) -> usize {
@@ -78,10 +81,8 @@ impl Numberer {
         &self.keys_only
     }
     /// All times.
-    pub const EVER: Slice = Slice {
-        start: seam_shared::time::Timestamp(i64::MIN),
-        end: seam_shared::time::Timestamp(i64::MAX),
-    };
+    pub const EVER: Slice =
+        Slice { start: seam_shared::time::Timestamp(i64::MIN), end: seam_shared::time::Timestamp(i64::MAX) };
     /// The windows of a file's events; `input` is of [`Numberer::view`] and all times. To be called with the files of a partition in
     /// order.
     ///

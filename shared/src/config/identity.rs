@@ -35,11 +35,15 @@ fn canonical(view: &View) -> Value {
                 StateKind::Partial(Aggregate::Last, _) => "last".to_owned(),
                 StateKind::Partial(Aggregate::Histogram, _) => "histogram".to_owned(),
                 StateKind::Partial(Aggregate::Sessions(gap), _) => format!("sessions({})", gap.0),
+                StateKind::Partial(Aggregate::Net, _) => "net".to_owned(),
             };
             let mut parts = vec![json!(kind), json!(state.field.map(name_of))];
             // what a state has only now and then is left out where it has not: its identity stays what it was
             if let Some(condition) = &state.filter {
                 parts.push(json!({ "where": filter(condition, &|field| name_of(field).to_owned()) }));
+            }
+            if let Some(condition) = &state.retract {
+                parts.push(json!({ "retract": filter(condition, &|field| name_of(field).to_owned()) }));
             }
             if !state.bounds.is_empty() {
                 parts.push(json!({ "bounds": state.bounds.iter().map(literal).collect::<Vec<_>>() }));
@@ -71,7 +75,8 @@ fn canonical(view: &View) -> Value {
 fn fields(view: &View) -> Vec<Value> {
     let mut used: Vec<usize> = view.keys().iter().map(|d| d.field).collect();
     used.extend(view.states.iter().filter_map(|state| state.field));
-    view.states.iter().filter_map(|state| state.filter.as_ref()).for_each(|filter| filter.fields(&mut used));
+    let of_states = view.states.iter().flat_map(|state| state.filter.iter().chain(&state.retract));
+    of_states.for_each(|filter| filter.fields(&mut used));
     view.filter.iter().for_each(|filter| filter.fields(&mut used));
     let mut fields: Vec<&Field> = used.iter().map(|&field| &view.source.fields[field]).collect();
     fields.sort_by(|a, b| a.name.cmp(&b.name));

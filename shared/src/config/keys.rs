@@ -80,6 +80,11 @@ static SOURCE: Shape = Shape::Table(&[
     key("http", &HTTP, "how POST /v1/events/<source> takes events; every format by default"),
     key("map", &MAP, "where an event's id, time and type lie"),
     key("fields", &Shape::Named("field", &FIELD), "the typed fields; by default they follow from the views"),
+    key(
+        "retract",
+        &Shape::Text,
+        "which events take back what an earlier one said, e.g. op = \"d\": they subtract; none by default",
+    ),
     key("dedupe", &Shape::Either(&DEDUPE_WORD, &DEDUPE), "when two events are one; on by default if there is an id"),
     key("segment", &SEGMENT, "where segments end"),
     later("files"),

@@ -71,11 +71,8 @@ pub struct DimensionDefinition {
 impl DimensionDefinition {
     /// The two that a count window adds: no fields, but where an event stands in the log.
     pub fn of_count_window() -> [DimensionDefinition; 2] {
-        let dimension = |name: &str| DimensionDefinition {
-            name: name.to_owned(),
-            field: usize::MAX,
-            field_type: FieldType::Int,
-        };
+        let dimension =
+            |name: &str| DimensionDefinition { name: name.to_owned(), field: usize::MAX, field_type: FieldType::Int };
         [PARTITION, COUNT_WINDOW].map(dimension)
     }
 }
@@ -112,16 +109,30 @@ pub struct StateDefinition {
     pub filter: Option<Arc<Expression>>,
     /// The bounds of a histogram, ascending and of the field's type; else empty.
     pub bounds: Arc<[Value]>,
+    /// Which events take back what earlier ones have said; `None`: none do. Only of a `Net`.
+    pub retract: Option<Arc<Expression>>,
 }
 
 impl StateDefinition {
     /// A state over all of the view's events, without bounds.
     pub fn new(kind: StateKind, field: Option<usize>) -> StateDefinition {
-        StateDefinition { kind, field, filter: None, bounds: Arc::default() }
+        StateDefinition { kind, field, filter: None, bounds: Arc::default(), retract: None }
     }
     /// Whether it counts all of the view's events.
     pub fn counts_events(&self) -> bool {
         self.kind == StateKind::Count && self.filter.is_none()
+    }
+    /// Whether `values` (the source's fields, by index) are of an event that takes something back.
+    pub fn retracts(&self, values: &dyn Fn(usize) -> Value) -> bool {
+        self.retract.as_ref().is_some_and(|retract| retract.matches(values) == Some(true))
+    }
+    /// Whether it is of events or numbers that may be taken back.
+    pub fn is_net(&self) -> bool {
+        matches!(self.kind, StateKind::Partial(Aggregate::Net, _))
+    }
+    /// What it measures of an event whose field says `value`: that, or 1 where it has no field.
+    pub fn measured(&self, values: &dyn Fn(usize) -> Value) -> Value {
+        self.field.map_or(Value::Int(1), values)
     }
     /// Whether `values` (the source's fields, by index) are of an event that it counts.
     pub fn passes(&self, values: &dyn Fn(usize) -> Value) -> bool {

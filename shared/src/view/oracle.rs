@@ -8,6 +8,7 @@ use crate::event::batch::{EventBatch, Verdict};
 use crate::log::{Offset, OffsetVector};
 use crate::time::Timestamp;
 use crate::view::aggregate::Figures;
+use crate::view::aggregate::partial::Aggregate;
 use crate::view::definition::{StateKind, View};
 use crate::view::expression::Expression;
 use crate::view::value::Value;
@@ -96,10 +97,7 @@ impl Oracle {
         }
         for event in &self.events {
             let pane_end = event.time.0 - event.time.0.rem_euclid(view.pane.0) + view.pane.0;
-            if event.is_of(view)
-                && event.offset < below.get(event.partition)
-                && start.0 < pane_end
-                && pane_end <= end.0
+            if event.is_of(view) && event.offset < below.get(event.partition) && start.0 < pane_end && pane_end <= end.0
             {
                 let key = group_by.iter().map(|&d| event.dimension(view, d, &windows)).collect();
                 groups.entry(key).or_default().push(event);
@@ -117,7 +115,10 @@ impl Oracle {
                     StateKind::Count => Figures { count: events.len() as u64, ..Figures::none() },
                     StateKind::Fixed { scale } => of_fixed(events.iter().map(|event| &event.values[field]), scale),
                     StateKind::Float => of_doubles(events.iter().map(|event| &event.values[field])),
-                    StateKind::Partial(aggregate, unit) => measures::of(aggregate, unit, &state.bounds, &events, field),
+                    StateKind::Partial(aggregate, unit) => match aggregate {
+                        Aggregate::Net => measures::net(state, unit, &events),
+                        _ => measures::of(aggregate, unit, &state.bounds, &events, field),
+                    },
                 })
                 .collect()
         };

@@ -126,7 +126,8 @@ mod tests {
         let events = [0, 1, 0, 0, 2, 0, 0, 1, 1, 2, 0, 1];
         let records = NonZeroU64::new(3).unwrap();
         let mut all = Ranker::new(records, Ranks::default());
-        let expected: Vec<i64> = events.iter().map(|e| all.window(&[*e as u32], |_, code| &names[code as usize])).collect();
+        let expected: Vec<i64> =
+            events.iter().map(|e| all.window(&[*e as u32], |_, code| &names[code as usize])).collect();
         assert_eq!(expected, [0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 1, 1]);
         for cut in 0..=events.len() {
             let mut first = Ranker::new(records, Ranks::default());

@@ -95,6 +95,9 @@ fn general(dice: &Dice, source: &Source) -> StateDefinition {
     let field_type = source.fields[field].field_type;
     let is_number = !matches!(field_type, FieldType::String | FieldType::Bool);
     let gap = Span([1, 1_000_000, 60_000_000, 3_600_000_000][dice.below(4) as usize]);
+    if dice.one_in(4) {
+        return net(dice, source, field);
+    }
     let aggregate = match dice.below(if is_number { 7 } else { 4 }) {
         0 => Aggregate::Distinct,
         1 => Aggregate::First,
@@ -111,6 +114,17 @@ fn general(dice: &Dice, source: &Source) -> StateDefinition {
         bounds.dedup();
         state.bounds = bounds.into();
     }
+    state
+}
+
+/// A state of events, or of numbers where the field has them, some of which take back what others said.
+fn net(dice: &Dice, source: &Source, field: usize) -> StateDefinition {
+    let field_type = source.fields[field].field_type;
+    let is_number = !matches!(field_type, FieldType::String | FieldType::Bool);
+    let field = (is_number && !dice.one_in(4)).then_some(field);
+    let unit = field.map_or(Unit::Scaled(0), |_| Unit::of(field_type));
+    let mut state = StateDefinition::new(StateKind::Partial(Aggregate::Net, unit), field);
+    state.retract = (!dice.one_in(6)).then(|| Arc::new(condition(dice, source, 1)));
     state
 }
 

@@ -110,14 +110,14 @@ impl Truth {
             let within = |offset: Offset| (from..to).contains(&offset);
             let events = self.oracle.events.iter().filter(|e| e.partition == partition && within(e.offset));
             for event in events.filter(|event| event.is_of(view)) {
-                let key: Vec<Value> =
-                    (0..view.dimensions.len()).map(|d| event.dimension(view, d, &windows)).collect();
+                let key: Vec<Value> = (0..view.dimensions.len()).map(|d| event.dimension(view, d, &windows)).collect();
                 let mut states: Vec<State> = view.kinds().into_iter().map(State::empty).collect();
                 for (state, definition) in states.iter_mut().zip(&view.states) {
                     if definition.passes(&|field| event.values[field].clone()) {
-                        let value = &definition.field.map_or(Value::Null, |field| event.values[field].clone());
+                        let value = &definition.measured(&|field| event.values[field].clone());
+                        let retracted = definition.retracts(&|field| event.values[field].clone());
                         let KeptEvent { time, offset, .. } = *event;
-                        state.lift_event(definition, &Lifted { time, partition, offset, value });
+                        state.lift_event(definition, &Lifted { time, partition, offset, value, retracted });
                     }
                 }
                 groups.merge_row(view.pane_of(event.time), &key, &states);

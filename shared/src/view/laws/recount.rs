@@ -81,9 +81,10 @@ fn fold(view: &View, partition: u32, batch: &EventBatch, below: Offset) -> Group
         let group = groups.row(view.pane_of(batch.times[row]), &codes);
         for (states, definition) in groups.states_mut().iter_mut().zip(&view.states) {
             if definition.passes(&|field| batch.value(field, row)) {
-                let value = &definition.field.map_or(Value::Null, |field| batch.value(field, row));
+                let value = &definition.measured(&|field| batch.value(field, row));
+                let retracted = definition.retracts(&|field| batch.value(field, row));
                 let (time, offset) = (batch.times[row], batch.offsets[row]);
-                states.lift_event(group, definition, &Lifted { time, partition, offset, value });
+                states.lift_event(group, definition, &Lifted { time, partition, offset, value, retracted });
             }
         }
     }
