@@ -92,6 +92,7 @@ fn view(source: &Arc<Source>, case: &Case) -> Arc<View> {
         filter: None,
         dimensions: (0..case.dimensions).map(dimension).collect(),
         keyed: false,
+        count_window: None,
         pane: case.pane,
         windows: vec![case.pane],
         states,

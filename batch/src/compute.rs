@@ -2,17 +2,19 @@
 //!
 //! Adjacent slices are computed in one *pass* over the files that touch them, a slice being stored as soon as no later file touches it;
 //! passes run side by side. How the slices are shared out among passes makes no difference to their rows.
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
+use object_store::path::Path;
 use seam_shared::error::{Error, Kind, Result};
 use seam_shared::lake::archive::ArchiveFile;
 use seam_shared::lake::view_file::Writer;
-use seam_shared::lake::views::{ViewFile, ViewTable};
+use seam_shared::lake::views::{Generation, ViewFile, ViewTable};
 use seam_shared::time::{Span, Timestamp};
 
-use crate::plan::{Fold, Input, Slice};
+use crate::plan::{FileWindows, Fold, Input, Numberer, Slice};
 
 /// What bounds the memory of a recompute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,53 @@ pub fn slices(day: Timestamp, events: u64, pane: Span, settings: Settings) -> Ve
     (0..count).map(|i| Slice { start: start(i), end: start(i + 1) }).collect()
 }
 
+/// What a view with a count window is computed from beside the archive: groups of the generation before, and the windows of the
+/// events of all files that those do not count yet. Other files are not read.
+#[derive(Debug, Default)]
+pub struct Counted {
+    /// The generation's files.
+    before: Vec<ViewFile>,
+    /// By path of an archive file.
+    windows: BTreeMap<Path, FileWindows>,
+}
+
+/// Tells the windows of the events in `new`, which follow those that `base` counts; `None` for a view without a count window. Takes one
+/// or two bytes an event of memory, and one counter a key and partition.
+///
+/// # Errors
+/// Those of the store and the plan.
+pub async fn counted(
+    store: &Arc<dyn ObjectStore>,
+    table: &Arc<ViewTable>,
+    base: Option<&Generation>,
+    mut new: Vec<Arc<ArchiveFile>>,
+) -> Result<Option<Counted>> {
+    if table.view().count_window.is_none() {
+        return Ok(None);
+    }
+    new.sort_by_key(|file| (file.partition, file.from));
+    let partitions: BTreeSet<u32> = new.iter().map(|file| file.partition).collect();
+    let ranks = match base {
+        Some(base) => table.ranks(base, &partitions.into_iter().collect::<Vec<_>>()).await?,
+        None => BTreeMap::new(),
+    };
+    let before = base.map(|base| base.files.clone()).unwrap_or_default();
+    let Some(mut numberer) = Numberer::new(table.view(), ranks) else { return Ok(None) };
+    let (store, handle) = (Arc::clone(store), tokio::runtime::Handle::current());
+    let numbering = tokio::task::spawn_blocking(move || {
+        let mut windows = BTreeMap::new();
+        for file in &new {
+            let view = Arc::clone(numberer.view());
+            let input = handle.block_on(Input::fetch(store.as_ref(), file, &view, Numberer::EVER))?;
+            windows.insert(file.path.clone(), numberer.number(&input).map_err(|error| named(error, file))?);
+        }
+        let bytes: usize = windows.values().map(FileWindows::bytes).sum();
+        tracing::debug!(files = windows.len(), bytes, "the events of count windows are numbered");
+        Ok(Some(Counted { before, windows }))
+    });
+    numbering.await.map_err(|error| Error::internal("a recompute ended early").because(error))?
+}
+
 /// Computes a day of a view and stores its files, which no generation names yet. `archive` is all files below the cut.
 ///
 /// # Errors
@@ -50,6 +99,7 @@ pub async fn day(
     store: &Arc<dyn ObjectStore>,
     table: &Arc<ViewTable>,
     archive: &[Arc<ArchiveFile>],
+    counted: Option<&Arc<Counted>>,
     day: Timestamp,
     settings: Settings,
 ) -> Result<Vec<ViewFile>> {
@@ -63,11 +113,13 @@ pub async fn day(
         share_out(share, &files, settings.open_slices, &mut passes);
     }
     let running = passes.into_iter().map(|pass| {
-        let (store, table) = (Arc::clone(store), Arc::clone(table));
+        let (store, table, counted) = (Arc::clone(store), Arc::clone(table), counted.cloned());
         let files = touching(&files, pass[0].start, pass[pass.len() - 1].end);
         let handle = tokio::runtime::Handle::current();
         // almost all of it is computation
-        let pass = tokio::task::spawn_blocking(move || handle.block_on(run(store.as_ref(), &table, &files, &pass)));
+        let pass = tokio::task::spawn_blocking(move || {
+            handle.block_on(run(store.as_ref(), &table, counted.as_deref(), &files, &pass))
+        });
         async { pass.await.map_err(|error| Error::internal("a recompute ended early").because(error))? }
     });
     let stored: Vec<Vec<ViewFile>> = futures::stream::iter(running).buffered(threads).try_collect().await?;
@@ -97,16 +149,24 @@ fn share_out(slices: &[Slice], files: &[Arc<ArchiveFile>], open_max: usize, pass
 async fn run(
     store: &dyn ObjectStore,
     table: &ViewTable,
+    counted: Option<&Counted>,
     files: &[Arc<ArchiveFile>],
     slices: &[Slice],
 ) -> Result<Vec<ViewFile>> {
     let span = Slice { start: slices[0].start, end: slices[slices.len() - 1].end };
     let mut fold = Fold::new(Arc::clone(table.view()), span);
+    let within = |file: &&ViewFile| file.slice_start < span.end && file.slice_end > span.start;
+    for before in counted.iter().flat_map(|counted| &counted.before).filter(within) {
+        fold.begin(&table.get(before).await?);
+    }
     let mut stored = Vec::new();
     let mut open = slices.iter().zip(completed(slices, files)).peekable();
     for (i, file) in files.iter().enumerate() {
-        let input = Input::fetch(store, file, table.view(), span).await?;
-        fold.add(&input).map_err(|error| named(error, file))?;
+        let windows = counted.and_then(|counted| counted.windows.get(&file.path));
+        if counted.is_none() || windows.is_some() {
+            let input = Input::fetch(store, file, table.view(), span).await?;
+            fold.add(&input, windows).map_err(|error| named(error, file))?;
+        }
         while let Some((slice, _)) = open.next_if(|(_, last)| *last <= i) {
             let mut writer = Writer::new(table.view());
             fold.take(*slice, |rows| writer.push(rows))?;

@@ -6,7 +6,7 @@ use object_store::ObjectStore;
 use seam_shared::clock::Clock;
 use seam_shared::error::{Error, Result};
 use seam_shared::failpoint::{self, Failpoint};
-use seam_shared::lake::archive::{ArchiveSnapshot, ArchiveTable};
+use seam_shared::lake::archive::{ArchiveFile, ArchiveSnapshot, ArchiveTable};
 use seam_shared::lake::views::{Generation, ViewFile, ViewTable};
 use seam_shared::log::OffsetVector;
 use seam_shared::state::StateStore;
@@ -170,10 +170,12 @@ async fn recompute(context: &Context, view: &Arc<View>, full: bool) -> Result<Ou
         return Ok(Outcome::idle(view, Status::Skipped, parent.as_ref()));
     };
     context.runs.planned(&view.name, plan.days.len());
+    let counted = compute::counted(&context.store, &table, plan.base, plan.new).await?.map(Arc::new);
     let mut files = plan.kept;
     let mut outcome = Outcome::idle(view, Status::Lost, parent.as_ref());
     for &day in &plan.days {
-        let computed = compute::day(&context.store, &table, &snapshot.files, day, context.compute).await?;
+        let computed =
+            compute::day(&context.store, &table, &snapshot.files, counted.as_ref(), day, context.compute).await?;
         context.runs.day_done(&view.name);
         outcome.days += 1;
         outcome.rows += snapshot.files.iter().filter_map(|file| file.days.get(&day)).sum::<u64>();
@@ -198,24 +200,34 @@ async fn recompute(context: &Context, view: &Arc<View>, full: bool) -> Result<Ou
 }
 
 /// Which days to recompute and which files to keep.
-struct Plan {
+struct Plan<'a> {
+    /// The generation that files are kept of.
+    base: Option<&'a Generation>,
+    /// The archive's files that it does not cover.
+    new: Vec<Arc<ArchiveFile>>,
     days: BTreeSet<Timestamp>,
     kept: Vec<ViewFile>,
 }
 
-impl Plan {
+impl<'a> Plan<'a> {
     /// `None` when there is nothing to do.
-    fn new(parent: Option<&Generation>, archive: &ArchiveSnapshot, incarnation: &str, full: bool) -> Option<Plan> {
+    fn new(
+        parent: Option<&'a Generation>,
+        archive: &ArchiveSnapshot,
+        incarnation: &str,
+        full: bool,
+    ) -> Option<Plan<'a>> {
         let base = parent.filter(|parent| !full && parent.incarnation == incarnation);
         if archive.files.is_empty() || base.is_some_and(|base| base.cut.covers(&archive.positions)) {
             return None;
         }
         let reached = base.map(|base| base.cut.clone()).unwrap_or_default();
-        let new = archive.files.iter().filter(|file| base.is_none() || file.to > reached.get(file.partition));
-        let days: BTreeSet<Timestamp> = new.flat_map(|file| file.days.keys().copied()).collect();
+        let is_new = |file: &&Arc<ArchiveFile>| base.is_none() || file.to > reached.get(file.partition);
+        let new: Vec<Arc<ArchiveFile>> = archive.files.iter().filter(is_new).cloned().collect();
+        let days: BTreeSet<Timestamp> = new.iter().flat_map(|file| file.days.keys().copied()).collect();
         let clean = |file: &&ViewFile| !days.contains(&file.slice_start.floor(Span::DAY));
         let kept = base.iter().flat_map(|base| &base.files).filter(clean).cloned().collect();
-        Some(Plan { days, kept })
+        Some(Plan { base, new, days, kept })
     }
 }
 

@@ -13,6 +13,7 @@ mod pane;
 #[cfg(test)]
 pub mod tests;
 mod values;
+mod windows;
 
 use polars::prelude as pl;
 use polars::prelude::IntoLazy;
@@ -23,6 +24,7 @@ use seam_shared::view::definition::View;
 use self::excerpt::Excerpt;
 pub use self::excerpt::Input;
 pub use self::fold::Fold;
+pub use self::windows::{FileWindows, Numberer};
 
 /// Panes that end in `(start, end]`, which is to say events in `[start, end)`. Both are multiples of the view's pane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,7 +36,7 @@ pub struct Slice {
 }
 
 /// The events of the span that count for the view: `time` in microseconds, `d<i>` for each dimension, `s<i>` for what each state
-/// measures, and `offset` if a state goes by it.
+/// measures, `r<i>` for whether it takes that back, and `offset` if a state or a count window goes by it.
 fn scan(view: &View, input: &Input, excerpt: Excerpt, span: Slice) -> Result<pl::LazyFrame> {
     let Excerpt { bytes, coded, narrow } = excerpt;
     let mut frame = read(bytes)?;
@@ -55,13 +57,13 @@ fn scan(view: &View, input: &Input, excerpt: Excerpt, span: Slice) -> Result<pl:
     }
     let field = |index: usize| pl::col(view.source.fields[index].name.as_str());
     let time = time.to_physical().alias("time");
-    let dimensions = view.dimensions.iter().enumerate().map(|(i, dimension)| {
+    let dimensions = view.keys().iter().enumerate().map(|(i, dimension)| {
         let column = if coded[i] { pl::col(excerpt::code_name(i)) } else { field(dimension.field) };
         column.alias(dimension_name(i))
     });
     let states = view.states.iter().enumerate().filter_map(|(i, state)| {
         let column = match state.field {
-            None if state.filter.is_none() => return None,
+            None if state.counts_events() => return None,
             None => pl::lit(1i64),
             Some(_) if narrow[i] => pl::col(excerpt::narrow_name(i)),
             Some(index) => field(index),
@@ -76,8 +78,13 @@ fn scan(view: &View, input: &Input, excerpt: Excerpt, span: Slice) -> Result<pl:
         };
         Some(column.alias(state_name(i)))
     });
-    let offset = values::needs_places(view).then(|| pl::col("seam_offset").alias("offset"));
-    Ok(frame.select(std::iter::once(time).chain(dimensions).chain(states).chain(offset).collect::<Vec<_>>()))
+    let offset = values::needs_offsets(view).then(|| pl::col("seam_offset").alias("offset"));
+    let retracted = view.states.iter().enumerate().filter_map(|(i, state)| {
+        let condition = filter::compile(state.retract.as_deref()?, &view.source);
+        Some(condition.fill_null(pl::lit(false)).alias(retracted_name(i)))
+    });
+    let columns = std::iter::once(time).chain(dimensions).chain(states).chain(retracted).chain(offset);
+    Ok(frame.select(columns.collect::<Vec<_>>()))
 }
 
 /// How to write a moment so that it has the very type of the files' event time: only then do their statistics apply.
@@ -107,6 +114,10 @@ fn dimension_name(i: usize) -> String {
 
 fn state_name(i: usize) -> String {
     format!("s{i}")
+}
+
+fn retracted_name(i: usize) -> String {
+    format!("r{i}")
 }
 
 fn failed(error: pl::PolarsError) -> Error {

@@ -154,7 +154,10 @@ pub async fn difference(
 }
 
 /// What the speed layer holds of a view beyond a generation's cut, and how far it reaches.
-async fn beyond(pipeline: &Pipeline, view: &View, covered: &OffsetVector) -> Result<(Rows, OffsetVector)> {
+///
+/// # Errors
+/// Those of the state store.
+pub async fn beyond(pipeline: &Pipeline, view: &View, covered: &OffsetVector) -> Result<(Rows, OffsetVector)> {
     let mut groups = Groups::new(view.dimensions.len(), &view.kinds());
     let mut position = OffsetVector::default();
     for number in 0..pipeline.source.partitions {

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::aggregate::{Figures, State};
-use seam_shared::view::definition::StateKind;
+use seam_shared::view::definition::{StateDefinition, StateKind};
 use seam_shared::view::rows::{Rows, States};
 use seam_shared::view::value::{FieldType, Value};
 
@@ -346,7 +346,9 @@ impl Points {
                 json.key("numerator").value(&numerator).key("denominator").value(&denominator);
             }
             Known::One(figures) => {
-                let is_count = query.terms.iter().all(|term| term.kind() == StateKind::Count);
+                let counts =
+                    |state: &StateDefinition| state.kind == StateKind::Count || state.is_net() && state.field.is_none();
+                let is_count = query.terms.iter().all(|term| counts(term.definition()));
                 figures::write(json, &figures, &point.value, value, is_count);
             }
         }

@@ -131,6 +131,14 @@ impl Test<'_> {
     }
 }
 
+/// Whether a term is of some windows of a count window, or of some partitions.
+fn asks_for_count_windows(term: &Term) -> bool {
+    let fields = term.view.keys().len();
+    let mut asked: Vec<usize> = term.slices.iter().map(|(d, _)| *d).collect();
+    term.all_conditions().for_each(|condition| condition.fields(&mut asked));
+    asked.iter().any(|d| *d >= fields)
+}
+
 /// Whether a value is in the count of its measure: null is not, nor what is no number.
 fn is_counted(value: &Value) -> bool {
     match value {
@@ -159,6 +167,11 @@ impl Serving {
         let Some(term) = query.terms.get(asked.term) else {
             return Err(Refusal::parameter("of", "only a ratio has a denominator"));
         };
+        if asks_for_count_windows(term) {
+            let detail = "which events a count window holds is known from those before them; ask for raw events without a condition on \
+                          `partition` or `count_window`";
+            return Err(Refusal::parameter("dimension", detail));
+        }
         let views = crate::answer::views_of([query.as_ref()]);
         let reading = self.read(std::slice::from_ref(query), &views, &[], |_| true).await?;
         let of_term = reading.pin.views.iter().find(|view| view.view.id == term.view.id);

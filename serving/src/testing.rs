@@ -149,9 +149,9 @@ impl World {
             for (state, column) in view.states.iter().zip(groups.states_mut()) {
                 let of = |field: usize| value(field);
                 if state.passes(&of) {
-                    let (time, offset, value) =
-                        (event.time, Offset(event.offset), &state.field.map_or(Value::Null, of));
-                    column.lift_event(row, state, &Lifted { time, partition, offset, value });
+                    let (time, offset, value) = (event.time, Offset(event.offset), &state.measured(&of));
+                    let retracted = state.retracts(&of);
+                    column.lift_event(row, state, &Lifted { time, partition, offset, value, retracted });
                 }
             }
         }

@@ -9,5 +9,6 @@ pub mod groups;
 #[cfg(test)]
 mod laws;
 pub mod oracle;
+pub mod ranks;
 pub mod rows;
 pub mod value;

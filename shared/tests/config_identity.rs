@@ -58,6 +58,8 @@ fn the_identity_is_stable() {
 fn the_identity_changes_with_everything_that_the_view_holds() {
     let mut ids = vec![id(BASE)];
     let different = [
+        ("    pane: 1m", "    count_window: 10\n    pane: 1m"),
+        ("    pane: 1m", "    count_window: 11\n    pane: 1m"),
         ("b > 5", "b > 6"),
         ("b > 5", "b >= 5"),
         ("b > 5 and", "b > 5 or"),
@@ -82,6 +84,16 @@ fn the_identity_changes_with_everything_that_the_view_holds() {
         assert!(!ids.contains(&other), "{from} -> {to} gives a known identity");
         ids.push(other);
     }
+}
+
+#[test]
+fn the_identity_changes_with_what_is_taken_back() {
+    let id = |retract: &str| {
+        let source = format!("sources: {{ s: {{ {retract} fields: {{ op: string, n: int }} }} }}");
+        id(&format!("version: 1\n{source}\nviews: {{ v: {{ from: s, measures: {{ a: count(), b: sum(n) }} }} }}\n"))
+    };
+    let ids = [id(""), id("retract: 'op = \"d\"',"), id("retract: 'op = \"x\"',")];
+    assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2], "{ids:?}");
 }
 
 fn next(cron: &str, zone: chrono_tz::Tz, after: &str) -> String {

@@ -166,6 +166,7 @@ fn view(source: &Arc<Source>, state: Option<StateDefinition>) -> Arc<View> {
         filter: None,
         dimensions: vec![DimensionDefinition { name: "region".to_owned(), field: 0, field_type: FieldType::String }],
         keyed: false,
+        count_window: None,
         pane: Span::MINUTE,
         windows: vec![Span::MINUTE],
         states: [count].into_iter().chain(state).collect(),

@@ -8,9 +8,10 @@ use object_store::ObjectStore;
 use seam_shared::clock::Clock;
 use seam_shared::error::Result;
 use seam_shared::lake::views::ViewTable;
-use seam_shared::log::OffsetVector;
+use seam_shared::log::{Offset, OffsetVector};
 use seam_shared::state::ViewId;
 use seam_shared::view::definition::View;
+use seam_shared::view::ranks::Ranks;
 
 /// # Contract
 /// A stale answer is safe: it only means more to replay. An answer that was never published is not.
@@ -18,6 +19,9 @@ use seam_shared::view::definition::View;
 pub trait Cuts: Send + Sync + std::fmt::Debug {
     /// The offset vector B of a view's newest generation, `None` while it has none.
     async fn cut(&self, view: &View) -> Result<Option<OffsetVector>>;
+    /// Of a view with a count window: how many events of each key lie below a boundary of a partition, and that boundary, which is
+    /// the newest one that is known. Offset 0 without any while it has no generation.
+    async fn ranks(&self, view: &View, partition: u32) -> Result<(Offset, Ranks)>;
     /// The newest generation, if it went back to an earlier one: state may begin above its cut then.
     async fn rewound(&self, _view: &View) -> Result<Option<Rewound>> {
         Ok(None)
@@ -57,5 +61,11 @@ impl Cuts for LakeCuts {
         let Some(table) = self.tables.get(&view.id) else { return Ok(None) };
         let newest = table.latest().await?.filter(|generation| generation.rolled_back_to().is_some());
         Ok(newest.map(|generation| Rewound { generation: generation.number, cut: generation.cut }))
+    }
+    async fn ranks(&self, view: &View, partition: u32) -> Result<(Offset, Ranks)> {
+        let Some(table) = self.tables.get(&view.id) else { return Ok(Default::default()) };
+        let Some(generation) = table.latest().await? else { return Ok(Default::default()) };
+        let mut ranks = table.ranks(&generation, &[partition]).await?;
+        Ok((generation.cut.get(partition), ranks.remove(&partition).unwrap_or_default()))
     }
 }

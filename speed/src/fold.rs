@@ -3,6 +3,7 @@
 //! What the views of a source share is done once a run of events: the choice of events that count, the pane of each for
 //! every pane length, and the code of each dimension's value. A view then finds the row of every event, and makes one pass
 //! over each of its state columns.
+mod counted;
 pub mod dictionary;
 pub mod measured;
 pub mod table;
@@ -12,10 +13,12 @@ use std::sync::Arc;
 
 use seam_shared::event::batch::{EventBatch, Verdict};
 use seam_shared::time::{Span, Timestamp};
-use seam_shared::view::definition::View;
+use seam_shared::view::definition::{StateDefinition, View};
 use seam_shared::view::expression::Expression;
+use seam_shared::view::ranks::Ranks;
 use seam_shared::view::rows::Rows;
 
+use counted::{Counted, Run};
 use dictionary::Dictionary;
 use measured::Measured;
 use table::{Keys, Table, hash_all};
@@ -28,7 +31,7 @@ const DICTIONARY_VALUES: usize = 1 << 16;
 pub struct Fold {
     partition: u32,
     views: Vec<ViewFold>,
-    /// By field of the source; those that are no dimension stay empty.
+    /// By field of the source; those that are no dimension stay empty. Behind them those of partitions and count windows.
     dictionaries: Vec<Dictionary>,
     /// The fields that are a dimension of some view.
     fields: Vec<usize>,
@@ -58,8 +61,10 @@ struct ViewFold {
     passes: Option<Vec<bool>>,
     /// The filters of its states, each once, and which events of the current batch they let pass.
     filters: Vec<(Arc<Expression>, Vec<bool>)>,
-    /// By state: its filter.
-    filter_of: Vec<Option<usize>>,
+    /// By state: its filter, and which events it takes back.
+    filter_of: Vec<[Option<usize>; 2]>,
+    /// Its count window, if it has one.
+    counted: Option<Counted>,
     selected: Vec<u32>,
 }
 
@@ -72,9 +77,11 @@ impl ViewFold {
                 filters.len() - 1
             })
         };
-        let filter_of = view.states.iter().map(|state| state.filter.as_ref().map(&mut number)).collect();
+        let of_state = |state: &StateDefinition| [&state.filter, &state.retract].map(|f| f.as_ref().map(&mut number));
+        let filter_of = view.states.iter().map(of_state).collect();
+        let counted = view.count_window.map(|records| Counted::new(records, Ranks::default()));
         let (table, view) = (Table::new(view), view.clone());
-        ViewFold { view, grouping, table, passes: None, filters, filter_of, selected: Vec::new() }
+        ViewFold { view, grouping, table, passes: None, filters, filter_of, counted, selected: Vec::new() }
     }
 }
 
@@ -82,7 +89,7 @@ impl Fold {
     /// Empty tables for views of one source, in a partition of it.
     pub fn new(views: &[Arc<View>], partition: u32) -> Self {
         let mut panes: Vec<(Span, Vec<Timestamp>)> = Vec::new();
-        let mut fields: Vec<usize> = views.iter().flat_map(|v| v.dimensions.iter().map(|d| d.field)).collect();
+        let mut fields: Vec<usize> = views.iter().flat_map(|v| v.keys().iter().map(|d| d.field)).collect();
         fields.sort_unstable();
         fields.dedup();
         let mut groupings: Vec<Grouping> = Vec::new();
@@ -92,7 +99,7 @@ impl Fold {
                     panes.push((view.pane, Vec::new()));
                     panes.len() - 1
                 });
-                let fields: Vec<usize> = view.dimensions.iter().map(|d| d.field).collect();
+                let fields: Vec<usize> = view.keys().iter().map(|d| d.field).collect();
                 let known = groupings.iter().position(|known| known.pane == pane && known.fields == fields);
                 let grouping = known.unwrap_or_else(|| {
                     groupings.push(Grouping { pane, fields, hashes: Vec::new() });
@@ -102,10 +109,11 @@ impl Fold {
             })
             .collect();
         let width = fields.last().map_or(0, |last| last + 1);
+        let dictionaries = views.iter().map(|v| counted::dictionaries(&v.view)).max().unwrap_or_default().max(width);
         Self {
             partition,
             views,
-            dictionaries: (0..width).map(|_| Dictionary::default()).collect(),
+            dictionaries: (0..dictionaries).map(|_| Dictionary::default()).collect(),
             fields,
             panes,
             codes: vec![Vec::new(); width],
@@ -160,15 +168,29 @@ impl Fold {
                 }
             };
             let Grouping { pane, fields, hashes } = &self.groupings[view.grouping];
-            let codes: Vec<&[u32]> = fields.iter().map(|&field| self.codes[field].as_slice()).collect();
+            let panes = &self.panes[*pane].1;
+            let mut codes: Vec<&[u32]> = fields.iter().map(|&field| self.codes[field].as_slice()).collect();
             let states = view.view.states.iter().zip(&view.filter_of);
-            let measured = states.map(|(definition, filter)| {
-                let passes = filter.map(|filter| view.filters[filter].1.as_slice());
-                Measured { definition, batch, partition: self.partition, passes }
+            let measured = states.map(|(definition, filters)| {
+                let [passes, retracted] = filters.map(|filter| Some(view.filters[filter?].1.as_slice()));
+                Measured { definition, batch, partition: self.partition, passes, retracted }
             });
             let measured: Vec<Measured<'_>> = measured.collect();
-            view.table.fold(selected, first, &Keys { panes: &self.panes[*pane].1, codes: &codes, hashes }, &measured);
+            let mut hashes = hashes.as_slice();
+            if let Some(counted) = &mut view.counted {
+                let run = Run { selected, first, hashes, codes: &codes, fields };
+                let (more, all) = counted.number(&run, self.partition, &view.view, &mut self.dictionaries);
+                codes.extend(more);
+                hashes = all;
+            }
+            view.table.fold(selected, first, &Keys { panes, codes: &codes, hashes }, &measured);
         }
+    }
+
+    /// Lets the count window of view `v` go on from the ranks at its position. Does nothing to a view without one.
+    pub fn count_from(&mut self, v: usize, ranks: Ranks) {
+        let view = &mut self.views[v];
+        view.counted = view.view.count_window.map(|records| Counted::new(records, ranks));
     }
 
     /// Puts in what the store holds of view `v`'s open segment; those rows count as committed.
@@ -184,8 +206,11 @@ impl Fold {
     /// All rows of view `v`, whose segment is closed by that.
     pub fn take_all(&mut self, v: usize) -> Rows {
         let rows = self.views[v].table.take_all(&mut self.dictionaries);
-        if self.views.iter().all(|view| view.table.is_empty()) {
+        if self.views.iter().all(|view| view.table.is_empty())
+            && self.dictionaries.iter().any(|d| d.size() > DICTIONARY_VALUES)
+        {
             self.dictionaries.iter_mut().filter(|d| d.size() > DICTIONARY_VALUES).for_each(Dictionary::clear);
+            self.views.iter_mut().filter_map(|view| view.counted.as_mut()).for_each(Counted::forget_codes);
         }
         rows
     }

@@ -10,6 +10,7 @@ use seam_shared::state::{Committed, Progress, SegmentWrite, Snapshot, ViewCommit
 use seam_shared::time::Timestamp;
 use seam_shared::view::definition::{Source, View};
 use seam_shared::view::difference::difference;
+use seam_shared::view::ranks::Ranks;
 use seam_shared::view::rows::Rows;
 
 use crate::cuts::Cuts;
@@ -89,7 +90,8 @@ impl Rebuild<'_> {
         let live = self.snapshot(&self.view.id).await?.map_or(cut, |live| live.progress.position);
         let begun = state.claim(&partition, &shadow.id, cut).await?;
         // Another may fold the same shadow at the same time: it may stand anywhere by now, so that the log must not end early.
-        self.fold(&shadow, self.places.log.clone(), live.max(begun.position)).await?;
+        let ranks = (cut, self.ranks(cut).await?);
+        self.fold(&shadow, self.places.log.clone(), ranks, live.max(begun.position)).await?;
         let lost = || Error::unavailable(format!("the shadow of {} in {partition} was lost", self.view.id));
         let folded = self.snapshot(&shadow.id).await?.ok_or_else(lost)?;
         // Whoever lost the state meanwhile claims it at the cut: then it only has to be folded.
@@ -132,9 +134,10 @@ impl Rebuild<'_> {
                 "{partition} would be held from {from} on, but what is below {cut} alone is in a generation: begin there or before"
             )));
         }
+        let ranks = self.ranks(from).await?;
         state.claim(&partition, &shadow.id, from).await?;
         let log = Arc::new(Until { log: self.places.log.clone(), end: to });
-        let records = self.fold(shadow, log, to).await?;
+        let records = self.fold(shadow, log, (from, ranks), to).await?;
         let lost = || Error::unavailable(format!("the shadow of {} in {partition} was lost", self.view.id));
         let folded = self.snapshot(&shadow.id).await?.ok_or_else(lost)?;
         let mut found = Rebuilt { from, to, records, compared: 0, differences: 0, missing: Vec::new(), swapped: false };
@@ -144,6 +147,20 @@ impl Rebuild<'_> {
             found.swapped = true;
         }
         Ok(found)
+    }
+
+    /// Of a count window, the ranks where it begins: they are known where the newest generation ends and where the log begins.
+    async fn ranks(&self, from: Offset) -> Result<Ranks> {
+        if self.view.count_window.is_none() || from == Offset(0) {
+            return Ok(Ranks::default());
+        }
+        match self.places.cuts.ranks(self.view, self.number).await? {
+            (cut, ranks) if cut == from => Ok(ranks),
+            (cut, _) => Err(Error::invalid(format!(
+                "{} numbers the events of each key: a rebuild of it begins at 0 or at the newest generation's cut, {cut}, not at {from}",
+                self.view.id
+            ))),
+        }
     }
 
     /// The last segment boundary at or below where it should begin.
@@ -179,8 +196,14 @@ impl Rebuild<'_> {
     }
 
     /// Folds the shadow up to `to` at least; answers with the number of records.
-    async fn fold(&self, shadow: &Arc<View>, log: Arc<dyn EventLog>, to: Offset) -> Result<u64> {
-        let places = Places { log, state: self.places.state.clone(), cuts: Arc::new(NoCuts) };
+    async fn fold(
+        &self,
+        shadow: &Arc<View>,
+        log: Arc<dyn EventLog>,
+        ranks: (Offset, Ranks),
+        to: Offset,
+    ) -> Result<u64> {
+        let places = Places { log, state: self.places.state.clone(), cuts: Arc::new(NoCuts { ranks }) };
         let limits = Limits::default();
         let mut worker = Worker::new(places, self.source.clone(), vec![shadow.clone()], self.number, limits);
         let mut folded = 0;
@@ -317,13 +340,18 @@ impl EventLog for Until {
     }
 }
 
-/// A shadow has no generations of its own.
+/// A shadow has no generations of its own, but ranks where it begins.
 #[derive(Debug)]
-struct NoCuts;
+struct NoCuts {
+    ranks: (Offset, Ranks),
+}
 
 #[async_trait]
 impl Cuts for NoCuts {
     async fn cut(&self, _view: &View) -> Result<Option<OffsetVector>> {
         Ok(None)
+    }
+    async fn ranks(&self, _view: &View, _partition: u32) -> Result<(Offset, Ranks)> {
+        Ok(self.ranks.clone())
     }
 }

@@ -7,9 +7,10 @@ use seam_shared::event::lookback;
 use seam_shared::log::{Anchor, EventLog, Offset, Partition, anchor};
 use seam_shared::state::{Snapshot, StateStore, ViewId};
 use seam_shared::view::definition::{Source, View};
+use seam_shared::view::ranks::Ranks;
 
 use crate::cuts::Cuts;
-use crate::segments::Segments;
+use crate::segments::{Resumed, Segments};
 
 /// The places that a worker reads and writes.
 #[derive(Debug, Clone)]
@@ -42,7 +43,7 @@ impl Places {
         // One snapshot of all: positions and rows of the same moment.
         let ids: Vec<ViewId> = ready.iter().map(|view| view.id.clone()).collect();
         let held = self.state.snapshot(partition, &ids).await?;
-        let mut resumed: Vec<(Arc<View>, Snapshot)> = Vec::with_capacity(ready.len());
+        let mut resumed: Vec<Resumed> = Vec::with_capacity(ready.len());
         let mut checked: Vec<Anchor> = Vec::new();
         for (view, snapshot) in ready.into_iter().zip(held) {
             let lost = || Error::unavailable(format!("state of {} in {partition} was lost just now", view.id));
@@ -51,14 +52,43 @@ impl Places {
                 anchor.check(self.log.as_ref(), partition).await?;
                 checked.push(anchor);
             }
-            resumed.push((view, snapshot));
+            let ranks = match view.count_window {
+                Some(_) => self.ranks(partition, &view, &snapshot).await?,
+                None => Ranks::default(),
+            };
+            resumed.push(Resumed { view, snapshot, ranks });
         }
-        let lowest = resumed.iter().map(|(_, s)| s.progress.position).min();
+        let lowest = resumed.iter().map(|resumed| resumed.snapshot.progress.position).min();
         let mut decoder = Decoder::new(source.clone());
         let lowest = lowest.unwrap_or_default();
         let duplicates = lookback::duplicates(self.log.as_ref(), partition, source, &mut decoder, lowest).await?;
         let segments = Segments::resume(source, partition.number, resumed, decoder, duplicates);
         Ok(Recovered { segments, waiting })
+    }
+
+    /// The ranks of a count window where the stored state stands: those below the newest generation's cut, and what the state has
+    /// counted from there on.
+    async fn ranks(&self, partition: &Partition, view: &View, held: &Snapshot) -> Result<Ranks> {
+        let (cut, mut ranks) = self.cuts.ranks(view, partition.number).await?;
+        let Snapshot { progress, closed, open } = held;
+        let moved = |how: String| Error::unavailable(format!("{} in {partition}: {how}; asked again", view.id));
+        if cut < progress.floor || cut > progress.position {
+            let how =
+                format!("its ranks are known below {cut}, its state is of {} to {}", progress.floor, progress.position);
+            return Err(moved(how));
+        }
+        for segment in closed.iter().filter(|segment| segment.end > cut) {
+            if segment.start < cut {
+                return Err(Error::corrupt(format!("{}: {cut} of {partition} is no segment boundary", view.id)));
+            }
+            let rows = self.state.segment(partition, &view.id, segment.start).await?;
+            let rows = rows.ok_or_else(|| moved(format!("the segment at {} was dropped just now", segment.start)))?;
+            ranks.add_rows(view, partition.number, &rows)?;
+        }
+        if progress.segment.start >= cut {
+            ranks.add_rows(view, partition.number, open)?;
+        }
+        Ok(ranks)
     }
 
     /// Makes a view's stored position one that the log can go on from; `false` if that has to wait for a generation.

@@ -7,6 +7,7 @@ use seam_shared::log::{Anchor, Chunk, Offset};
 use seam_shared::segment::OpenSegment;
 use seam_shared::state::{Progress, SegmentWrite, Snapshot, ViewCommit, ViewId};
 use seam_shared::view::definition::{Source, View};
+use seam_shared::view::ranks::Ranks;
 
 use crate::fold::Fold;
 use crate::tally::{Tallies, Tally};
@@ -40,6 +41,17 @@ pub struct Segments {
     anchor: Option<Anchor>,
 }
 
+/// A view, and what its state is where it stands.
+#[derive(Debug)]
+pub struct Resumed {
+    /// The view.
+    pub view: Arc<View>,
+    /// What the store holds.
+    pub snapshot: Snapshot,
+    /// Of a count window: the ranks at its position.
+    pub ranks: Ranks,
+}
+
 /// One view's place.
 #[derive(Debug)]
 struct Seat {
@@ -61,19 +73,21 @@ impl Segments {
     pub fn resume(
         source: &Arc<Source>,
         partition: u32,
-        views: Vec<(Arc<View>, Snapshot)>,
+        views: Vec<Resumed>,
         decoder: Decoder,
         duplicates: Duplicates,
     ) -> Self {
-        let definitions: Vec<Arc<View>> = views.iter().map(|(view, _)| view.clone()).collect();
+        let definitions: Vec<Arc<View>> = views.iter().map(|resumed| resumed.view.clone()).collect();
         let mut fold = Fold::new(&definitions, partition);
         let tallies = Tallies::new(source, &definitions);
         // At one position, one view may stand in a segment that another knows to have ended there: the earlier start leads.
-        let lowest = views.iter().map(|(_, s)| s.progress).min_by_key(|p| (p.position, p.segment.start));
+        let lowest =
+            views.iter().map(|resumed| resumed.snapshot.progress).min_by_key(|p| (p.position, p.segment.start));
         let lowest = lowest.unwrap_or(Progress::at(Offset(0)));
         let mut seats = Vec::with_capacity(views.len());
-        for (v, (view, snapshot)) in views.into_iter().enumerate() {
+        for (v, Resumed { view, snapshot, ranks }) in views.into_iter().enumerate() {
             fold.refill(v, &snapshot.open);
+            fold.count_from(v, ranks);
             let Progress { position, segment, anchor, .. } = snapshot.progress;
             let (open, closed) = (segment.start, Vec::new());
             seats.push(Seat { view, position, committed: position, open, anchor, closed });

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use seam_serving::query::nearest;
 use seam_shared::access::{Admission, Caller};
 use seam_shared::config::{Config, MetricKind};
+use seam_shared::config::Config;
+use seam_shared::view::aggregate::partial::{Aggregate, Unit};
 use seam_shared::view::definition::{Figure, Measure, StateKind, View};
 use seam_shared::view::value::FieldType;
 
@@ -145,6 +147,7 @@ fn of_measure(view: &View, measure: &Measure) -> Type {
     match (measure.figure, state.kind) {
         (Figure::Count | Figure::Distinct | Figure::Histogram, _) => Type::Int,
         (Figure::Value, _) => state.field.map_or(Type::Text, |field| of_field(view.source.fields[field].field_type)),
+        (Figure::Sum, StateKind::Partial(Aggregate::Net, Unit::Scaled(scale))) => of_field(FieldType::Decimal(scale)),
         (Figure::Sum | Figure::Min | Figure::Max, StateKind::Fixed { scale: 0 }) => Type::Int,
         (Figure::Sum | Figure::Min | Figure::Max, StateKind::Fixed { scale }) => Type::Decimal(scale),
         _ => Type::Float,

@@ -11,7 +11,7 @@ use seam_shared::event::batch::Verdict;
 use seam_shared::log::{Offset, OffsetVector};
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::aggregate::{Figures, More};
-use seam_shared::view::definition::{DuplicateRule, View};
+use seam_shared::view::definition::{DuplicateRule, Source, View};
 use seam_shared::view::expression::Expression;
 use seam_shared::view::groups::Groups;
 use seam_shared::view::oracle::{KeptEvent, Oracle};
@@ -45,8 +45,10 @@ struct Seen {
     failovers: u64,
     null_dimensions: u64,
     sums_beyond_doubles: u64,
-    /// Groups with something in them, by aggregate: variance, distinct, quantiles, first or last, histogram.
-    general: [u64; 6],
+    /// Groups with something in them, by aggregate: variance, distinct, quantiles, first or last, histogram, sessions, net.
+    general: [u64; 7],
+    /// Groups of count windows behind the first of their key.
+    later_windows: u64,
     /// States with a filter of their own that drops some of their view's events.
     own_filters: u64,
 }
@@ -76,9 +78,13 @@ pub struct World {
 
 impl World {
     pub async fn new(seed: u64) -> World {
+        World::of(seed, VIEWS, views::view).await
+    }
+
+    pub async fn of(seed: u64, number: usize, view: fn(&Dice, &Arc<Source>, usize) -> Arc<View>) -> World {
         let dice = Dice::new(seed);
         let source = hostile::source(&dice);
-        let views: Vec<Arc<View>> = (0..VIEWS).map(|number| views::view(&dice, &source, number)).collect();
+        let views: Vec<Arc<View>> = (0..number).map(|number| view(&dice, &source, number)).collect();
         for condition in views.iter().filter_map(|view| view.filter.as_ref()) {
             let text = condition.display(&source.fields).to_string();
             assert_eq!(Expression::parse(&text, &source.fields).as_ref(), Ok(condition), "seed {seed}: {text}");
@@ -223,6 +229,10 @@ fn count(world: &World, view: &View, rows: &Rows, seen: &mut Seen) {
     seen.groups += rows.len() as u64;
     let nulls = rows.dimensions.iter().flat_map(|d| &d.values).filter(|value| **value == Value::Null);
     seen.null_dimensions += nulls.count() as u64;
+    if view.count_window.is_some() {
+        let later = |row: &usize| *rows.value(view.dimensions.len() - 1, *row) > Value::Int(0);
+        seen.later_windows += (0..rows.len()).filter(later).count() as u64;
+    }
     let all: Vec<Figures> = (0..rows.len()).flat_map(|i| figures(view, rows, i)).collect();
     seen.not_finite += all.iter().filter(|figures| figures.not_finite != [0; 3]).count() as u64;
     let beyond = |f: &&Figures| f.more == More::Nothing && f.sum == Value::Null && f.max != Value::Null;
@@ -240,6 +250,7 @@ fn count(world: &World, view: &View, rows: &Rows, seen: &mut Seen) {
             More::Moment(_) => 3,
             More::Buckets(_) => 4,
             More::Sessions(_) => 5,
+            More::Net { .. } => 6,
         };
         seen.general[place] += 1;
     }
@@ -268,5 +279,6 @@ async fn layers_speed_and_batch_are_equal_byte_for_byte_and_both_equal_the_oracl
     assert!(filters_that_drop > cases / 10 && segments > cases / 2, "{seen:?}");
     assert!(seen.crashes > seeds && seen.failovers > 0 && seen.files > seeds, "{seen:?}");
     assert!(seen.general.iter().all(|groups| *groups > seeds * 10) && seen.own_filters > seeds / 2, "{seen:?}");
+    assert!(seen.later_windows > seeds, "{seen:?}");
     assert!(seen.null_dimensions > seeds && seen.sums_beyond_doubles > seeds / 20, "{seen:?}");
 }

@@ -4,6 +4,7 @@
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+mod counted;
 mod evolution;
 mod flips;
 mod layers;
@@ -11,6 +12,7 @@ mod life;
 mod operations;
 mod proofs;
 mod restarts;
+mod retractions;
 mod rollback;
 mod simulation;
 mod tidy;

@@ -31,6 +31,25 @@ impl Dictionary {
     pub fn text(&mut self, text: &str) -> u32 {
         text_code(&mut self.texts, &mut self.values, text)
     }
+    /// The code of an integer.
+    pub fn integer(&mut self, integer: i64) -> u32 {
+        self.numbers.get_or_insert(i128::from(integer).cast_unsigned(), || push(&mut self.values, Value::Int(integer)))
+    }
+    /// The code of any value of a dimension.
+    pub fn value(&mut self, value: &Value) -> u32 {
+        let values = &mut self.values;
+        match value {
+            Value::Str(text) => self.text(text),
+            Value::Bool(flag) => {
+                self.numbers.get_or_insert(i128::from(*flag).cast_unsigned(), || push(values, value.clone()))
+            }
+            Value::Int(integer) => self.integer(*integer),
+            Value::Decimal(decimal, _) => {
+                self.numbers.get_or_insert(decimal.cast_unsigned(), || push(values, value.clone()))
+            }
+            Value::Null | Value::Float(_) => self.null(),
+        }
+    }
     /// The codes of a column that holds codes, or null.
     pub fn coded(&mut self, column: &pl::Column) -> Result<Vec<u32>> {
         let codes = column.as_materialized_series().i32().map_err(failed)?;

@@ -26,7 +26,7 @@ use seam_shared::view::expression::Expression;
 use seam_shared::view::value::FieldType;
 
 use super::dictionary::Dictionary;
-use super::{Slice, filter, values};
+use super::{Slice, values};
 
 const MAGIC: &[u8] = b"PAR1";
 /// Bytes of a decimal in an archive file.
@@ -83,7 +83,7 @@ impl Input {
         if !all_count {
             names.push("seam_verdict");
         }
-        if values::needs_places(view) {
+        if values::needs_offsets(view) {
             names.push("seam_offset");
         }
         names.extend(fields(view).into_iter().map(|field| view.source.fields[field].name.as_str()));
@@ -103,16 +103,17 @@ impl Input {
     }
 }
 
-/// The filters of the view and of its states.
+/// The filters of the view and of its states, and what these take back.
 fn conditions(view: &View) -> impl Iterator<Item = &Expression> {
-    view.filter.iter().chain(view.states.iter().filter_map(|state| state.filter.as_deref()))
+    let of_states = view.states.iter().flat_map(|state| [&state.filter, &state.retract]);
+    view.filter.iter().chain(of_states.filter_map(|condition| condition.as_deref()))
 }
 
 /// The fields that the view reads.
 fn fields(view: &View) -> Vec<usize> {
     let mut fields: Vec<usize> =
-        view.dimensions.iter().map(|d| d.field).chain(view.states.iter().filter_map(|s| s.field)).collect();
-    conditions(view).for_each(|condition| filter::fields(condition, &mut fields));
+        view.keys().iter().map(|d| d.field).chain(view.states.iter().filter_map(|s| s.field)).collect();
+    conditions(view).for_each(|condition| condition.fields(&mut fields));
     fields.sort_unstable();
     fields.dedup();
     fields
@@ -133,7 +134,7 @@ fn may_hold(group: &RowGroupMetaData, time: usize, span: Slice) -> bool {
 pub struct Excerpt {
     /// Its content.
     pub bytes: Vec<u8>,
-    /// By dimension, whether the column [`code_name`] holds its codes.
+    /// By dimension that is a field, whether the column [`code_name`] holds its codes.
     pub coded: Vec<bool>,
     /// By state, whether the column [`narrow_name`] holds its field.
     pub narrow: Vec<bool>,
@@ -160,9 +161,9 @@ impl Excerpt {
         }
         let place = |field: usize| input.file.column(&view.source.fields[field].name);
         let mut as_is = Vec::new();
-        conditions(view).for_each(|condition| filter::fields(condition, &mut as_is));
+        conditions(view).for_each(|condition| condition.fields(&mut as_is));
         let (mut columns, mut coded, mut narrow) = (Vec::new(), Vec::new(), Vec::new());
-        for (i, dimension) in view.dimensions.iter().enumerate() {
+        for (i, dimension) in view.keys().iter().enumerate() {
             let found = match dimension.field_type {
                 FieldType::String => codes(input, place(dimension.field)?, code_name(i), &mut dictionaries[i])?,
                 _ => None,
@@ -193,7 +194,7 @@ impl Excerpt {
         if !input.all_count {
             wanted.push(input.file.column("seam_verdict")?);
         }
-        if values::needs_places(view) {
+        if values::needs_offsets(view) {
             wanted.push(input.file.column("seam_offset")?);
         }
         for field in as_is {

@@ -34,19 +34,10 @@ pub fn compile(condition: &Expression, source: &Source) -> pl::Expr {
     }
 }
 
-/// Adds the fields that the condition reads.
-pub fn fields(condition: &Expression, out: &mut Vec<usize>) {
-    match condition {
-        Expression::Compare(field, ..) | Expression::In(field, _) | Expression::IsNull(field) => out.push(*field),
-        Expression::Not(inner) => fields(inner, out),
-        Expression::And(parts) | Expression::Or(parts) => parts.iter().for_each(|part| fields(part, out)),
-    }
-}
-
 /// Whether the condition reads a float field.
 pub fn reads_floats(condition: &Expression, source: &Source) -> bool {
     let mut read = Vec::new();
-    fields(condition, &mut read);
+    condition.fields(&mut read);
     read.iter().any(|&field| source.fields[field].field_type == FieldType::Float)
 }
 

@@ -17,7 +17,8 @@ use super::index::Numbered;
 use super::order::{Order, pair};
 use super::pane::{Pane, Table};
 use super::values::{Place, Values, collect, needs_places};
-use super::{Slice, dimension_name, failed, scan, state_name};
+use super::windows::{self, FileWindows};
+use super::{Slice, dimension_name, failed, retracted_name, scan, state_name};
 
 /// Events may wait for their pane's end in so much memory.
 const WAITING_BYTES: usize = 48 << 20;
@@ -58,21 +59,60 @@ impl Fold {
             view,
         }
     }
-    /// Adds the events of a file that fall into the span and count.
+    /// Begins with groups of an earlier run: of them those whose panes are in the span. To be called before any event is added, and
+    /// with each group once.
+    pub fn begin(&mut self, rows: &Rows) {
+        let codes: Vec<Vec<u32>> = rows
+            .dimensions
+            .iter()
+            .zip(&mut self.dictionaries)
+            .map(|(dimension, dictionary)| dimension.values.iter().map(|value| dictionary.value(value)).collect())
+            .collect();
+        let mut from = 0;
+        for run in rows.panes.chunk_by(|a, b| a == b) {
+            let range = from..from + run.len();
+            from = range.end;
+            let start = run[0].minus(self.view.pane);
+            if start < self.span.start || start >= self.span.end {
+                continue;
+            }
+            let mut keys = vec![0; run.len()];
+            for (i, (dimension, codes)) in rows.dimensions.iter().zip(&codes).enumerate() {
+                let of_run = dimension.codes[range.clone()].iter().map(|code| codes[*code as usize]);
+                self.append_codes(i, of_run, &mut keys);
+            }
+            let picks: Vec<u32> = range.map(|row| row as u32).collect();
+            let view = Arc::clone(&self.view);
+            let pane = self.pane(start, &view);
+            pane.keys.append(&mut keys);
+            for (mine, more) in pane.states.iter_mut().zip(&rows.states) {
+                append(mine, &mut more.gather(&picks));
+            }
+        }
+    }
+    /// Adds the events of a file that fall into the span and count. `windows` are those of the file, if the view has a count window.
     ///
     /// # Errors
     /// `Corrupt` if the file is not of the view's source, `Internal` if Polars refuses the plan.
-    pub fn add(&mut self, input: &Input) -> Result<()> {
+    pub fn add(&mut self, input: &Input, windows: Option<&FileWindows>) -> Result<()> {
         let Some(excerpt) = Excerpt::new(&self.view, input, &mut self.dictionaries)? else { return Ok(()) };
         let coded = excerpt.coded.clone();
         let events = scan(&self.view, input, excerpt, self.span)?.collect().map_err(failed)?;
-        let keys = self.keys(&events, &coded)?;
+        let mut keys = self.keys(&events, &coded)?;
+        if self.view.count_window.is_some() {
+            self.number(&events, windows, input.partition, &mut keys)?;
+        }
         let mut values = Vec::with_capacity(self.kinds.len());
         for (i, state) in self.view.states.iter().enumerate() {
             values.push(if state.counts_events() {
                 None
             } else {
-                Some(Values::read(events.column(&state_name(i)).map_err(failed)?, state, &self.view.source)?)
+                let values = Values::read(events.column(&state_name(i)).map_err(failed)?, state, &self.view.source)?;
+                let retracted = state.retract.is_some().then(|| events.column(&retracted_name(i)).map_err(failed));
+                Some(match retracted.transpose()? {
+                    Some(column) => values.retracting(column)?,
+                    None => values,
+                })
             });
         }
         let times = events.column("time").map_err(failed)?.as_materialized_series();
@@ -139,19 +179,51 @@ impl Fold {
     /// The key of each event within its pane.
     fn keys(&mut self, events: &pl::DataFrame, coded: &[bool]) -> Result<Vec<u64>> {
         let mut keys = vec![0; events.height()];
-        for (i, dimension) in self.view.dimensions.iter().enumerate() {
+        let view = Arc::clone(&self.view);
+        for (i, dimension) in view.keys().iter().enumerate() {
             let column = events.column(&dimension_name(i)).map_err(failed)?;
             let dictionary = &mut self.dictionaries[i];
             let codes =
                 if coded[i] { dictionary.coded(column)? } else { dictionary.codes(column, dimension.field_type)? };
-            if i >= 2 {
-                let combinations = &mut self.combinations[i - 2];
-                keys.iter_mut().zip(codes).for_each(|(key, code)| *key = pair(combinations.number(*key), code));
-            } else {
-                keys.iter_mut().zip(codes).for_each(|(key, code)| *key = pair(*key as u32, code));
-            }
+            self.append_codes(i, codes.into_iter(), &mut keys);
         }
         Ok(keys)
+    }
+    /// Lets keys go on with the codes of dimension `i`.
+    fn append_codes(&mut self, i: usize, codes: impl Iterator<Item = u32>, keys: &mut [u64]) {
+        if i >= 2 {
+            let combinations = &mut self.combinations[i - 2];
+            keys.iter_mut().zip(codes).for_each(|(key, code)| *key = pair(combinations.number(*key), code));
+        } else {
+            keys.iter_mut().zip(codes).for_each(|(key, code)| *key = pair(*key as u32, code));
+        }
+    }
+    /// Lets keys go on with the two dimensions of a count window.
+    fn number(
+        &mut self,
+        events: &pl::DataFrame,
+        windows: Option<&FileWindows>,
+        partition: u32,
+        keys: &mut [u64],
+    ) -> Result<()> {
+        let windows = windows.ok_or_else(|| Error::internal("the count windows of a file are not known"))?;
+        let (first, offsets) = (self.view.keys().len(), windows::offsets(events)?);
+        let partition = self.dictionaries[first].integer(i64::from(partition));
+        self.append_codes(first, std::iter::repeat(partition), keys);
+        let mut codes = Vec::with_capacity(offsets.len());
+        for window in windows.of(&offsets)? {
+            codes.push(self.dictionaries[first + 1].integer(window));
+        }
+        self.append_codes(first + 1, codes.into_iter(), keys);
+        Ok(())
+    }
+    /// The pane that starts at a time within the span.
+    fn pane(&mut self, start: Timestamp, view: &View) -> &mut Pane {
+        let number = self.numbers.number(((start.0 - self.span.start.0) / view.pane.0) as u64) as usize;
+        if number == self.panes.len() {
+            self.panes.push(None);
+        }
+        self.panes[number].get_or_insert_with(|| Pane::new(view))
     }
     /// Deals the events out to their panes.
     fn deal(&mut self, times: &[i64], keys: &[u64], values: &[Option<Values>], places: &[Place]) -> Result<()> {
@@ -164,11 +236,8 @@ impl Fold {
             let first = time - (time - start) % length;
             let pane = first..first + length;
             let run = times[from..].iter().position(|time| !pane.contains(time)).unwrap_or(times.len() - from);
-            let number = self.numbers.number(((first - start) / length) as u64) as usize;
-            if number == self.panes.len() {
-                self.panes.push(None);
-            }
-            let pane = self.panes[number].get_or_insert_with(|| Pane::new(&self.view));
+            let view = Arc::clone(&self.view);
+            let pane = self.pane(Timestamp(first), &view);
             pane.extend(keys, values, places, &(from..from + run));
             from += run;
         }

@@ -236,6 +236,7 @@ pub fn view(random: &mut Random, source: &Arc<Source>) -> View {
         filter: random.one_in(2).then(|| condition(random, source, 2)),
         dimensions,
         keyed: false,
+        count_window: None,
         pane: *random.pick(&[Span::MINUTE, Span(10 * Span::SECOND.0), Span::HOUR, Span(15 * Span::MINUTE.0)]),
         windows: Vec::new(),
         states,
@@ -254,10 +255,11 @@ pub fn fold(view: &View, events: &[Event], slice: Slice) -> Rows {
         let key: Vec<Value> = view.dimensions.iter().map(|d| values[d.field].clone()).collect();
         let states = view.states.iter().map(|definition| {
             let mut state = State::empty(definition.kind);
-            let value = definition.field.map_or(&Value::Null, |field| &values[field]);
+            let value = &definition.measured(&|field| values[field].clone());
+            let retracted = definition.retracts(&|field| values[field].clone());
             if definition.passes(&|field| values[field].clone()) {
                 let (partition, offset) = (0, Offset(offset as u64));
-                state.lift_event(definition, &Lifted { time: *time, partition, offset, value });
+                state.lift_event(definition, &Lifted { time: *time, partition, offset, value, retracted });
             }
             state
         });
@@ -290,7 +292,7 @@ async fn input(view: &View, slice: Slice, from: u64, events: &[Event]) -> Input 
 
 fn compute(view: &View, inputs: &[Input], slice: Slice) -> Rows {
     let mut fold = Fold::new(Arc::new(view.clone()), slice);
-    inputs.iter().for_each(|input| fold.add(input).unwrap());
+    inputs.iter().for_each(|input| fold.add(input, None).unwrap());
     let mut groups = Groups::new(view.dimensions.len(), &view.kinds());
     let mut last = None;
     fold.take(slice, |rows| {

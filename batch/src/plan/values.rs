@@ -48,12 +48,19 @@ pub fn needs_places(view: &View) -> bool {
     view.states.iter().any(|state| by_place(state.kind))
 }
 
+/// Whether the offsets of events are needed: for their places, or to tell their count windows.
+pub fn needs_offsets(view: &View) -> bool {
+    needs_places(view) || view.count_window.is_some()
+}
+
 /// What one state measures, one an event.
 #[derive(Debug, Clone)]
 pub struct Values {
     cells: Cells,
     /// The events, ascending, that have none.
     missing: Vec<u32>,
+    /// The events, ascending, that take back what they say.
+    retracted: Vec<u32>,
     field_type: FieldType,
 }
 
@@ -76,7 +83,7 @@ impl Values {
             (_, FieldType::String | FieldType::Bool) => Cells::Any(Vec::new()),
             (_, FieldType::Int | FieldType::Decimal(_)) => Cells::Narrow(Vec::new()),
         };
-        Values { cells, missing: Vec::new(), field_type }
+        Values { cells, missing: Vec::new(), retracted: Vec::new(), field_type }
     }
     /// A column as Polars read it: the field's, or ones for a state without a field; null where the state does not count.
     ///
@@ -115,7 +122,16 @@ impl Values {
                 return Err(Error::internal(what));
             }
         };
-        Ok(Values { cells, missing, field_type })
+        Ok(Values { cells, missing, retracted: Vec::new(), field_type })
+    }
+    /// With the events that take back what they say, as Polars told them.
+    ///
+    /// # Errors
+    /// `Internal` if the column is none of flags.
+    pub fn retracting(mut self, column: &pl::Column) -> Result<Values> {
+        let flags = column.as_materialized_series().bool().map_err(failed)?;
+        self.retracted = (0..).zip(flags.iter()).filter(|(_, flag)| *flag == Some(true)).map(|(i, _)| i).collect();
+        Ok(self)
     }
     fn len(&self) -> usize {
         match &self.cells {
@@ -134,15 +150,15 @@ impl Values {
             Cells::Wide(_) => self.len() * 16,
             Cells::Any(values) => size_of_val(&**values) + values.iter().map(outside).sum::<usize>(),
         };
-        each + self.missing.len() * 4
+        each + (self.missing.len() + self.retracted.len()) * 4
     }
     /// Appends the values in `range`.
     pub fn extend(&mut self, from: &Values, range: &Range<usize>) {
         let base = self.len() as u32;
-        if !from.missing.is_empty() {
-            let first = from.missing.partition_point(|&i| (i as usize) < range.start);
-            let missing = from.missing[first..].iter().take_while(|&&i| (i as usize) < range.end);
-            self.missing.extend(missing.map(|i| base + i - range.start as u32));
+        for (mine, more) in [(&mut self.missing, &from.missing), (&mut self.retracted, &from.retracted)] {
+            let first = more.partition_point(|&i| (i as usize) < range.start);
+            let within = more[first..].iter().take_while(|&&i| (i as usize) < range.end);
+            mine.extend(within.map(|i| base + i - range.start as u32));
         }
         match (&mut self.cells, &from.cells) {
             (Cells::Narrow(values), Cells::Narrow(more)) => values.extend_from_slice(&more[range.clone()]),
@@ -195,7 +211,8 @@ impl Values {
         let nowhere = Place { time: Timestamp(0), partition: 0, offset: Offset(0) };
         let mut lift = |event: usize, row: usize, value: &Value| {
             let Place { time, partition, offset } = places.get(event).copied().unwrap_or(nowhere);
-            partials[row].lift(aggregate, &definition.bounds, &Lifted { time, partition, offset, value });
+            let retracted = self.retracted.binary_search(&(event as u32)).is_ok();
+            partials[row].lift(aggregate, &definition.bounds, &Lifted { time, partition, offset, value, retracted });
         };
         match &self.cells {
             Cells::Narrow(values) if summed => {

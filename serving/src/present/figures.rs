@@ -19,7 +19,10 @@ const SHOWN: [(&str, u32); 5] =
 pub fn write(json: &mut Json, figures: &Figures, value: &Value, at: Range<usize>, is_count: bool) {
     let Figures { count, sum, avg, min, max, not_finite, more } = figures;
     match more {
-        More::Nothing if is_count => return,
+        More::Nothing | More::Net { .. } if is_count => return,
+        More::Net { count } => {
+            json.key("count").value(&Value::Int(*count)).key("sum").value(sum).key("avg").value(avg);
+        }
         More::Nothing => {
             json.raw(",\"count\":").number(*count).raw(",\"sum\":").value(sum).raw(",\"avg\":");
             if avg == value {
@@ -120,6 +123,8 @@ pub fn columns(term: &Term) -> Vec<(String, FieldType)> {
             let shown = SHOWN.map(|(name, millionths)| (name, Figure::Quantile(millionths)));
             [COUNT].into_iter().chain(ENDS).chain(shown).collect()
         }
+        StateKind::Partial(Aggregate::Net, _) if definition.field.is_none() => Vec::new(),
+        StateKind::Partial(Aggregate::Net, _) => vec![COUNT, ("sum", Figure::Sum), ("avg", Figure::Avg)],
         StateKind::Partial(Aggregate::Distinct, _) => return vec![("exact".to_owned(), FieldType::Bool)],
         StateKind::Partial(Aggregate::First | Aggregate::Last, _) => return vec![("at".to_owned(), FieldType::String)],
         StateKind::Partial(Aggregate::Sessions(_), _) => vec![
@@ -147,6 +152,7 @@ pub fn cells(figures: &Figures) -> Vec<Value> {
             let doubles = [s.var_pop, s.var_samp, s.stddev_pop, s.stddev_samp].map(double);
             [number(*count)].into_iter().chain(doubles).collect()
         }
+        More::Net { count } => vec![Value::Int(*count), sum.clone(), avg.clone()],
         More::Distinct { exact } => vec![Value::Bool(*exact)],
         More::Ranks(ranks) => {
             let quantiles = SHOWN.iter().map(|(_, millionths)| double(ranks.quantile(*millionths)));

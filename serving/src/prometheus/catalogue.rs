@@ -119,7 +119,9 @@ impl Catalogue {
     fn add(&mut self, base: Definition, list_windows: bool, counter_suffix: &str) {
         let windows = base.view().windows.iter().filter(|window| window.0 % base.pane.0 == 0);
         let windows: Vec<Definition> = windows.map(|window| windowed(&base, *window)).collect();
-        let own = match base.figure() {
+        let may_fall = base.measures.iter().any(|of| of.view.states[of.definition().state].is_net());
+        let list_windows = list_windows || may_fall;
+        let own = match base.figure().filter(|_| !may_fall) {
             Some(Figure::Count | Figure::Sum) if base.name.ends_with("_total") => Some((Shape::Counter, "")),
             Some(Figure::Count | Figure::Sum) => Some((Shape::Counter, counter_suffix)),
             Some(Figure::Min | Figure::Max) => Some((Shape::Pane, "")),

@@ -36,11 +36,15 @@ fn canonical(view: &View) -> Value {
                 StateKind::Partial(Aggregate::Last, _) => "last".to_owned(),
                 StateKind::Partial(Aggregate::Histogram, _) => "histogram".to_owned(),
                 StateKind::Partial(Aggregate::Sessions(gap), _) => format!("sessions({})", gap.0),
+                StateKind::Partial(Aggregate::Net, _) => "net".to_owned(),
             };
             let mut parts = vec![json!(kind), json!(state.field.map(name_of))];
             // what a state has only now and then is left out where it has not: its identity stays what it was
             if let Some(condition) = &state.filter {
                 parts.push(json!({ "where": filter(condition, &|field| name_of(field).to_owned()) }));
+            }
+            if let Some(condition) = &state.retract {
+                parts.push(json!({ "retract": filter(condition, &|field| name_of(field).to_owned()) }));
             }
             if !state.bounds.is_empty() {
                 parts.push(json!({ "bounds": state.bounds.iter().map(literal).collect::<Vec<_>>() }));
@@ -48,7 +52,7 @@ fn canonical(view: &View) -> Value {
             Value::Array(parts)
         })
         .collect();
-    let dimensions: Vec<&str> = view.dimensions.iter().map(|d| name_of(d.field)).collect();
+    let dimensions: Vec<&str> = view.keys().iter().map(|d| name_of(d.field)).collect();
     let mut all = json!({
         "semantics": SEMANTICS_VERSION,
         "source": source.name,
@@ -71,6 +75,9 @@ fn canonical(view: &View) -> Value {
     if view.keyed {
         all["keyed"] = json!(true);
     }
+    if let Some(records) = view.count_window {
+        all["count_window"] = json!(records);
+    }
     all
 }
 
@@ -83,10 +90,11 @@ fn widened(field: &Field) -> Option<Value> {
 
 /// The fields that the view reads, with their places and types, by name.
 fn fields(view: &View) -> Vec<Value> {
-    let mut used: Vec<usize> = view.dimensions.iter().map(|d| d.field).collect();
+    let mut used: Vec<usize> = view.keys().iter().map(|d| d.field).collect();
     used.extend(view.states.iter().filter_map(|state| state.field));
-    view.states.iter().filter_map(|state| state.filter.as_ref()).for_each(|filter| collect(filter, &mut used));
-    view.filter.iter().for_each(|filter| collect(filter, &mut used));
+    let of_states = view.states.iter().flat_map(|state| state.filter.iter().chain(&state.retract));
+    of_states.for_each(|filter| filter.fields(&mut used));
+    view.filter.iter().for_each(|filter| filter.fields(&mut used));
     let mut fields: Vec<&Field> = used.iter().map(|&field| &view.source.fields[field]).collect();
     fields.sort_by(|a, b| a.name.cmp(&b.name));
     fields.dedup();
@@ -113,14 +121,6 @@ fn type_name(field_type: FieldType) -> String {
         FieldType::Int => "int".to_owned(),
         FieldType::Decimal(scale) => format!("decimal({scale})"),
         FieldType::Float => "float".to_owned(),
-    }
-}
-
-fn collect(expression: &Expression, used: &mut Vec<usize>) {
-    match expression {
-        Expression::Compare(field, ..) | Expression::In(field, _) | Expression::IsNull(field) => used.push(*field),
-        Expression::Not(inner) => collect(inner, used),
-        Expression::And(parts) | Expression::Or(parts) => parts.iter().for_each(|part| collect(part, used)),
     }
 }
 

@@ -80,6 +80,11 @@ static SOURCE: Shape = Shape::Table(&[
     key("http", &HTTP, "how POST /v1/events/<source> takes events; every format by default"),
     key("map", &MAP, "where an event's id, time and type lie"),
     key("fields", &Shape::Named("field", &FIELD), "the typed fields; by default they follow from the views"),
+    key(
+        "retract",
+        &Shape::Text,
+        "which events take back what an earlier one said, e.g. op = \"d\": they subtract; none by default",
+    ),
     key("dedupe", &Shape::Either(&DEDUPE_WORD, &DEDUPE), "when two events are one; on by default if there is an id"),
     key("segment", &SEGMENT, "where segments end"),
     later("files"),
@@ -143,6 +148,11 @@ static VIEW: Shape = Shape::Table(&[
     key("where", &Shape::Text, "which events count, e.g. type = \"click\" and price > 0; all by default"),
     key("time", &Shape::OneOf(&[word("time")]), "the event time; `time` is the only one"),
     key("dimensions", &NAMES, "the fields that keys are made of; none by default"),
+    key(
+        "count_window",
+        &Shape::Integer(1, 1 << 48),
+        "every so many events of a key, in log order, are a window: the view gets the dimensions partition and count_window",
+    ),
     key(
         "pane",
         &Shape::Duration,

@@ -176,10 +176,10 @@ fn rank(state: &StateDefinition, source: &Source) -> Rank {
 }
 
 /// The measures of a view, and the states they need: a count first, then one for each field, kind and filter in an order that
-/// does not depend on the file's. `asked` are the measures of the view that metrics name.
+/// does not depend on the file's. `retract` says which events of the source take something back; `asked` are the measures of the view that metrics name.
 pub(super) fn compile(
     node: &Node,
-    source: &Source,
+    (source, retract): (&Source, Option<&Arc<Expression>>),
     asked: &[&str],
     problems: &mut Problems,
 ) -> (Vec<StateDefinition>, Vec<Measure>) {
@@ -192,7 +192,7 @@ pub(super) fn compile(
     let count = StateDefinition::new(StateKind::Count, None);
     ranked.insert(rank(&count, source), count);
     for (key, value) in table.entries() {
-        let Some((state, mut figures)) = measure(value, source, problems) else { continue };
+        let Some((state, mut figures)) = measure(value, (source, retract), problems) else { continue };
         if figures.iter().any(|(_, figure)| matches!(figure, Figure::Quantile(_))) && figures.len() > 1 {
             for &name in asked {
                 let Some(suffix) = name.strip_prefix(&key.name) else { continue };
@@ -231,7 +231,11 @@ fn listed<'a>(figures: impl IntoIterator<Item = (&'a str, Figure)>) -> Figures {
 }
 
 /// One line of `measures`: its state and its figures.
-fn measure(node: &Node, source: &Source, problems: &mut Problems) -> Option<(StateDefinition, Figures)> {
+fn measure(
+    node: &Node,
+    (source, retract): (&Source, Option<&Arc<Expression>>),
+    problems: &mut Problems,
+) -> Option<(StateDefinition, Figures)> {
     let text = node.text()?;
     let call = match parse_call(text) {
         Ok(call) => call,
@@ -276,7 +280,33 @@ fn measure(node: &Node, source: &Source, problems: &mut Problems) -> Option<(Sta
         argument.map(|(text, at)| (text.as_str(), Place { length: text.chars().count(), ..node.inside(*at) }));
     let (mut state, figures) = state(function, field.map(|f| &source.fields[f]), argument, node.place, problems)?;
     (state.field, state.filter) = (field, filter);
+    if let Some(retract) = retract {
+        let place = Place { length: function.chars().count().max(1), ..node.inside(0) };
+        state.kind = net(function, field.map(|f| source.fields[f].field_type), place, problems)?;
+        state.retract = Some(retract.clone());
+    }
     Some((state, figures))
+}
+
+/// The state of a function over events that may be taken back; only what can be subtracted has one.
+fn net(function: &str, field_type: Option<FieldType>, place: Place, problems: &mut Problems) -> Option<StateKind> {
+    const INSTEAD: &str = "write count(), sum(f) or avg(f)";
+    let why = match function {
+        "count" | "sum" | "avg" => {
+            let unit = field_type.map_or(Unit::Scaled(0), Unit::of);
+            return Some(StateKind::Partial(Aggregate::Net, unit));
+        }
+        "min" | "max" | "stats" | "first" | "last" => {
+            "keeps the extremes alone: when one is taken back, the one behind it is not known"
+        }
+        "quantile" | "quantiles" => "keeps the smallest and the largest value, which cannot be taken back",
+        "distinct" => "does not keep how often a value came, so that it cannot tell when the last one was taken back",
+        "sessions" => "has joined sessions that an event bridged, and could not tell them apart without it",
+        _ => "cannot take back what an event said yet",
+    };
+    let message = format!("events of this source can be taken back (`retract`), and `{function}` {why}");
+    problems.suggest(place, message, Some(INSTEAD.to_owned()));
+    None
 }
 
 fn no_function(function: &str, place: Place, problems: &mut Problems) {

@@ -1,11 +1,12 @@
 //! Views: filter, dimensions, pane, windows and measures, compiled against the source's fields.
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::report::{Place, Problems};
 use super::tree::Node;
 use super::{identity, measures};
 use crate::time::Span;
-use crate::view::definition::{DimensionDefinition, Field, Source, View};
+use crate::view::definition::{COUNT_WINDOW, DimensionDefinition, Field, PARTITION, Source, View};
 use crate::view::expression::Expression;
 use crate::view::value::FieldType;
 
@@ -41,6 +42,7 @@ const ANSWER_NAMES: [&str; 21] = [
 ];
 /// The views whose parts are all right, in the file's order.
 pub(super) fn compile(root: &Node, sources: &[Arc<Source>], problems: &mut Problems) -> Vec<Arc<View>> {
+    let retractions = retractions(root, sources, problems);
     let entries = root.get("views").map_or(&[][..], Node::entries);
     let views = entries.iter().filter_map(|(key, node)| {
         let from = node.get("from")?;
@@ -49,9 +51,28 @@ pub(super) fn compile(root: &Node, sources: &[Arc<Source>], problems: &mut Probl
             problems.unknown(from.place, "there is no source", name, sources.iter().map(|s| s.name.as_str()));
             return None;
         };
-        view(&key.name, node, source, &asked(root, &key.name), problems).map(Arc::new)
+        let retract = retractions.iter().find(|(of, _)| *of == name).map(|(_, retract)| retract);
+        view(&key.name, node, (source, retract), &asked(root, &key.name), problems).map(Arc::new)
     });
     views.collect()
+}
+
+/// By source, which of its events take back what an earlier one said.
+fn retractions<'a>(
+    root: &'a Node,
+    sources: &[Arc<Source>],
+    problems: &mut Problems,
+) -> Vec<(&'a str, Arc<Expression>)> {
+    let mut all = Vec::new();
+    for (key, node) in root.get("sources").map_or(&[][..], Node::entries) {
+        let source = sources.iter().find(|source| source.name == key.name);
+        if let (Some(source), Some(condition)) = (source, node.get("retract"))
+            && let Some(condition) = expression(condition, &source.fields, problems)
+        {
+            all.push((key.name.as_str(), Arc::new(condition)));
+        }
+    }
+    all
 }
 
 /// The measures of a view that metrics name.
@@ -63,12 +84,27 @@ fn asked<'a>(root: &'a Node, view: &str) -> Vec<&'a str> {
         .collect()
 }
 
-fn view(name: &str, node: &Node, source: &Arc<Source>, asked: &[&str], problems: &mut Problems) -> Option<View> {
+fn view(
+    name: &str,
+    node: &Node,
+    (source, retract): (&Arc<Source>, Option<&Arc<Expression>>),
+    asked: &[&str],
+    problems: &mut Problems,
+) -> Option<View> {
     let filter = node.get("where").map(|condition| expression(condition, &source.fields, problems));
-    let dimensions = dimensions(node, source, problems);
+    let mut dimensions = dimensions(node, source, problems);
     let (pane, windows) = panes(node, problems);
-    let (states, measures) = measures::compile(node, source, asked, problems);
+    let (states, measures) = measures::compile(node, (source, retract), asked, problems);
     let keyed = keyed(node, &dimensions, problems);
+    let count_window = node.number("count_window").and_then(NonZeroU64::new);
+    if let (Some(node), Some(_)) = (node.get("count_window"), retract) {
+        let message = "the events of this source can be taken back, but the ranks of those behind them are given";
+        problems.suggest(node.place, message, Some("leave out `retract` of the source, or `count_window`".to_owned()));
+    }
+    if count_window.is_some() {
+        count_window_fits(node, &dimensions, problems);
+        dimensions.extend(DimensionDefinition::of_count_window());
+    }
     let filter = match filter {
         Some(parsed) => Some(parsed?),
         None => None,
@@ -80,6 +116,7 @@ fn view(name: &str, node: &Node, source: &Arc<Source>, asked: &[&str], problems:
         filter,
         dimensions,
         keyed,
+        count_window,
         pane,
         windows,
         states,
@@ -87,6 +124,28 @@ fn view(name: &str, node: &Node, source: &Arc<Source>, asked: &[&str], problems:
     };
     view.id = identity::of(&view);
     Some(view)
+}
+
+/// What cannot be together with a count window.
+fn count_window_fits(node: &Node, dimensions: &[DimensionDefinition], problems: &mut Problems) {
+    let names = [PARTITION, COUNT_WINDOW];
+    let place = |name: &str| {
+        let listed = node.get("dimensions").into_iter().flat_map(|list| list.texts());
+        listed.filter(|(text, _)| *text == name).map(|(_, place)| place).next().unwrap_or(node.place)
+    };
+    for dimension in dimensions.iter().filter(|d| names.contains(&d.name.as_str())) {
+        let name = &dimension.name;
+        let message = format!("`count_window` gives the view a dimension `{name}`; a field of that name cannot be one");
+        let better = format!("name the field otherwise, with `path: $.{name}`");
+        problems.suggest(place(name), message, Some(better));
+    }
+    let measures = node.get("measures").map_or(&[][..], Node::entries);
+    let is_sessions = |text: &str| measures::parse_call(text).is_ok_and(|call| call.function == "sessions");
+    for (_, measure) in measures.iter().filter(|(_, measure)| measure.text().is_some_and(is_sessions)) {
+        let message =
+            "a session lasts as long as its user goes on, a count window so many events: each would tear the other";
+        problems.suggest(measure.place, message, Some("measure sessions in a view of their own".to_owned()));
+    }
 }
 
 /// A condition over `fields`; what is wrong in it is shown inside the string.

@@ -21,6 +21,7 @@ use crate::lake::view_file::{self, Written};
 use crate::log::{Offset, OffsetVector};
 use crate::time::{Span, Timestamp};
 use crate::view::definition::View;
+use crate::view::ranks::Ranks;
 use crate::view::rows::Rows;
 pub use history::Published;
 
@@ -159,6 +160,21 @@ impl ViewTable {
     pub async fn get(&self, file: &ViewFile) -> Result<Rows> {
         let bytes = verified::get(self.table.store().as_ref(), &file.path, &file.blake3).await?;
         view_file::read(&self.view, &bytes)
+    }
+    /// How many events of each key a generation of a count-window view counts, by partition. Reads all of its files, one after the
+    /// other.
+    ///
+    /// # Errors
+    /// As [`ViewTable::get`].
+    pub async fn ranks(&self, generation: &Generation, partitions: &[u32]) -> Result<BTreeMap<u32, Ranks>> {
+        let mut all: BTreeMap<u32, Ranks> = partitions.iter().map(|&number| (number, Ranks::default())).collect();
+        for file in &generation.files {
+            let rows = self.get(file).await?;
+            for (number, ranks) in &mut all {
+                ranks.add_rows(&self.view, *number, &rows)?;
+            }
+        }
+        Ok(all)
     }
     /// Publishes a generation: the one moment at which the view changes.
     ///

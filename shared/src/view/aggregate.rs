@@ -4,6 +4,7 @@ pub mod figures;
 pub mod first_last;
 pub mod histogram;
 pub mod natural;
+pub mod net;
 pub mod partial;
 pub mod quantiles;
 pub mod sessions;

@@ -1,4 +1,5 @@
 //! The compiled definitions that both layers follow: a source's fields and a view's filter, dimensions, panes and measures.
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -85,11 +86,25 @@ impl Source {
 pub struct DimensionDefinition {
     /// Its name.
     pub name: String,
-    /// The index of its field in the source.
+    /// The index of its field in the source; meaningless for those of a count window.
     pub field: usize,
     /// Its type; never `Float`.
     pub field_type: FieldType,
 }
+
+impl DimensionDefinition {
+    /// The two that a count window adds: no fields, but where an event stands in the log.
+    pub fn of_count_window() -> [DimensionDefinition; 2] {
+        let dimension =
+            |name: &str| DimensionDefinition { name: name.to_owned(), field: usize::MAX, field_type: FieldType::Int };
+        [PARTITION, COUNT_WINDOW].map(dimension)
+    }
+}
+
+/// The dimension of a count window that holds the partition.
+pub const PARTITION: &str = "partition";
+/// The dimension of a count window that holds its number, from 0 for each key and partition.
+pub const COUNT_WINDOW: &str = "count_window";
 
 /// The kind of one mergeable state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -118,16 +133,30 @@ pub struct StateDefinition {
     pub filter: Option<Arc<Expression>>,
     /// The bounds of a histogram, ascending and of the field's type; else empty.
     pub bounds: Arc<[Value]>,
+    /// Which events take back what earlier ones have said; `None`: none do. Only of a `Net`.
+    pub retract: Option<Arc<Expression>>,
 }
 
 impl StateDefinition {
     /// A state over all of the view's events, without bounds.
     pub fn new(kind: StateKind, field: Option<usize>) -> StateDefinition {
-        StateDefinition { kind, field, filter: None, bounds: Arc::default() }
+        StateDefinition { kind, field, filter: None, bounds: Arc::default(), retract: None }
     }
     /// Whether it counts all of the view's events.
     pub fn counts_events(&self) -> bool {
         self.kind == StateKind::Count && self.filter.is_none()
+    }
+    /// Whether `values` (the source's fields, by index) are of an event that takes something back.
+    pub fn retracts(&self, values: &dyn Fn(usize) -> Value) -> bool {
+        self.retract.as_ref().is_some_and(|retract| retract.matches(values) == Some(true))
+    }
+    /// Whether it is of events or numbers that may be taken back.
+    pub fn is_net(&self) -> bool {
+        matches!(self.kind, StateKind::Partial(Aggregate::Net, _))
+    }
+    /// What it measures of an event whose field says `value`: that, or 1 where it has no field.
+    pub fn measured(&self, values: &dyn Fn(usize) -> Value) -> Value {
+        self.field.map_or(Value::Int(1), values)
     }
     /// Whether `values` (the source's fields, by index) are of an event that it counts.
     pub fn passes(&self, values: &dyn Fn(usize) -> Value) -> bool {
@@ -206,10 +235,13 @@ pub struct View {
     pub source: Arc<Source>,
     /// Which events count; `None`: all. An event counts only where the filter is true (not unknown).
     pub filter: Option<Expression>,
-    /// Its dimensions in order.
+    /// Its dimensions in order. Those of a count window stand last: the partition and the number of the window.
     pub dimensions: Vec<DimensionDefinition>,
     /// Whether its files lie by key instead of by pane: for dimensions of so many values that keys are read one by one.
     pub keyed: bool,
+    /// Events of a count window; `None`: the view has none. With it, the events of a key (all dimensions that are fields) in a
+    /// partition that count are numbered in log order, and the one of rank r is in window r / this.
+    pub count_window: Option<NonZeroU64>,
     /// The smallest time bucket. It divides a day evenly.
     pub pane: Span,
     /// The windows offered; each a multiple of the pane.
@@ -228,6 +260,15 @@ impl View {
     /// The kinds of its states in order.
     pub fn kinds(&self) -> Vec<StateKind> {
         self.states.iter().map(|s| s.kind).collect()
+    }
+    /// The dimensions that are fields of the source, in order: all but those of a count window.
+    pub fn keys(&self) -> &[DimensionDefinition] {
+        let implied = if self.count_window.is_some() { 2 } else { 0 };
+        &self.dimensions[..self.dimensions.len().saturating_sub(implied)]
+    }
+    /// The state that counts all of its events, if it has one. A count window always has.
+    pub fn event_count(&self) -> Option<usize> {
+        self.states.iter().position(StateDefinition::counts_events)
     }
     /// The index of a dimension.
     pub fn dimension(&self, name: &str) -> Option<usize> {

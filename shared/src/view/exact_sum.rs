@@ -113,6 +113,10 @@ impl ExactSum {
         };
         f64::from_bits(bits | u64::from(sum.negative) << 63)
     }
+    /// Memory outside of the struct, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.limbs.capacity() * 8
+    }
     /// Appends the canonical bytes: equal sums give equal bytes however they came about.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let sum = self.canonical();

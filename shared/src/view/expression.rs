@@ -119,6 +119,14 @@ impl Expression {
     pub fn filter(&self, batch: &EventBatch) -> Vec<bool> {
         columns::filter(self, batch)
     }
+    /// Adds the fields that it reads, each as often as it occurs.
+    pub fn fields(&self, out: &mut Vec<usize>) {
+        match self {
+            Expression::Compare(field, ..) | Expression::In(field, _) | Expression::IsNull(field) => out.push(*field),
+            Expression::Not(inner) => inner.fields(out),
+            Expression::And(parts) | Expression::Or(parts) => parts.iter().for_each(|part| part.fields(out)),
+        }
+    }
     /// The condition as text that [`Expression::parse`] reads back as the same condition.
     pub fn display<'a>(&'a self, fields: &'a [Field]) -> impl fmt::Display + 'a {
         Written { expression: self, fields }

@@ -15,7 +15,7 @@ use crate::view::groups::Groups;
 use crate::view::rows::Rows;
 use crate::view::value::Value;
 
-const KINDS: [StateKind; 16] = [
+const KINDS: [StateKind; 18] = [
     StateKind::Count,
     StateKind::Fixed { scale: 2 },
     StateKind::Float,
@@ -32,6 +32,8 @@ const KINDS: [StateKind; 16] = [
     StateKind::Partial(Aggregate::Histogram, Unit::Double),
     StateKind::Partial(Aggregate::Histogram, Unit::Scaled(2)),
     StateKind::Partial(Aggregate::Sessions(Span(40)), Unit::Scaled(0)),
+    StateKind::Partial(Aggregate::Net, Unit::Scaled(2)),
+    StateKind::Partial(Aggregate::Net, Unit::Double),
 ];
 
 /// One event as the fold sees it: pane, key, and a value for each state; and its offset, which no two events share.
@@ -73,13 +75,13 @@ fn lifted() -> impl Strategy<Value = Lifted> {
     (pane, text, number, flag, measured, any::<u64>()).prop_map(|(pane, a, b, c, (d, f, i), offset)| {
         let exact = [Value::Null, d.clone(), f.clone(), i.clone()];
         let sketched = [d.clone(), f.clone(), f.clone(), i.clone(), a.clone(), f.clone()];
-        let rest = [a.clone(), f.clone(), c.clone(), f, d, a.clone()];
+        let rest = [a.clone(), f.clone(), c.clone(), f.clone(), d.clone(), a.clone(), d, f];
         (pane, vec![a, b, c], exact.into_iter().chain(sketched).chain(rest).collect(), offset)
     })
 }
 
 fn event(time: Timestamp, offset: u64, value: &Value) -> partial::Lifted<'_> {
-    partial::Lifted { time, partition: (offset % 3) as u32, offset: Offset(offset), value }
+    partial::Lifted { time, partition: (offset % 3) as u32, offset: Offset(offset), value, retracted: offset % 2 == 1 }
 }
 
 fn fold(events: &[Lifted]) -> Groups {

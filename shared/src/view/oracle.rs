@@ -8,7 +8,9 @@ use crate::event::batch::{EventBatch, Verdict};
 use crate::log::{Offset, OffsetVector};
 use crate::time::Timestamp;
 use crate::view::aggregate::Figures;
+use crate::view::aggregate::partial::Aggregate;
 use crate::view::definition::{StateKind, View};
+use crate::view::expression::Expression;
 use crate::view::value::Value;
 
 /// One record as it was decoded.
@@ -33,7 +35,42 @@ pub struct Oracle {
     pub events: Vec<KeptEvent>,
 }
 
+/// The window of each event of a count-window view, by partition and offset.
+pub type Windows = BTreeMap<(u32, Offset), i64>;
+
+impl KeptEvent {
+    /// Whether it is one of a view's events.
+    pub fn is_of(&self, view: &View) -> bool {
+        let passes = |filter: &Expression| filter.matches(&|field| self.values[field].clone()) == Some(true);
+        self.verdict == Verdict::Counts && view.filter.as_ref().is_none_or(passes)
+    }
+    /// What it says of dimension `d` of a view that it is of; `windows` are [`Oracle::windows`] of that view.
+    pub fn dimension(&self, view: &View, d: usize, windows: &Windows) -> Value {
+        match d.checked_sub(view.keys().len()) {
+            None => self.values[view.dimensions[d].field].clone(),
+            Some(0) => Value::Int(i64::from(self.partition)),
+            Some(_) => windows.get(&(self.partition, self.offset)).map_or(Value::Null, |window| Value::Int(*window)),
+        }
+    }
+}
+
 impl Oracle {
+    /// In which window of a count-window view each of its events lies: as many windows are full as there are events of its key before
+    /// it in its partition. Empty for other views.
+    pub fn windows(&self, view: &View) -> Windows {
+        let mut windows = Windows::new();
+        let Some(records) = view.count_window else { return windows };
+        let mut in_order: Vec<&KeptEvent> = self.events.iter().filter(|event| event.is_of(view)).collect();
+        in_order.sort_by_key(|event| (event.partition, event.offset));
+        let mut earlier: BTreeMap<(u32, Vec<Value>), u64> = BTreeMap::new();
+        for event in in_order {
+            let key = view.keys().iter().map(|dimension| event.values[dimension.field].clone()).collect();
+            let rank = earlier.entry((event.partition, key)).or_default();
+            windows.insert((event.partition, event.offset), (*rank / records.get()) as i64);
+            *rank += 1;
+        }
+        windows
+    }
     /// Keeps the records of one partition, with their final verdicts.
     pub fn keep(&mut self, partition: u32, batch: &EventBatch) {
         for row in 0..batch.offsets.len() {
@@ -53,19 +90,16 @@ impl Oracle {
         (start, end): (Timestamp, Timestamp),
         below: &OffsetVector,
     ) -> BTreeMap<Vec<Value>, Vec<Figures>> {
+        let windows = self.windows(view);
         let mut groups: BTreeMap<Vec<Value>, Vec<&KeptEvent>> = BTreeMap::new();
         if group_by.is_empty() {
             groups.insert(Vec::new(), Vec::new());
         }
         for event in &self.events {
             let pane_end = event.time.0 - event.time.0.rem_euclid(view.pane.0) + view.pane.0;
-            if event.verdict == Verdict::Counts
-                && event.offset < below.get(event.partition)
-                && start.0 < pane_end
-                && pane_end <= end.0
-                && view.filter.as_ref().is_none_or(|f| f.matches(&|field| event.values[field].clone()) == Some(true))
+            if event.is_of(view) && event.offset < below.get(event.partition) && start.0 < pane_end && pane_end <= end.0
             {
-                let key = group_by.iter().map(|&d| event.values[view.dimensions[d].field].clone()).collect();
+                let key = group_by.iter().map(|&d| event.dimension(view, d, &windows)).collect();
                 groups.entry(key).or_default().push(event);
             }
         }
@@ -81,7 +115,10 @@ impl Oracle {
                     StateKind::Count => Figures { count: events.len() as u64, ..Figures::none() },
                     StateKind::Fixed { scale } => of_fixed(events.iter().map(|event| &event.values[field]), scale),
                     StateKind::Float => of_doubles(events.iter().map(|event| &event.values[field])),
-                    StateKind::Partial(aggregate, unit) => measures::of(aggregate, unit, &state.bounds, &events, field),
+                    StateKind::Partial(aggregate, unit) => match aggregate {
+                        Aggregate::Net => measures::net(state, unit, &events),
+                        _ => measures::of(aggregate, unit, &state.bounds, &events, field),
+                    },
                 })
                 .collect()
         };

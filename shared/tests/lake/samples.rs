@@ -61,6 +61,7 @@ pub fn view() -> View {
         dimensions: (0..4).map(dimension).collect(),
         filter: None,
         keyed: false,
+        count_window: None,
         pane: Span::MINUTE,
         windows: vec![Span::MINUTE],
         states: vec![

@@ -18,6 +18,7 @@ use seam_shared::time::Span;
 use seam_shared::view::definition::{
     DimensionDefinition, DuplicateRule, Field, Figure, Measure, Source, StateDefinition, StateKind, View,
 };
+use seam_shared::view::ranks::Ranks;
 use seam_shared::view::value::FieldType;
 use seam_speed::cuts::Cuts;
 use seam_speed::recover::Places;
@@ -44,6 +45,9 @@ struct NoCuts;
 impl Cuts for NoCuts {
     async fn cut(&self, _: &View) -> Result<Option<OffsetVector>> {
         Ok(None)
+    }
+    async fn ranks(&self, _view: &View, _partition: u32) -> Result<(Offset, Ranks)> {
+        Ok(Default::default())
     }
 }
 
@@ -149,6 +153,7 @@ fn view(source: &Arc<Source>, name: String, id: String, fields: &[usize]) -> Arc
         filter: None,
         dimensions: fields.iter().map(dimension).collect(),
         keyed: false,
+        count_window: None,
         pane: Span::MINUTE,
         windows: vec![Span::MINUTE],
         states: vec![

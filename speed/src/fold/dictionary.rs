@@ -35,6 +35,11 @@ impl Dictionary {
         self.texts.clear();
     }
 
+    /// The value that a code stands for.
+    pub fn value(&self, code: u32) -> &Value {
+        &self.values[code as usize]
+    }
+
     /// The code of a value.
     pub fn code(&mut self, value: &Value) -> u32 {
         if let Some(&code) = self.codes.get(value) {

@@ -16,6 +16,8 @@ pub struct Measured<'a> {
     pub partition: u32,
     /// Which events of the batch the state's own filter lets pass; `None`: all.
     pub passes: Option<&'a [bool]>,
+    /// Which events of the batch take back what earlier ones said; `None`: none do.
+    pub retracted: Option<&'a [bool]>,
 }
 
 impl<'a> Measured<'a> {
@@ -35,10 +37,11 @@ pub fn lift_partials(
     measured: &Measured<'_>,
     events: impl Iterator<Item = (usize, usize)> + Clone,
 ) {
-    let (StateKind::Partial(aggregate, _), Some(column)) = (measured.definition.kind, measured.column()) else {
-        debug_assert!(false, "a general partial is of a field");
+    let StateKind::Partial(aggregate, _) = measured.definition.kind else {
+        debug_assert!(false, "a general partial is of an aggregate");
         return;
     };
+    let Some(column) = measured.column() else { return lift_values(partials, measured, aggregate, events) };
     match (aggregate, column) {
         (Aggregate::Variance, Column::Int(..) | Column::Decimal(..) | Column::Float(..)) => numbers(
             column,
@@ -103,17 +106,17 @@ fn lift_values(
     let (batch, bounds) = (measured.batch, &measured.definition.bounds);
     let texts = measured.texts();
     let codes = if let Some(Column::Str(codes)) = measured.column() { Some(codes) } else { None };
-    let field = measured.definition.field.unwrap_or_default();
     for (event, slot) in events {
         let made;
         let value = match codes {
             Some(codes) => &texts[codes[event] as usize],
             None => {
-                made = batch.value(field, event);
+                made = measured.definition.measured(&|field| batch.value(field, event));
                 &made
             }
         };
-        let (time, offset) = (batch.times[event], batch.offsets[event]);
-        partials[slot].lift(aggregate, bounds, &Lifted { time, partition: measured.partition, offset, value });
+        let retracted = measured.retracted.is_some_and(|retracted| retracted[event]);
+        let (time, offset, partition) = (batch.times[event], batch.offsets[event], measured.partition);
+        partials[slot].lift(aggregate, bounds, &Lifted { time, partition, offset, value, retracted });
     }
 }

@@ -7,6 +7,7 @@ use seam_shared::time::Timestamp;
 use seam_shared::view::definition::{StateKind, View};
 use seam_shared::view::rows::{Rows, States};
 
+use super::counted::dictionary_of;
 use super::dictionary::Dictionary;
 use super::measured::{Measured, lift_partials};
 
@@ -17,7 +18,7 @@ pub struct Table {
     /// Row-major keys of `width` words: the pane's two halves, then a code for each dimension.
     keys: Vec<u32>,
     width: usize,
-    /// The field of each dimension.
+    /// The dictionary of each dimension.
     fields: Vec<usize>,
     states: Vec<States>,
     kinds: Vec<StateKind>,
@@ -40,7 +41,7 @@ impl Table {
             index: HashTable::new(),
             keys: Vec::new(),
             width: 2 + view.dimensions.len(),
-            fields: view.dimensions.iter().map(|d| d.field).collect(),
+            fields: (0..view.dimensions.len()).map(|d| dictionary_of(view, d)).collect(),
             states: kinds.iter().map(|&kind| States::empty(kind)).collect(),
             kinds,
             rows: 0,
@@ -217,8 +218,13 @@ pub struct Keys<'a> {
 pub fn hash_all(panes: &[Timestamp], codes: &[&[u32]], out: &mut Vec<u64>) {
     out.clear();
     out.extend(panes.iter().map(|pane| mix(SEED, pane.0.cast_unsigned())));
+    hash_more(out, codes);
+}
+
+/// The hashes of keys that go on with more columns.
+pub fn hash_more(hashes: &mut [u64], codes: &[&[u32]]) {
     for column in codes {
-        out.iter_mut().zip(*column).for_each(|(hash, &code)| *hash = mix(*hash, u64::from(code)));
+        hashes.iter_mut().zip(*column).for_each(|(hash, &code)| *hash = mix(*hash, u64::from(code)));
     }
 }
 

@@ -57,9 +57,10 @@ impl Plain {
                 .or_insert_with(|| view.kinds().into_iter().map(State::empty).collect());
             for (state, definition) in states.iter_mut().zip(&view.states) {
                 if definition.passes(&|field| self.batch.value(field, i)) {
-                    let value = &definition.field.map_or(Value::Null, |field| self.batch.value(field, i));
+                    let value = &definition.measured(&|field| self.batch.value(field, i));
+                    let retracted = definition.retracts(&|field| self.batch.value(field, i));
                     let (time, partition) = (self.batch.times[i], 0);
-                    state.lift_event(definition, &Lifted { time, partition, offset, value });
+                    state.lift_event(definition, &Lifted { time, partition, offset, value, retracted });
                 }
             }
         }

@@ -8,7 +8,7 @@ pub use seam_generator::Dice as Random;
 use seam_shared::clock::ManualClock;
 use seam_shared::error::Result;
 use seam_shared::log::memory::MemoryLog;
-use seam_shared::log::{EventLog, NewRecord, OffsetVector, Partition};
+use seam_shared::log::{EventLog, NewRecord, Offset, OffsetVector, Partition};
 use seam_shared::segment::SegmentRule;
 use seam_shared::state::ViewId;
 use seam_shared::state::memory::MemoryState;
@@ -17,6 +17,7 @@ use seam_shared::view::definition::{
     DimensionDefinition, DuplicateRule, Field, Figure, Measure, Source, StateDefinition, StateKind, View,
 };
 use seam_shared::view::expression::{Comparison, Expression};
+use seam_shared::view::ranks::Ranks;
 use seam_shared::view::value::{FieldType, Value};
 use seam_speed::cuts::Cuts;
 use seam_speed::recover::Places;
@@ -29,6 +30,9 @@ pub struct CutsByHand(pub Mutex<BTreeMap<ViewId, OffsetVector>>);
 impl Cuts for CutsByHand {
     async fn cut(&self, view: &View) -> Result<Option<OffsetVector>> {
         Ok(self.0.lock().unwrap().get(&view.id).cloned())
+    }
+    async fn ranks(&self, _view: &View, _partition: u32) -> Result<(Offset, Ranks)> {
+        Ok(Default::default())
     }
 }
 
@@ -83,6 +87,7 @@ pub fn view(source: &Arc<Source>, number: usize) -> Arc<View> {
             })
             .collect(),
         keyed: false,
+        count_window: None,
         pane: [Span::SECOND, Span::MINUTE][number % 2],
         windows: vec![Span::MINUTE],
         states: vec![

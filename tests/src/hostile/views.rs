@@ -1,4 +1,5 @@
 //! Random views over a source: dimensions of every type that may be one, conditions, panes and states.
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use seam_shared::time::Span;
@@ -20,11 +21,21 @@ const PANES: [Span; 7] = [
     Span::DAY,
 ];
 
-/// View `number` of the seed.
+/// View `number` of the seed; one of four has a count window.
 pub fn view(dice: &Dice, source: &Arc<Source>, number: usize) -> Arc<View> {
+    let is_counted = dice.one_in(4);
+    make(dice, source, number, 4, is_counted)
+}
+
+/// View `number` of the seed, with a count window and few keys.
+pub fn counted(dice: &Dice, source: &Arc<Source>, number: usize) -> Arc<View> {
+    make(dice, source, number, 1, true)
+}
+
+fn make(dice: &Dice, source: &Arc<Source>, number: usize, dimensions: u64, is_counted: bool) -> Arc<View> {
     let mut fields: Vec<usize> =
         (0..source.fields.len()).filter(|&f| source.fields[f].field_type != FieldType::Float).collect();
-    let wanted = dice.below(5) as usize;
+    let wanted = dice.below(1 + dimensions) as usize;
     while fields.len() > wanted {
         fields.swap_remove(dice.below(fields.len() as u64) as usize);
     }
@@ -57,13 +68,22 @@ pub fn view(dice: &Dice, source: &Arc<Source>, number: usize) -> Arc<View> {
         states.remove(0); // a view need not count its events
     }
     let keyed = !fields.is_empty() && dice.one_in(3);
+    let mut dimensions: Vec<DimensionDefinition> = fields.into_iter().map(dimension).collect();
+    let count_window = is_counted.then(|| NonZeroU64::MIN.saturating_add(dice.below(6)));
+    if count_window.is_some() {
+        dimensions.extend(DimensionDefinition::of_count_window());
+        if !states.iter().any(StateDefinition::counts_events) {
+            states.push(StateDefinition::new(StateKind::Count, None));
+        }
+    }
     Arc::new(View {
         name: format!("view{number}"),
         id: format!("view{number}@random").into(),
         source: source.clone(),
         filter: dice.one_in(2).then(|| condition(dice, source, 3)),
-        dimensions: fields.into_iter().map(dimension).collect(),
+        dimensions,
         keyed,
+        count_window,
         pane: PANES[dice.below(PANES.len() as u64) as usize],
         windows: Vec::new(),
         states,
@@ -77,6 +97,9 @@ fn general(dice: &Dice, source: &Source) -> StateDefinition {
     let field_type = source.fields[field].field_type;
     let is_number = !matches!(field_type, FieldType::String | FieldType::Bool);
     let gap = Span([1, 1_000_000, 60_000_000, 3_600_000_000][dice.below(4) as usize]);
+    if dice.one_in(4) {
+        return net(dice, source, field);
+    }
     let aggregate = match dice.below(if is_number { 7 } else { 4 }) {
         0 => Aggregate::Distinct,
         1 => Aggregate::First,
@@ -93,6 +116,17 @@ fn general(dice: &Dice, source: &Source) -> StateDefinition {
         bounds.dedup();
         state.bounds = bounds.into();
     }
+    state
+}
+
+/// A state of events, or of numbers where the field has them, some of which take back what others said.
+fn net(dice: &Dice, source: &Source, field: usize) -> StateDefinition {
+    let field_type = source.fields[field].field_type;
+    let is_number = !matches!(field_type, FieldType::String | FieldType::Bool);
+    let field = (is_number && !dice.one_in(4)).then_some(field);
+    let unit = field.map_or(Unit::Scaled(0), |_| Unit::of(field_type));
+    let mut state = StateDefinition::new(StateKind::Partial(Aggregate::Net, unit), field);
+    state.retract = (!dice.one_in(6)).then(|| Arc::new(condition(dice, source, 1)));
     state
 }
 

@@ -13,12 +13,13 @@ use seam_shared::log::Partition;
 use seam_shared::log::tiered::TieredLog;
 use seam_shared::time::Span;
 use seam_shared::view::definition::{Source, View};
-use seam_speed::cuts::LakeCuts;
+use seam_speed::cuts::{Cuts, LakeCuts};
 use seam_speed::recover::Places;
 use seam_speed::rewind::Rewinder;
 use seam_speed::trim::{TrimRule, Trimmer};
 use seam_speed::worker::{Limits, Worker};
 
+use super::mutant::{Mutant, RanksFromZero};
 use super::recompute::Batch;
 use super::state::Wire;
 use super::turn::{Turns, pause};
@@ -83,7 +84,11 @@ impl Stage {
         }
     }
     fn places(&self, partition: Option<&Partition>) -> Places {
-        let cuts = Arc::new(LakeCuts::new(&self.batch.lake, &self.views, &self.batch.clock));
+        let cuts = LakeCuts::new(&self.batch.lake, &self.views, &self.batch.clock);
+        let cuts: Arc<dyn Cuts> = match self.batch.mutant {
+            Some(Mutant::RanksFromZero) => Arc::new(RanksFromZero(cuts)),
+            _ => Arc::new(cuts),
+        };
         Places { log: self.batch.log.clone(), state: Arc::new(self.wire.connect(partition)), cuts }
     }
     fn records(&self) -> usize {

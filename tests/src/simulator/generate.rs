@@ -22,6 +22,11 @@ pub fn config(dice: &Dice) -> Arc<Config> {
     } else {
         ("", "")
     };
+    let counted = if dice.one_in(2) {
+        format!("dimensions: [page]\n    count_window: {}", 1 + dice.below(4))
+    } else {
+        "dimensions: []".to_owned()
+    };
     let text = format!(
         r#"
 version: 1
@@ -43,6 +48,7 @@ views:
   pricey:
     from: clicks
     where: price > 1
+    {counted}
     pane: 1m
     windows: [5m]
     measures: {{ events: count() }}

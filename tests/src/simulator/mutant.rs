@@ -1,4 +1,10 @@
 //! The naive designs of RELIABILITY.md that the simulator must find, or it is too weak. Each is a wrapper around a port.
+use async_trait::async_trait;
+use seam_shared::error::Result;
+use seam_shared::log::{Offset, OffsetVector};
+use seam_shared::view::definition::View;
+use seam_shared::view::ranks::Ranks;
+use seam_speed::cuts::{Cuts, LakeCuts};
 
 /// A wrong design. The comment says what it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +45,8 @@ pub enum Mutant {
     TornCommitUnnoticed,
     /// A position is good whatever the log holds below it: a log that lost its end and grew again is folded on.
     NoAnchor,
+    /// A count window's ranks begin at 0 where the newest generation ends.
+    RanksFromZero,
     /// V12: whoever starts makes the state anew at the cut. Wasteful, not wrong.
     UnconditionalClaim,
     /// V16: V6 with the floor check. Refuses until the next generation, not wrong.
@@ -49,7 +57,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Those that give wrong answers.
-    pub const WRONG: [Mutant; 18] = [
+    pub const WRONG: [Mutant; 19] = [
         Mutant::IncrementsThenPosition,
         Mutant::MonotonicCheck,
         Mutant::NoEquality,
@@ -68,6 +76,7 @@ impl Mutant {
         Mutant::EvictedSegment,
         Mutant::TornCommitUnnoticed,
         Mutant::NoAnchor,
+        Mutant::RanksFromZero,
     ];
     /// Those that never do, though they look as bad. (V17, V8 with the floor check, is none of them here: a reader replays the
     /// table's commits one upon the other, and one that was written over under it is a wrong answer.)
@@ -95,5 +104,20 @@ impl Mutant {
     /// Whether a lost state goes on where it was.
     pub fn skips_ahead(self) -> bool {
         matches!(self, Mutant::RestartFromGroupOffset | Mutant::RestartFromGroupOffsetChecked)
+    }
+}
+
+/// Cuts of a lake that nobody looks into for ranks.
+#[derive(Debug)]
+pub struct RanksFromZero(pub LakeCuts);
+
+#[async_trait]
+impl Cuts for RanksFromZero {
+    async fn cut(&self, view: &View) -> Result<Option<OffsetVector>> {
+        self.0.cut(view).await
+    }
+    async fn ranks(&self, view: &View, partition: u32) -> Result<(Offset, Ranks)> {
+        let (cut, _) = self.0.ranks(view, partition).await?;
+        Ok((cut, Ranks::default()))
     }
 }

@@ -64,6 +64,11 @@ impl Reader {
         if !matches!(metric, "pricey" | "delays") && dice.one_in(2) {
             parameters.push(("dimension".to_owned(), "page".to_owned()));
         }
+        let counted = serving.config().view("pricey").is_some_and(|view| view.count_window.is_some());
+        if metric == "pricey" && counted && !dice.one_in(4) {
+            let asked = dice.pick(&["page,partition,count_window", "count_window", "page,count_window"]);
+            parameters.push(("dimension".to_owned(), asked.to_owned()));
+        }
         if any_layer && dice.one_in(10) {
             parameters.push(("layer".to_owned(), "batch".to_owned()));
         }

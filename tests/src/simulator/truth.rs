@@ -3,7 +3,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use seam_shared::event::batch::Verdict;
 use seam_shared::event::decode::Decoder;
 use seam_shared::event::duplicates::Duplicates;
 use seam_shared::log::{Chunk, Offset, Partition};
@@ -105,21 +104,20 @@ impl Truth {
     }
     /// A view's rows of the events in some ranges of offsets; those in two ranges twice.
     pub fn rows(&self, view: &View, ranges: &[(u32, Offset, Offset)]) -> Rows {
+        let windows = self.oracle.windows(view);
         let mut groups = Groups::new(view.dimensions.len(), &view.kinds());
         for &(partition, from, to) in ranges {
             let within = |offset: Offset| (from..to).contains(&offset);
             let events = self.oracle.events.iter().filter(|e| e.partition == partition && within(e.offset));
-            for event in events.filter(|event| event.verdict == Verdict::Counts) {
-                if view.filter.as_ref().is_some_and(|f| f.matches(&|i| event.values[i].clone()) != Some(true)) {
-                    continue;
-                }
-                let key: Vec<Value> = view.dimensions.iter().map(|d| event.values[d.field].clone()).collect();
+            for event in events.filter(|event| event.is_of(view)) {
+                let key: Vec<Value> = (0..view.dimensions.len()).map(|d| event.dimension(view, d, &windows)).collect();
                 let mut states: Vec<State> = view.kinds().into_iter().map(State::empty).collect();
                 for (state, definition) in states.iter_mut().zip(&view.states) {
                     if definition.passes(&|field| event.values[field].clone()) {
-                        let value = &definition.field.map_or(Value::Null, |field| event.values[field].clone());
+                        let value = &definition.measured(&|field| event.values[field].clone());
+                        let retracted = definition.retracts(&|field| event.values[field].clone());
                         let KeptEvent { time, offset, .. } = *event;
-                        state.lift_event(definition, &Lifted { time, partition, offset, value });
+                        state.lift_event(definition, &Lifted { time, partition, offset, value, retracted });
                     }
                 }
                 groups.merge_row(view.pane_of(event.time), &key, &states);

@@ -326,7 +326,8 @@ mod tests {
         let one = |values: Vec<Value>| {
             let mut partial = Partial::Empty;
             for (value, offset) in values.iter().zip(0..) {
-                let event = Lifted { time: Timestamp(3), partition: 1, offset: Offset(offset), value };
+                let event =
+                    Lifted { time: Timestamp(3), partition: 1, offset: Offset(offset), value, retracted: false };
                 partial.lift(Aggregate::Last, &[], &event);
             }
             partial

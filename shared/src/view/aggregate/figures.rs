@@ -1,6 +1,7 @@
 //! What states say, ready to be shown: the figures of each kind, and which of them a measure names.
 use crate::time::Timestamp;
 use crate::view::aggregate::State;
+use crate::view::aggregate::net::Net;
 use crate::view::aggregate::partial::{Aggregate, Partial, Unit};
 use crate::view::aggregate::quantiles::Ranks;
 use crate::view::aggregate::sessions::Summary;
@@ -48,6 +49,11 @@ pub enum More {
     Buckets(Vec<(Value, u64)>),
     /// Sessions all in all.
     Sessions(Summary),
+    /// How many are left; below 0 where more were taken back than came.
+    Net {
+        /// That number.
+        count: i64,
+    },
 }
 
 impl Figures {
@@ -63,6 +69,7 @@ impl Figures {
         let count = || natural(self.count);
         let double = |x: Option<f64>| x.map_or(Value::Null, Value::Float);
         match (figure, &self.more) {
+            (Figure::Count, More::Net { count }) => Value::Int(*count),
             (Figure::Count | Figure::Distinct | Figure::Histogram | Figure::Sessions, _) => count(),
             (Figure::Sum, _) => self.sum.clone(),
             (Figure::Avg, _) => self.avg.clone(),
@@ -135,15 +142,24 @@ impl State {
                     ..none
                 }
             }
-            (State::Partial(partial), StateKind::Partial(aggregate, unit)) => {
-                of_partial(partial, aggregate, unit, &definition.bounds)
-            }
+            (State::Partial(partial), StateKind::Partial(aggregate, unit)) => match partial {
+                Partial::Net(net) => of_net(net, unit, definition.field.is_some()),
+                partial => of_partial(partial, aggregate, unit, &definition.bounds),
+            },
             (State::Partial(_), StateKind::Count | StateKind::Fixed { .. } | StateKind::Float) => {
                 debug_assert!(false, "a state is of its definition's kind");
                 none
             }
         }
     }
+}
+
+/// Of numbers that may be taken back. What is only counted has no sum.
+fn of_net(net: &Net, unit: Unit, has_field: bool) -> Figures {
+    let natural = |count: i64| u64::try_from(count).unwrap_or(0);
+    let (sum, avg) = if has_field { net.present(unit) } else { (Value::Null, Value::Null) };
+    let (count, not_finite) = (natural(net.count), net.not_finite.map(natural));
+    Figures { count, sum, avg, not_finite, more: More::Net { count: net.count }, ..Figures::none() }
 }
 
 fn of_partial(partial: &Partial, aggregate: Aggregate, unit: Unit, bounds: &[Value]) -> Figures {
@@ -157,6 +173,7 @@ fn of_partial(partial: &Partial, aggregate: Aggregate, unit: Unit, bounds: &[Val
                 Aggregate::First | Aggregate::Last => More::Moment(None),
                 Aggregate::Histogram => More::Buckets(buckets(bounds)),
                 Aggregate::Sessions(_) => More::Sessions(Summary::default()),
+                Aggregate::Net => More::Net { count: 0 },
             };
             Figures { more, ..none }
         }
@@ -185,6 +202,7 @@ fn of_partial(partial: &Partial, aggregate: Aggregate, unit: Unit, bounds: &[Val
             more: More::Buckets(histogram.buckets(bounds)),
             ..none
         },
+        Partial::Net(net) => of_net(net, unit, true),
         Partial::Sessions(sessions) => {
             let summary = sessions.summary();
             Figures { count: summary.sessions, more: More::Sessions(summary), ..none }

@@ -7,6 +7,7 @@ use crate::time::{Span, Timestamp};
 use crate::view::aggregate::distinct::{self, Distinct};
 use crate::view::aggregate::first_last::Moment;
 use crate::view::aggregate::histogram::Histogram;
+use crate::view::aggregate::net::Net;
 use crate::view::aggregate::quantiles::Quantiles;
 use crate::view::aggregate::sessions::Sessions;
 use crate::view::aggregate::variance::Variance;
@@ -52,6 +53,8 @@ pub enum Aggregate {
     Histogram,
     /// Sessions of users, with the longest time between two events of one.
     Sessions(Span),
+    /// How many numbers and their sum, less those that were taken back; of events where it has no field.
+    Net,
 }
 
 /// An event as aggregates see it.
@@ -63,8 +66,10 @@ pub struct Lifted<'a> {
     pub partition: u32,
     /// Its offset there.
     pub offset: Offset,
-    /// The value of the measured field.
+    /// The value of the measured field; 1 for a `Net` without one.
     pub value: &'a Value,
+    /// Whether it takes back what an earlier event has said. Only `Net` can.
+    pub retracted: bool,
 }
 
 /// The partial of one measure in one (pane, key). What has seen nothing is `Empty`, whatever it is of: so equal content has equal
@@ -88,6 +93,8 @@ pub enum Partial {
     Histogram(Box<Histogram>),
     /// Of sessions.
     Sessions(Box<Sessions>),
+    /// Of numbers that may be taken back; what all was taken back of is `Empty`.
+    Net(Box<Net>),
 }
 
 /// The content of a partial of one kind, made first where it is empty; nothing where it is of another kind.
@@ -155,6 +162,14 @@ impl Partial {
                 }
             }
             Aggregate::First | Aggregate::Last => self.lift_moment(aggregate, event),
+            Aggregate::Net => {
+                match (content!(self, Net), value) {
+                    (Some(net), Value::Float(x)) => net.lift_double(*x, event.retracted),
+                    (Some(net), value) => fixed(value).into_iter().for_each(|n| net.lift_fixed(n, event.retracted)),
+                    (None, _) => {}
+                }
+                self.settle();
+            }
             Aggregate::Sessions(gap) => {
                 if matches!(self, Partial::Empty) {
                     *self = Partial::Sessions(Box::new(Sessions::new(gap.0)));
@@ -163,6 +178,12 @@ impl Partial {
                     sessions.lift(value, event.time);
                 }
             }
+        }
+    }
+    /// What all was taken back of is as if it had never come.
+    fn settle(&mut self) {
+        if matches!(self, Partial::Net(net) if net.is_nothing()) {
+            *self = Partial::Empty;
         }
     }
     fn lift_moment(&mut self, aggregate: Aggregate, event: &Lifted<'_>) {
@@ -191,6 +212,10 @@ impl Partial {
             (Partial::Last(mine), Partial::Last(more)) => mine.keep_last(more),
             (Partial::Histogram(mine), Partial::Histogram(more)) => mine.combine(more),
             (Partial::Sessions(mine), Partial::Sessions(more)) => mine.combine(more),
+            (Partial::Net(mine), Partial::Net(more)) => {
+                mine.combine(more);
+                self.settle();
+            }
             (
                 Partial::Variance(_)
                 | Partial::Distinct(_)
@@ -198,7 +223,8 @@ impl Partial {
                 | Partial::First(_)
                 | Partial::Last(_)
                 | Partial::Histogram(_)
-                | Partial::Sessions(_),
+                | Partial::Sessions(_)
+                | Partial::Net(_),
                 _,
             ) => debug_assert!(false, "the partials of one state are of one kind"),
         }
@@ -214,6 +240,7 @@ impl Partial {
             Partial::Last(_) => aggregate == Aggregate::Last,
             Partial::Histogram(_) => aggregate == Aggregate::Histogram,
             Partial::Sessions(sessions) => aggregate == Aggregate::Sessions(Span(sessions.gap())),
+            Partial::Net(_) => aggregate == Aggregate::Net,
         }
     }
     /// Memory outside of the enum, in bytes.
@@ -226,6 +253,7 @@ impl Partial {
             Partial::First(content) | Partial::Last(content) => size_of_val(&**content) + content.heap_bytes(),
             Partial::Histogram(content) => size_of_val(&**content) + content.heap_bytes(),
             Partial::Sessions(content) => size_of_val(&**content) + content.heap_bytes(),
+            Partial::Net(content) => size_of_val(&**content) + content.heap_bytes(),
         }
     }
     /// Appends the one spelling of its content: nothing for `Empty`, else a version, the kind, and what the kind keeps.
@@ -261,6 +289,10 @@ impl Partial {
                 start(7);
                 content.encode(out);
             }
+            Partial::Net(content) => {
+                start(8);
+                content.encode(out);
+            }
         }
     }
     /// Reads what [`Partial::encode`] wrote, all of `bytes`. Never panics.
@@ -283,6 +315,7 @@ impl Partial {
             5 => Partial::Last(Box::new(Moment::decode(&mut reader)?)),
             6 => Partial::Histogram(Box::new(Histogram::decode(&mut reader)?)),
             7 => Partial::Sessions(Box::new(Sessions::decode(&mut reader)?)),
+            8 => Partial::Net(Box::new(Net::decode(&mut reader)?)),
             _ => return Err(corrupt()),
         };
         if reader.rest.is_empty() { Ok(partial) } else { Err(corrupt()) }

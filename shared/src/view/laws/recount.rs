@@ -44,6 +44,7 @@ fn view(filter: Option<Expression>, of_state: Option<Expression>) -> View {
         filter,
         dimensions: [0, 4, 2].into_iter().map(dimension).collect(),
         keyed: false,
+        count_window: None,
         pane: Span(10),
         windows: vec![Span(30)],
         states: vec![
@@ -81,9 +82,10 @@ fn fold(view: &View, partition: u32, batch: &EventBatch, below: Offset) -> Group
         let group = groups.row(view.pane_of(batch.times[row]), &codes);
         for (states, definition) in groups.states_mut().iter_mut().zip(&view.states) {
             if definition.passes(&|field| batch.value(field, row)) {
-                let value = &definition.field.map_or(Value::Null, |field| batch.value(field, row));
+                let value = &definition.measured(&|field| batch.value(field, row));
+                let retracted = definition.retracts(&|field| batch.value(field, row));
                 let (time, offset) = (batch.times[row], batch.offsets[row]);
-                states.lift_event(group, definition, &Lifted { time, partition, offset, value });
+                states.lift_event(group, definition, &Lifted { time, partition, offset, value, retracted });
             }
         }
     }

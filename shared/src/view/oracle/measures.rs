@@ -10,6 +10,7 @@ use crate::view::aggregate::quantiles::Ranks;
 use crate::view::aggregate::sessions::{Session, Summary};
 use crate::view::aggregate::variance::Spread;
 use crate::view::aggregate::{Figures, More};
+use crate::view::definition::StateDefinition;
 use crate::view::value::Value;
 
 /// What events say of a field, which is the aggregate's.
@@ -48,6 +49,7 @@ pub(super) fn of(aggregate: Aggregate, unit: Unit, bounds: &[Value], events: &[&
             let summary = sessions(known.iter().map(|event| (value(event), event.time.0)), gap.0);
             Figures { count: summary.sessions, more: More::Sessions(summary), ..none }
         }
+        Aggregate::Net => none, // told by `net`
         Aggregate::Histogram => {
             let mut buckets: Vec<(Value, u64)> = bounds.iter().cloned().chain([Value::Null]).map(|b| (b, 0)).collect();
             for number in &numbers {
@@ -59,6 +61,52 @@ pub(super) fn of(aggregate: Aggregate, unit: Unit, bounds: &[Value], events: &[&
             Figures { count, not_finite, more: More::Buckets(buckets), ..none }
         }
     }
+}
+
+/// What is left of numbers, or of events, when those that were taken back are struck off.
+pub(super) fn net(state: &StateDefinition, unit: Unit, events: &[&KeptEvent]) -> Figures {
+    let (mut whole_sum, mut count, mut not_finite) = (BigInt::ZERO, 0i64, [0i64; 3]);
+    for event in events {
+        let sign = if state.retracts(&|field| event.values[field].clone()) { -1 } else { 1 };
+        match state.field.map_or(Value::Int(1), |field| event.values[field].clone()) {
+            Value::Null => {}
+            Value::Float(x) if x.is_nan() => not_finite[0] += sign,
+            Value::Float(x) if x.is_infinite() => not_finite[if x > 0.0 { 1 } else { 2 }] += sign,
+            number => {
+                count += sign;
+                whole_sum += whole(&number) * sign;
+            }
+        }
+    }
+    let more = More::Net { count };
+    if count == 0 && whole_sum == BigInt::ZERO && not_finite == [0; 3] {
+        return Figures { more, ..Figures::none() };
+    }
+    let not_finite = not_finite.map(|count| count.max(0) as u64);
+    let figures = Figures { count: count.max(0) as u64, not_finite, more, ..Figures::none() };
+    if state.field.is_none() {
+        return figures;
+    }
+    let null_if_odd = |x: f64| if x.is_finite() { Value::Float(x + 0.0) } else { Value::Null };
+    let (sum, total) = match unit {
+        Unit::Scaled(scale) => {
+            let sum = i128::try_from(&whole_sum).unwrap_or_default();
+            (Value::Decimal(sum, scale), sum as f64 / 10f64.powi(i32::from(scale)))
+        }
+        Unit::Double => {
+            // the same doubles with their signs turned
+            let signed = events.iter().filter_map(|event| {
+                let field = state.field?;
+                let Value::Float(x) = event.values[field] else { return None };
+                let turned = if state.retracts(&|field| event.values[field].clone()) { -x } else { x };
+                x.is_finite().then_some(turned)
+            });
+            let sum = super::exact_sum(&signed.collect::<Vec<f64>>());
+            (null_if_odd(sum), sum)
+        }
+    };
+    let avg = if count == 0 { Value::Null } else { null_if_odd(total / count as f64) };
+    Figures { sum, avg, ..figures }
 }
 
 /// Events by user in the order of time, cut where the next one is too far away.

@@ -13,6 +13,7 @@ use seam_shared::view::aggregate::State;
 use seam_shared::view::definition::{
     DimensionDefinition, Field, Figure, Measure, Source, StateDefinition, StateKind, View,
 };
+use seam_shared::view::ranks::Ranks;
 use seam_shared::view::rows::Rows;
 use seam_shared::view::value::{FieldType, Value};
 use seam_speed::cuts::Cuts;
@@ -25,6 +26,9 @@ pub struct CutsByHand(pub Mutex<BTreeMap<ViewId, OffsetVector>>);
 impl Cuts for CutsByHand {
     async fn cut(&self, view: &View) -> Result<Option<OffsetVector>> {
         Ok(self.0.lock().unwrap().get(&view.id).cloned())
+    }
+    async fn ranks(&self, _view: &View, _partition: u32) -> Result<(Offset, Ranks)> {
+        Ok(Default::default())
     }
 }
 
@@ -56,6 +60,7 @@ pub fn views(source: &Arc<Source>) -> Vec<Arc<View>> {
             filter: None,
             dimensions: dimensions.iter().map(dimension).collect(),
             keyed: false,
+            count_window: None,
             pane,
             windows: vec![Span::MINUTE],
             states: vec![

@@ -1,0 +1,134 @@
+//! The count windows of archived events. Days are recomputed by event time, but windows go by log order: so they are told first, file
+//! after file, and kept by offset until the days that the file touches are computed.
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use polars::prelude as pl;
+use seam_shared::error::{Error, Result};
+use seam_shared::view::definition::{StateDefinition, StateKind, View};
+use seam_shared::view::ranks::{Ranker, Ranks};
+
+use super::dictionary::Dictionary;
+use super::excerpt::{Excerpt, Input};
+use super::values::collect;
+use super::{Slice, dimension_name, failed, scan};
+
+const LEVEL: i32 = 1;
+
+/// The window of each event of a view in one file, compressed: one or two bytes an event.
+#[derive(Debug)]
+pub struct FileWindows {
+    events: usize,
+    /// The offsets, each without the one before, and then the windows.
+    packed: Vec<u8>,
+}
+
+impl FileWindows {
+    fn pack(offsets: &[i64], windows: &[i64]) -> Result<FileWindows> {
+        let steps = offsets.iter().scan(0, |before, offset| Some(offset - std::mem::replace(before, *offset)));
+        let bytes: Vec<u8> = steps.chain(windows.iter().copied()).flat_map(i64::to_le_bytes).collect();
+        let packed = zstd::bulk::compress(&bytes, LEVEL).map_err(|e| Error::internal("zstd failed").because(e))?;
+        Ok(FileWindows { events: offsets.len(), packed })
+    }
+    /// The windows of the events with these offsets.
+    ///
+    /// # Errors
+    /// `Corrupt` if the file had no such event.
+    pub fn of(&self, offsets: &[i64]) -> Result<Vec<i64>> {
+        let bytes = zstd::bulk::decompress(&self.packed, self.events * 16);
+        let bytes = bytes.map_err(|e| Error::internal("zstd failed").because(e))?;
+        let mut numbers: Vec<i64> = bytes.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect();
+        let windows = numbers.split_off(self.events);
+        let mut at = 0;
+        numbers.iter_mut().for_each(|step| {
+            at += *step;
+            *step = at;
+        });
+        let strange = || Error::corrupt("an archive file holds other events than it did a moment ago");
+        offsets
+            .iter()
+            .map(|offset| numbers.binary_search(offset).map(|at| windows[at]).map_err(|_| strange()))
+            .collect()
+    }
+    /// The memory that they take.
+    pub fn bytes(&self) -> usize {
+        self.packed.len()
+    }
+}
+
+/// Tells the windows of a view's events, partition by partition in log order.
+#[derive(Debug)]
+pub struct Numberer {
+    /// The view without what it measures.
+    keys_only: Arc<View>,
+    dictionaries: Vec<Dictionary>,
+    /// By partition.
+    rankers: BTreeMap<u32, Ranker>,
+}
+
+impl Numberer {
+    /// Goes on from these ranks; a partition without any starts at 0. `None` for a view without a count window.
+    pub fn new(view: &View, ranks: BTreeMap<u32, Ranks>) -> Option<Numberer> {
+        let records = view.count_window?;
+        let states = vec![StateDefinition::new(StateKind::Count, None)];
+        let keys_only = Arc::new(View { states, measures: Vec::new(), ..view.clone() });
+        let rankers = ranks.into_iter().map(|(number, ranks)| (number, Ranker::new(records, ranks))).collect();
+        let dictionaries = keys_only.keys().iter().map(|_| Dictionary::default()).collect();
+        Some(Numberer { keys_only, dictionaries, rankers })
+    }
+    /// The view to fetch inputs for: dimensions and filter are all that is read.
+    pub fn view(&self) -> &Arc<View> {
+        &self.keys_only
+    }
+    /// All times.
+    pub const EVER: Slice =
+        Slice { start: seam_shared::time::Timestamp(i64::MIN), end: seam_shared::time::Timestamp(i64::MAX) };
+    /// The windows of a file's events; `input` is of [`Numberer::view`] and all times. To be called with the files of a partition in
+    /// order.
+    ///
+    /// # Errors
+    /// Those of the plan.
+    pub fn number(&mut self, input: &Input) -> Result<FileWindows> {
+        let Some(excerpt) = Excerpt::new(&self.keys_only, input, &mut self.dictionaries)? else {
+            return FileWindows::pack(&[], &[]);
+        };
+        let coded = excerpt.coded.clone();
+        let events = scan(&self.keys_only, input, excerpt, Numberer::EVER)?.collect().map_err(failed)?;
+        let mut codes = Vec::with_capacity(coded.len());
+        for (i, dimension) in self.keys_only.keys().iter().enumerate() {
+            let column = events.column(&dimension_name(i)).map_err(failed)?;
+            let dictionary = &mut self.dictionaries[i];
+            codes.push(if coded[i] {
+                dictionary.coded(column)?
+            } else {
+                dictionary.codes(column, dimension.field_type)?
+            });
+        }
+        let offsets = offsets(&events)?;
+        let mut order: Vec<u32> = (0..offsets.len() as u32).collect();
+        order.sort_unstable_by_key(|event| offsets[*event as usize]); // files go by the hour of events
+        let records = self.keys_only.count_window.ok_or_else(|| Error::internal("a view without a count window"))?;
+        let ranker = self.rankers.entry(input.partition).or_insert_with(|| Ranker::new(records, Ranks::default()));
+        let dictionaries = &self.dictionaries;
+        let mut key = vec![0; codes.len()];
+        let mut windows = Vec::with_capacity(order.len());
+        for &event in &order {
+            key.iter_mut().zip(&codes).for_each(|(code, codes)| *code = codes[event as usize]);
+            windows.push(ranker.window(&key, |d, code| &dictionaries[d].values()[code as usize]));
+        }
+        let in_order: Vec<i64> = order.iter().map(|event| offsets[*event as usize]).collect();
+        FileWindows::pack(&in_order, &windows)
+    }
+}
+
+/// The offsets of events.
+///
+/// # Errors
+/// `Corrupt` if there are none.
+pub fn offsets(events: &pl::DataFrame) -> Result<Vec<i64>> {
+    let column = events.column("offset").map_err(failed)?.as_materialized_series();
+    match collect(column.i64().map_err(failed)?) {
+        (offsets, missing) if missing.is_empty() => Ok(offsets),
+        _ => Err(Error::corrupt("an archive file has events without an offset")),
+    }
+}
