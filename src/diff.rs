@@ -167,9 +167,10 @@ impl Both<'_> {
         let table = Arc::new(self.table(memory, view));
         let days: std::collections::BTreeSet<Timestamp> =
             files.iter().flat_map(|file| file.days.keys().copied()).collect();
-        let mut made = Vec::new();
+        let counted = compute::counted(self.lake, &table, None, files.to_vec()).await?.map(Arc::new);
+        let (mut made, settings) = (Vec::new(), compute::Settings::default());
         for day in days {
-            made.extend(compute::day(self.lake, &table, files, day, compute::Settings::default()).await?);
+            made.extend(compute::day(self.lake, &table, files, counted.as_ref(), day, settings).await?);
         }
         let publication = Publication {
             parent: None,

@@ -89,7 +89,7 @@ fn lift(groups: &mut Groups, view: &View, row: usize, (user, price): (&Value, i1
             Some(_) => &price,
             None => &Value::Null,
         };
-        column.lift_event(row, state, &Lifted { time, partition: 0, offset: Offset(0), value });
+        column.lift_event(row, state, &Lifted { time, partition: 0, offset: Offset(0), value, retracted: false });
     }
 }
 

@@ -121,7 +121,8 @@ impl Serving {
                 }
             }
         }
-        for halves in self.halves(&extract.pin.views, NEVER, false).await? {
+        let whole = vec![Vec::new(); extract.pin.views.len()];
+        for halves in self.halves(&extract.pin.views, &whole, NEVER, false).await? {
             for block in halves.batch.iter().chain(&halves.speed) {
                 merge(&mut groups, block, window, wanted)?;
             }

@@ -17,7 +17,7 @@ use crate::lake::sealed::Footer;
 use crate::lake::verified;
 use crate::log::{Anchor, Offset, OffsetVector};
 use crate::time::Timestamp;
-use crate::view::definition::{Field, Source};
+use crate::view::definition::Source;
 
 /// One file of the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
