@@ -128,7 +128,7 @@ fn partitions_that_are_added_while_everything_runs_are_taken_up_by_every_role() 
     let batch = || {
         let path = "/api/analytics/metrics/delay.by_carrier?window=1d&from=2013-01-01&to=2014-01-02&limit=1";
         let (_, answer) = get(&cluster.agent, &cluster.urls("serve")[0], path).expect("an answer");
-        answer["meta"]["stamp"]["views"][0]["batch"].as_str().unwrap_or_default().to_owned()
+        answer["meta"]["stamp"]["views"][0]["batch"]["text"].as_str().unwrap_or_default().to_owned()
     };
     while !(0..GROWN).all(|number| batch().contains(&format!("flights/{number}@"))) {
         assert!(std::time::Instant::now() < give_up, "a generation covers every partition: {}", batch());
