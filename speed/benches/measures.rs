@@ -8,6 +8,7 @@ mod measure;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use seam_shared::event::batch::{Column, EventBatch, Verdict};
@@ -213,7 +214,9 @@ fn measures(source: &Source) -> Vec<(&'static str, StateDefinition)> {
     };
     let bounds: Vec<Value> = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000].map(|n| Value::Float(n.into())).into();
     let some = Expression::parse("price > 500.00", &source.fields).expect("a condition");
-    let filtered = StateDefinition { filter: Some(Arc::new(some)), ..StateDefinition::new(StateKind::Count, None) };
+    let some = Arc::new(some);
+    let filtered = StateDefinition { filter: Some(some.clone()), ..StateDefinition::new(StateKind::Count, None) };
+    let net = |field| StateDefinition { retract: Some(some.clone()), ..general(Aggregate::Net, field) };
     vec![
         ("stats (decimal)", StateDefinition::new(StateKind::Fixed { scale: 2 }, Some(3))),
         ("stats (float)", StateDefinition::new(StateKind::Float, Some(2))),
@@ -226,6 +229,8 @@ fn measures(source: &Source) -> Vec<(&'static str, StateDefinition)> {
         ("first (text)", general(Aggregate::First, 1)),
         ("last (text)", general(Aggregate::Last, 1)),
         ("histogram (float)", StateDefinition { bounds: bounds.into(), ..general(Aggregate::Histogram, 2) }),
+        ("retracted (decimal)", net(3)),
+        ("retracted (float)", net(2)),
     ]
 }
 
@@ -244,16 +249,19 @@ fn costs(events: usize) {
     println!("\n{events} events over 100 keys, 100,000 users: processor time beside a count alone, best of {ROUNDS}");
     let source = source();
     let batches = batches(events, 100, 100_000);
-    let time = |state: Option<StateDefinition>| {
-        let view = view(&source, state);
+    let time = |view: Arc<View>| {
         let rounds = (0..ROUNDS).map(|_| measure::round(|| fold(&view, &batches).len() as u64).0.processor);
         rounds.fold(f64::INFINITY, f64::min) / events as f64 * 1e9
     };
-    let alone = time(None);
+    let alone = time(view(&source, None));
     println!("  {:<22} {alone:>8.1} ns an event", "count alone");
     for (name, state) in measures(&source) {
-        println!("  {name:<22} {:>+8.1} ns", time(Some(state)) - alone);
+        println!("  {name:<22} {:>+8.1} ns", time(view(&source, Some(state))) - alone);
     }
+    let mut counted = View::clone(&view(&source, None));
+    counted.dimensions.extend(DimensionDefinition::of_count_window());
+    counted.count_window = NonZeroU64::new(1_000);
+    println!("  {:<22} {:>+8.1} ns", "a count window of 1000", time(Arc::new(counted)) - alone);
 }
 
 fn sizes() {

@@ -5,9 +5,11 @@ use std::time::Instant;
 use seam_batch::job::Status;
 use seam_proof::trial::{beyond, by_offset, compare};
 use seam_shared::clock::Clock;
+use seam_shared::log::Offset;
 use seam_shared::view::rows::Rows;
 use seam_shared::view::value::Value;
 use seam_speed::cuts::LakeCuts;
+use seam_speed::rebuild::{Rebuild, Start};
 use seam_speed::recover::Places;
 use seam_speed::worker::{Limits, Step, Worker};
 use seam_tests::hostile::views;
@@ -106,4 +108,43 @@ async fn counted_windows_that_begin_at_zero_at_the_seam_are_found() {
         found += u32::from(compare(&world.oracle, view, &by_offset(view, &batch, &speed), &position).is_err());
     }
     assert!(found >= 10, "{found} of 20");
+}
+
+/// A rebuild numbers events as the live worker did: from the newest generation's cut, or from the log's start. From elsewhere ranks
+/// are not known.
+#[tokio::test]
+async fn counted_windows_are_rebuilt_from_the_cut_or_from_the_start() {
+    let (mut compared, mut refused) = (0, 0);
+    for seed in 0..12 {
+        let mut world = World::of(seed, 1, views::counted).await;
+        world.produce(40).await;
+        world.fold().await;
+        world.archive().await;
+        world.pipeline.recompute(false).await.unwrap();
+        world.produce(40).await;
+        world.fold().await;
+        let pipeline = &world.pipeline;
+        let (view, clock): (_, Arc<dyn Clock>) = (&pipeline.views[0], pipeline.clock.clone());
+        let cuts = Arc::new(LakeCuts::new(&pipeline.lake, &pipeline.views, &clock));
+        let places = Places { log: pipeline.log.clone(), state: pipeline.state.clone(), cuts };
+        let (source, boundaries) = (&pipeline.source, &[][..]);
+        let rebuild = Rebuild { places: &places, source, view, number: 0, boundaries, nonce: "again" };
+        for start in [Start::Cut, Start::Offset(Offset(0))] {
+            let rebuilt = rebuild.run(start, false).await.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            assert_eq!((rebuilt.differences, rebuilt.missing.len()), (0, 0), "seed {seed}, {start:?}: {rebuilt:?}");
+            compared += rebuilt.compared;
+        }
+        let cut = pipeline.view_table(view).latest().await.unwrap().map_or(Offset(0), |newest| newest.cut.get(0));
+        let elsewhere = pipeline.state.snapshot(&pipeline.partition(0), std::slice::from_ref(&view.id)).await.unwrap();
+        let starts = elsewhere.into_iter().flatten().flat_map(|held| held.closed);
+        if let Some(other) = starts.map(|segment| segment.start).find(|start| *start != cut && *start > Offset(0)) {
+            let error = rebuild.run(Start::Offset(other), false).await.unwrap_err();
+            assert!(
+                error.to_string().contains("begins at 0 or at the newest generation's cut"),
+                "seed {seed}: {error}"
+            );
+            refused += 1;
+        }
+    }
+    assert!(compared > 50 && refused > 5, "{compared} segments compared, {refused} refused");
 }
