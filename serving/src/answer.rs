@@ -16,11 +16,12 @@ use crate::batch_view;
 use crate::block::Block;
 use crate::cache::BlockCache;
 use crate::deadline::{Stop, within};
+use crate::levels;
 use crate::page::Page;
 use crate::pin::{Pin, PinnedView};
 use crate::present::{self, Points};
 use crate::query::{Fill, Format, Layer, Query, Question, Refusal};
-use crate::scan::{self, Access, Scan};
+use crate::scan::{self, Access, Cells, Piece, Scan};
 use crate::sessions;
 use crate::stamp::{self, Shares};
 
@@ -53,7 +54,7 @@ pub struct Answer {
 #[derive(Debug, Clone, Default)]
 pub struct Halves {
     /// From the generation.
-    pub batch: Vec<Arc<Block>>,
+    pub batch: Vec<Piece>,
     /// From the speed layer.
     pub speed: Vec<Arc<Block>>,
     /// Where the view's data begins, if it has any and that was asked for.
@@ -63,7 +64,11 @@ pub struct Halves {
 impl Halves {
     /// Rows in all blocks.
     pub fn rows(&self) -> usize {
-        self.batch.iter().chain(&self.speed).map(|block| block.len()).sum()
+        self.blocks().map(|block| block.len()).sum()
+    }
+    /// All blocks, for those who read them whole.
+    pub fn blocks(&self) -> impl Iterator<Item = &Arc<Block>> {
+        self.batch.iter().map(|piece| &piece.block).chain(&self.speed)
     }
 }
 
@@ -99,8 +104,8 @@ pub fn merge_until(
             begin = *of_view;
         }
         let access = Access::new(asked, view);
-        for block in batch {
-            shares.batch += scan.add(&access, block, cache)?;
+        for Piece { block, part } in batch {
+            shares.batch += scan.add_part(&access, block, *part, cache)?;
         }
         for block in speed {
             shares.speed += scan.add(&access, block, cache)?;
@@ -117,7 +122,8 @@ pub fn merge_until(
 fn effort(query: &Query, views: &[Arc<View>], halves: &[Halves], cache: &BlockCache) -> usize {
     let of_view = |(view, Halves { batch, speed, .. }): (&Arc<View>, &Halves)| {
         let access = Access::new(query, view);
-        batch.iter().chain(speed).map(|block| access.effort(query, block, cache)).sum::<usize>()
+        let speed = speed.iter().cloned().map(Piece::whole);
+        batch.iter().cloned().chain(speed).map(|piece| access.effort(query, &piece, cache)).sum::<usize>()
     };
     views.iter().zip(halves).map(of_view).sum()
 }
@@ -133,7 +139,7 @@ fn least_groups(query: &Query, views: &[Arc<View>], halves: &[Halves]) -> usize 
         })
     };
     let blocks = views.iter().zip(halves).filter(|(view, _)| whole(view)).flat_map(|(_, halves)| &halves.batch);
-    let inside = blocks.filter(|block| !block.is_empty()).filter_map(|block| block.by_key());
+    let inside = blocks.map(|piece| &piece.block).filter(|block| !block.is_empty()).filter_map(|block| block.by_key());
     let inside = inside.filter(|by_key| by_key.span.0 > after && by_key.span.1 <= until);
     inside.map(|by_key| by_key.keys()).max().unwrap_or(0)
 }
@@ -158,6 +164,15 @@ pub(crate) struct Reading {
     pub(crate) pin: Arc<Pin>,
     /// What was pinned, by view; `None` when the tag was enough.
     pub(crate) halves: Option<Vec<Halves>>,
+}
+
+/// What is read of what was pinned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Every row of the panes.
+    Rows,
+    /// What the queries scan, roll-ups in the place of rows: halves by query, then by view.
+    Scanned,
 }
 
 impl Serving {
@@ -185,7 +200,7 @@ impl Serving {
         known: Option<&str>,
         keep: bool,
     ) -> Result<Answer, Refusal> {
-        let Question { query, spelling, .. } = question;
+        let Question { query, digest, .. } = question;
         let mut next = None;
         let body = |pin: &Pin, tag: &str, queries: &[Arc<Query>], merged: Vec<Merged>| {
             let (Some((points, shares)), [query]) = (merged.into_iter().next(), queries) else {
@@ -201,7 +216,7 @@ impl Serving {
             }
             Ok((body, next.is_none()))
         };
-        let answer = self.compute(std::slice::from_ref(query), spelling, known, keep, body).await?;
+        let answer = self.compute(std::slice::from_ref(query), digest, known, keep, body).await?;
         Ok(Answer { next: next.map(|next| next.to_string()), format: query.format, ..answer })
     }
 
@@ -225,7 +240,7 @@ impl Serving {
         };
         let mut queries = queries.to_vec();
         let (tag, pin) = loop {
-            let reading = self.read(&queries, &views, question, &mut is_enough).await?;
+            let reading = self.read(&queries, &views, question, Extent::Scanned, &mut is_enough).await?;
             let Reading { queries: read, tag, pin, halves: Some(halves) } = reading else {
                 break (reading.tag, reading.pin);
             };
@@ -257,6 +272,7 @@ impl Serving {
         queries: &[Arc<Query>],
         views: &[Arc<View>],
         question: &[u8],
+        extent: Extent,
         mut is_enough: impl FnMut(&str) -> bool,
     ) -> Result<Reading, Refusal> {
         let ranges = queries.iter().map(|query| scan::range(query));
@@ -266,11 +282,15 @@ impl Serving {
         for attempt in 1.. {
             let pin = self.pin_for(queries, views, fresh).await?;
             let (queries, spelling) = self.only_complete(queries, question, &pin);
-            let tag = crate::etag::tag(&spelling, &pin.spelling);
+            let tag = crate::etag::tag(&spelling, &pin.digest);
             if is_enough(&tag) {
                 return Ok(Reading { queries, tag, pin, halves: None });
             }
-            match self.halves(&pin.views, range, is_rate).await {
+            let halves = match extent {
+                Extent::Rows => self.halves(&pin.views, range, is_rate).await,
+                Extent::Scanned => self.scanned(&queries, &pin.views, is_rate).await,
+            };
+            match halves {
                 Ok(halves) => return Ok(Reading { queries, tag, pin, halves: Some(halves) }),
                 Err(error) if error.kind() == Kind::NotFound && queries.iter().any(|q| q.generation.is_some()) => {
                     return Err(crate::history::retired(&error));
@@ -349,33 +369,13 @@ impl Serving {
     ) -> Result<Vec<Halves>, Error> {
         let files =
             pinned.iter().filter_map(|view| view.generation.as_ref()).flat_map(|g| batch_view::files_in(g, range));
-        let (files, rows) = files.fold((0_u64, 0_u64), |(files, rows), file| (files + 1, rows + file.rows));
-        if rows > self.settings.query_rows {
-            let most = self.settings.query_rows;
-            let detail = format!(
-                "the query reads about {rows} rows of {files} files; at most {most} are read: ask for less time"
-            );
-            return Err(Error::new(Kind::TooLarge, detail));
-        }
+        self.check_rows(files.map(|file| file.rows))?;
         let mut out = Vec::with_capacity(pinned.len());
         for view in pinned {
-            let mut halves = Halves::default();
+            let mut halves = self.speed_half(view).await?;
             if let Some(generation) = &view.generation {
-                halves.batch = self.batch_view(&view.view).blocks(generation, range, self.cache()).await?;
-            }
-            for (&number, part) in &view.parts {
-                let (Some(held), Some(segments)) = (&part.held, &part.segments) else { continue };
-                let partition = Partition::new(view.view.source.name.as_str(), number);
-                for segment in segments {
-                    // A store that went away since the pin is one that no longer holds the segment: the next pin does without it.
-                    let gone =
-                        || Error::not_found(format!("segment {} of {partition} is no longer held", segment.start));
-                    let closed = self.speed().closed(&partition, &view.view.id, held, *segment, self.cache()).await;
-                    let block =
-                        closed.map_err(|e| if e.kind() == Kind::Unavailable { gone().because(e) } else { e })?;
-                    halves.speed.push(block.ok_or_else(gone)?);
-                }
-                halves.speed.push(held.open.block());
+                let blocks = self.batch_view(&view.view).blocks(generation, range, self.cache()).await?;
+                halves.batch = blocks.into_iter().map(Piece::whole).collect();
             }
             if with_begin {
                 halves.begin = self.begin(view, &halves, range).await?;
@@ -383,6 +383,74 @@ impl Serving {
             out.push(halves);
         }
         Ok(out)
+    }
+
+    /// What each query scans of what was pinned: for each of them all views, one after another.
+    async fn scanned(
+        &self,
+        queries: &[Arc<Query>],
+        pinned: &[PinnedView],
+        with_begin: bool,
+    ) -> Result<Vec<Halves>, Error> {
+        let mut speed = Vec::with_capacity(pinned.len());
+        for view in pinned {
+            speed.push(self.speed_half(view).await?);
+        }
+        let mut out = Vec::with_capacity(pinned.len() * queries.len());
+        for query in queries {
+            let wide = sessions::widened(query);
+            let query = wide.as_ref().unwrap_or(query);
+            for (view, speed) in pinned.iter().zip(&speed) {
+                let access = Access::new(query, &view.view);
+                if access.is_empty() {
+                    out.push(Halves::default());
+                    continue;
+                }
+                let mut halves = speed.clone();
+                if let Some(generation) = &view.generation {
+                    let choices = levels::choose(generation, &Cells::new(&query.times), access.needed());
+                    self.check_rows(choices.iter().map(|choice| choice.rows))?;
+                    let batch = self.batch_view(&view.view);
+                    halves.batch = batch.pieces(choices, &access, scan::range(query), self.cache()).await?;
+                }
+                if with_begin {
+                    halves.begin = self.begin(view, &halves, scan::range(query)).await?;
+                }
+                out.push(halves);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Refuses to read more rows of files than the settings say.
+    fn check_rows(&self, files: impl Iterator<Item = u64>) -> Result<(), Error> {
+        let (files, rows) = files.fold((0_u64, 0_u64), |(files, rows), file| (files + 1, rows + file));
+        if rows > self.settings.query_rows {
+            let most = self.settings.query_rows;
+            let detail = format!(
+                "the query reads about {rows} rows of {files} files; at most {most} are read: ask for less time"
+            );
+            return Err(Error::new(Kind::TooLarge, detail));
+        }
+        Ok(())
+    }
+
+    /// The blocks of the speed layer's part of a view.
+    async fn speed_half(&self, view: &PinnedView) -> Result<Halves, Error> {
+        let mut halves = Halves::default();
+        for (&number, part) in &view.parts {
+            let (Some(held), Some(segments)) = (&part.held, &part.segments) else { continue };
+            let partition = Partition::new(view.view.source.name.as_str(), number);
+            for segment in segments {
+                // A store that went away since the pin is one that no longer holds the segment: the next pin does without it.
+                let gone = || Error::not_found(format!("segment {} of {partition} is no longer held", segment.start));
+                let closed = self.speed().closed(&partition, &view.view.id, held, *segment, self.cache()).await;
+                let block = closed.map_err(|e| if e.kind() == Kind::Unavailable { gone().because(e) } else { e })?;
+                halves.speed.push(block.ok_or_else(gone)?);
+            }
+            halves.speed.push(held.open.block());
+        }
+        Ok(halves)
     }
 
     /// Where a pinned view's data begins: with its first pane. Where that is before `range`, any moment that is, too.
@@ -411,7 +479,7 @@ impl Serving {
 
     /// Refuses what would have too many points, before they are computed, where the blocks tell.
     fn check_budget(&self, queries: &[Arc<Query>], views: &[Arc<View>], halves: &[Halves]) -> Result<(), Refusal> {
-        for query in queries {
+        for (query, halves) in queries.iter().zip(halves.chunks(views.len().max(1))) {
             let groups = least_groups(query, views, halves);
             let times = if matches!(query.fill, Fill::Null | Fill::Zero) { query.times.count() } else { 1 };
             let (points, most) = (groups.saturating_mul(times), self.settings.query_points);
@@ -433,12 +501,16 @@ impl Serving {
     ) -> Result<Vec<Merged>, Refusal> {
         self.check_budget(queries, &views, &halves)?;
         let cache = self.cache().clone();
-        let effort: usize = queries.iter().map(|query| effort(query, &views, &halves, &cache)).sum();
+        let by_query = || queries.iter().zip(halves.chunks(views.len().max(1)));
+        let effort: usize = by_query().map(|(query, halves)| effort(query, &views, halves, &cache)).sum();
         let queries = queries.to_vec();
         let stop = Stop::default();
         // The thread does not notice by itself that the request is gone.
         let _stopped = stop.on_drop();
-        let work = move || queries.iter().map(|query| merge_until(query, &views, &halves, &cache, &stop)).collect();
+        let work = move || {
+            let by_query = queries.iter().zip(halves.chunks(views.len().max(1)));
+            by_query.map(|(query, halves)| merge_until(query, &views, halves, &cache, &stop)).collect()
+        };
         if effort <= INLINE_ROWS {
             return work();
         }

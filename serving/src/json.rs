@@ -19,6 +19,11 @@ impl Json {
     pub fn with_capacity(bytes: usize) -> Json {
         Json { out: Vec::with_capacity(bytes), separate: false }
     }
+    /// Takes all of it back, but keeps the room.
+    pub fn clear(&mut self) {
+        self.out.clear();
+        self.separate = false;
+    }
     /// The text.
     pub fn into_bytes(self) -> Vec<u8> {
         self.out

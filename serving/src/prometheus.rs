@@ -32,7 +32,7 @@ use seam_shared::view::definition::View;
 use tokio::time::Instant;
 
 use crate::Serving;
-use crate::answer::{Halves, Reading, views_of};
+use crate::answer::{Extent, Halves, Reading, views_of};
 use crate::pin::Pin;
 use crate::query::{Query, Spelling};
 use catalogue::Catalogue;
@@ -119,7 +119,7 @@ impl Prometheus {
         let views = views_of(queries.iter().map(Arc::as_ref));
         let mut spelling = Spelling::default();
         "prometheus".hash(&mut spelling);
-        let reading = self.serving.read(&queries, &views, &spelling.0, |_| false);
+        let reading = self.serving.read(&queries, &views, &spelling.0, Extent::Rows, |_| false);
         let reading = tokio::time::timeout_at(deadline, reading).await;
         let late = |_| Failure { reason: Reason::Timeout, text: "query timed out while it was read".to_owned() };
         let Reading { pin, halves, .. } = reading.map_err(late)??;

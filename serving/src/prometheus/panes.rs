@@ -63,9 +63,9 @@ impl Panes<'_> {
     fn rows(&self, query: &Query) -> Result<Rows, Failure> {
         let mut scan = Scan::new(query);
         let asked = |view: &Arc<View>| query.terms.iter().any(|term| term.view.id == view.id);
-        for (view, Halves { batch, speed, .. }) in self.views.iter().zip(&self.halves).filter(|(view, _)| asked(view)) {
+        for (view, halves) in self.views.iter().zip(&self.halves).filter(|(view, _)| asked(view)) {
             let access = Access::new(query, view);
-            for block in batch.iter().chain(speed) {
+            for block in halves.blocks() {
                 scan.add(&access, block, self.cache)?;
             }
         }
