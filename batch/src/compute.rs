@@ -8,7 +8,7 @@ use futures::{StreamExt, TryStreamExt};
 use object_store::ObjectStore;
 use seam_shared::error::{Error, Kind, Result};
 use seam_shared::lake::archive::ArchiveFile;
-use seam_shared::lake::roll_up::{Narrow, Wide};
+use seam_shared::lake::roll_up::{Keep, Narrow, Wide};
 use seam_shared::lake::view_file::Writer;
 use seam_shared::lake::views::{ViewFile, ViewTable};
 use seam_shared::time::{Span, Timestamp};
@@ -24,7 +24,7 @@ pub struct Settings {
     pub open_slices: usize,
     /// Passes that run side by side; does not change any result.
     pub threads: usize,
-    /// Events of a day from which on it has roll-ups. With it the files of a view change.
+    /// Events of a day from which on it has roll-ups; 0: always, whether they pay or not. With it the files of a view change.
     pub roll_up_from: u64,
 }
 
@@ -60,7 +60,11 @@ pub async fn day(
     files.sort_by_key(|file| file.times); // the order of events, whatever their partition
     let events = files.iter().filter_map(|file| file.days.get(&day)).sum();
     let slices = slices(day, events, table.view().pane, settings);
-    let (threads, roll_up) = (settings.threads.max(1), events >= settings.roll_up_from);
+    let threads = settings.threads.max(1);
+    let roll_up = match settings.roll_up_from {
+        0 => Some(Keep::All),
+        from => (events >= from).then_some(Keep::WhatPays),
+    };
     let mut passes = Vec::new();
     for share in slices.chunks(slices.len().div_ceil(threads)) {
         share_out(share, &files, settings.open_slices, &mut passes);
@@ -116,17 +120,18 @@ async fn run(
     table: &ViewTable,
     files: &[Arc<ArchiveFile>],
     slices: &[Slice],
-    roll_up: bool,
+    roll_up: Option<Keep>,
 ) -> Result<(Vec<ViewFile>, Option<Wide>)> {
     let span = Slice { start: slices[0].start, end: slices[slices.len() - 1].end };
     let mut fold = Fold::new(Arc::clone(table.view()), span);
-    let (mut stored, mut wide) = (Vec::new(), roll_up.then(|| Wide::new(table.view())));
+    let (mut stored, mut wide) = (Vec::new(), roll_up.map(|keep| Wide::new(table.view(), keep)));
     let mut open = slices.iter().zip(completed(slices, files)).peekable();
     for (i, file) in files.iter().enumerate() {
         let input = Input::fetch(store, file, table.view(), span).await?;
         fold.add(&input).map_err(|error| named(error, file))?;
         while let Some((slice, _)) = open.next_if(|(_, last)| *last <= i) {
-            let (mut writer, mut narrow) = (Writer::new(table.view()), roll_up.then(|| Narrow::new(table.view())));
+            let (mut writer, mut narrow) =
+                (Writer::new(table.view()), roll_up.map(|keep| Narrow::new(table.view(), keep)));
             fold.take(*slice, |rows| {
                 wide.iter_mut().for_each(|wide| wide.push(rows));
                 narrow.iter_mut().for_each(|narrow| narrow.push(rows));

@@ -8,7 +8,7 @@ use seam_generator::{Generator, REGIONS, START, TYPES};
 use seam_serving::{Serving, Settings, Stores};
 use seam_shared::clock::{Clock, ManualClock};
 use seam_shared::config::{self, Config};
-use seam_shared::lake::roll_up::{Narrow, Wide};
+use seam_shared::lake::roll_up::{Keep, Narrow, Wide};
 use seam_shared::lake::store;
 use seam_shared::lake::views::{Publication, ViewFile, ViewTable};
 use seam_shared::log::{Offset, OffsetVector, Partition};
@@ -109,7 +109,7 @@ pub async fn put_day(
     kept: &BTreeMap<Timestamp, ViewFile>,
 ) -> Result<Vec<ViewFile>, Failure> {
     let view = table.view().clone();
-    let (mut files, mut wide): (Vec<ViewFile>, Wide) = (Vec::new(), Wide::new(&view));
+    let (mut files, mut wide): (Vec<ViewFile>, Wide) = (Vec::new(), Wide::new(&view, Keep::WhatPays));
     for (&end, groups) in hours.range(day.plus(Span(1))..=day.plus(Span::DAY)) {
         let mut rows = groups.rows().clone();
         rows.sort();
@@ -119,7 +119,7 @@ pub async fn put_day(
             continue;
         }
         let start = end.minus(Span::HOUR);
-        let mut narrow = Narrow::new(&view);
+        let mut narrow = Narrow::new(&view, Keep::WhatPays);
         narrow.push(&rows);
         let mut file = table.put(&rows, start, end).await?;
         if let Some(content) = narrow.finish()? {
@@ -172,7 +172,7 @@ pub async fn publish(table: &ViewTable, parent: Option<u64>, cut: u64, files: Ve
 pub async fn make(folder: &Path, sizes: &Sizes, settings: Settings) -> Result<World, Failure> {
     let config: Arc<Config> = Arc::new(config::load(CONFIG, "bench.yaml").map_err(|report| report.to_string())?);
     let view = config.views[0].clone();
-    let lake: Arc<dyn ObjectStore> = store::open(folder.to_str().ok_or("a folder without a name")?)?;
+    let lake: Arc<dyn ObjectStore> = store::open(folder.to_str().ok_or("a folder without a name")?, folder)?;
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(now()));
     let table = Arc::new(ViewTable::new(lake.clone(), view.clone(), clock.clone()));
     let state = Arc::new(MemoryState::default());

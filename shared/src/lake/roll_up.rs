@@ -48,6 +48,21 @@ pub struct RollUp {
     pub end: Timestamp,
 }
 
+/// Which roll-ups are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// Those that have few rows beside what they are made of.
+    WhatPays,
+    /// All of them.
+    All,
+}
+
+impl Keep {
+    fn pays(self, rows: u64, factor: u64, of: u64) -> bool {
+        self == Keep::All || rows * factor <= of
+    }
+}
+
 /// What is to be a roll-up's file.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Content {
@@ -90,6 +105,7 @@ fn empty(view: &View) -> Groups {
 #[derive(Debug)]
 pub struct Narrow {
     view: View,
+    keep: Keep,
     state: NarrowState,
     rows: u64,
 }
@@ -103,8 +119,8 @@ enum NarrowState {
 
 impl Narrow {
     /// No rows yet.
-    pub fn new(view: &View) -> Narrow {
-        Narrow { view: view_of(view, view.pane), state: NarrowState::Unknown, rows: 0 }
+    pub fn new(view: &View, keep: Keep) -> Narrow {
+        Narrow { view: view_of(view, view.pane), keep, state: NarrowState::Unknown, rows: 0 }
     }
     /// The next rows. The first ones say which dimension has most values.
     pub fn push(&mut self, rows: &Rows) {
@@ -123,7 +139,7 @@ impl Narrow {
         }
         if let NarrowState::Folding(without, groups) = &mut self.state {
             groups.merge_rolled(rows, 0..rows.len(), self.view.pane, Some(*without));
-            if groups.len() as u64 * PAYS_FROM_WITHOUT > self.rows {
+            if !self.keep.pays(groups.len() as u64, PAYS_FROM_WITHOUT, self.rows) {
                 self.state = NarrowState::DoesNotPay;
             }
         }
@@ -144,6 +160,7 @@ impl Narrow {
 #[derive(Debug)]
 pub struct Wide {
     view: View,
+    keep: Keep,
     width: Option<Span>,
     open: Option<(Timestamp, Groups)>,
     packed: Vec<(Timestamp, Vec<u8>)>,
@@ -152,9 +169,9 @@ pub struct Wide {
 
 impl Wide {
     /// No rows yet.
-    pub fn new(view: &View) -> Wide {
+    pub fn new(view: &View, keep: Keep) -> Wide {
         let width = widths(view.pane).next();
-        Wide { view: view_of(view, width.unwrap_or(view.pane)), width, open: None, packed: Vec::new(), rows: 0 }
+        Wide { view: view_of(view, width.unwrap_or(view.pane)), keep, width, open: None, packed: Vec::new(), rows: 0 }
     }
     /// The next rows.
     pub fn push(&mut self, rows: &Rows) {
@@ -211,12 +228,12 @@ impl Wide {
         let mut out = Vec::new();
         let mut finer = self.rows;
         let rows = writer.rows();
-        if rows * PAYS_FROM <= finer {
+        if self.keep.pays(rows, PAYS_FROM, finer) {
             out.push(Content { level: Level { width, without: None }, bytes: writer.finish()?, rows });
             finer = rows;
         }
         if let (Some(day), Some(wider)) = (day, &wider)
-            && day.len() as u64 * PAYS_FROM <= finer
+            && self.keep.pays(day.len() as u64, PAYS_FROM, finer)
         {
             let rows = day.into_rows();
             let level = Level { width: wider.pane, without: None };
@@ -276,3 +293,6 @@ pub fn from_tag(tag: &str, folder: &Path) -> Option<Vec<RollUp>> {
     };
     all.iter().map(one).collect()
 }
+
+#[cfg(test)]
+mod tests;

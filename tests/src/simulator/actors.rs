@@ -159,7 +159,7 @@ impl Stage {
             slice_rows: 20,
             open_slices: 1 + self.dice.below(3) as usize,
             threads: 1,
-            roll_up_from: 8,
+            roll_up_from: 0,
         };
         let kept = retain::Settings { generations: 1, age: Span(0), ..retain::Settings::default() };
         let (note, wrong) = (self.note("job"), self.wrong.clone());
