@@ -47,9 +47,10 @@ struct Question {
     sql: fn() -> Vec<String>,
 }
 
-const QUESTIONS: [Question; 4] = [
+const QUESTIONS: [Question; 5] = [
     Question { name: "dashboard of 12 panels, 24 h by minute", urls: dashboard, sql: dashboard_sql },
     Question { name: "top 10 products of 30 days", urls: top, sql: top_sql },
+    Question { name: "top 10 products of 29 days, to the minute", urls: top_cut, sql: top_cut_sql },
     Question { name: "one metric now", urls: single, sql: single_sql },
     Question { name: "a whole day by type and region", urls: whole_day, sql: whole_day_sql },
 ];
@@ -94,6 +95,17 @@ fn top(n: usize) -> Vec<String> {
 fn top_sql() -> Vec<String> {
     let from = at("30 DAY");
     vec![format!("SELECT product, sum(s1_sum) FROM sales WHERE pane_end > {from} GROUP BY 1 ORDER BY 2 DESC LIMIT 10")]
+}
+
+/// Neither end lies on an hour.
+fn top_cut(n: usize) -> Vec<String> {
+    let limit = 10 + n % 9_000;
+    vec![format!("{VALUE}?dimension=product&window=29d&at=now-197m&order=-value&top=10&limit={limit}")]
+}
+
+fn top_cut_sql() -> Vec<String> {
+    let times = format!("pane_end > {} AND pane_end <= {}", at("41957 MINUTE"), at("197 MINUTE"));
+    vec![format!("SELECT product, sum(s1_sum) FROM sales WHERE {times} GROUP BY 1 ORDER BY 2 DESC LIMIT 10")]
 }
 
 fn single(n: usize) -> Vec<String> {

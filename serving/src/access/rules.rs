@@ -98,7 +98,7 @@ impl Asked {
 /// The name in a path that a pattern matches: empty if the pattern spells all of it out.
 fn matches(pattern: &str, path: &str) -> Option<String> {
     // Most patterns are told by how they begin.
-    let spelled = pattern.find(['{', '*']).unwrap_or(pattern.len());
+    let spelled = pattern.find(['{', '*']).and_then(|at| pattern[..at].rfind('/')).map_or(pattern.len(), |at| at + 1);
     if path.as_bytes().get(..spelled) != pattern.as_bytes().get(..spelled) {
         return None;
     }
