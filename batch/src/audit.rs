@@ -153,6 +153,7 @@ mod tests {
             slice_start: at(from),
             slice_end: at(to),
             footer: None,
+            rollups: Vec::new(),
         };
         let hours =
             |files: &[ViewFile]| -> Vec<(Timestamp, Timestamp)> { ranges(day, &files.iter().collect::<Vec<_>>()) };

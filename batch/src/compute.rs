@@ -10,6 +10,7 @@ use object_store::ObjectStore;
 use object_store::path::Path;
 use seam_shared::error::{Error, Kind, Result};
 use seam_shared::lake::archive::ArchiveFile;
+use seam_shared::lake::roll_up::{Keep, Narrow, Wide};
 use seam_shared::lake::view_file::Writer;
 use seam_shared::lake::views::{Generation, ViewFile, ViewTable};
 use seam_shared::time::{Span, Timestamp};
@@ -25,11 +26,13 @@ pub struct Settings {
     pub open_slices: usize,
     /// Passes that run side by side; does not change any result.
     pub threads: usize,
+    /// Events of a day from which on it has roll-ups; 0: always, whether they pay or not. With it the files of a view change.
+    pub roll_up_from: u64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { slice_rows: 1_000_000, open_slices: 5, threads: 2 }
+        Self { slice_rows: 1_000_000, open_slices: 5, threads: 2, roll_up_from: 4_096 }
     }
 }
 
@@ -108,6 +111,12 @@ pub async fn day(
     let events = files.iter().filter_map(|file| file.days.get(&day)).sum();
     let slices = slices(day, events, table.view().pane, settings);
     let threads = settings.threads.max(1);
+    let roll_up = match settings.roll_up_from {
+        // Whoever reads a keyed view reads keys of it.
+        _ if table.view().keyed => None,
+        0 => Some(Keep::All),
+        from => (events >= from).then_some(Keep::WhatPays),
+    };
     let mut passes = Vec::new();
     for share in slices.chunks(slices.len().div_ceil(threads)) {
         share_out(share, &files, settings.open_slices, &mut passes);
@@ -117,13 +126,25 @@ pub async fn day(
         let files = touching(&files, pass[0].start, pass[pass.len() - 1].end);
         let handle = tokio::runtime::Handle::current();
         // almost all of it is computation
-        let pass = tokio::task::spawn_blocking(move || {
-            handle.block_on(run(store.as_ref(), &table, counted.as_deref(), &files, &pass))
-        });
+        let work = async move { run(store.as_ref(), &table, counted.as_deref(), &files, &pass, roll_up).await };
+        let pass = tokio::task::spawn_blocking(move || handle.block_on(work));
         async { pass.await.map_err(|error| Error::internal("a recompute ended early").because(error))? }
     });
-    let stored: Vec<Vec<ViewFile>> = futures::stream::iter(running).buffered(threads).try_collect().await?;
-    Ok(stored.into_iter().flatten().collect())
+    let mut passes = futures::stream::iter(running).buffered(threads);
+    let (mut stored, mut wide): (Vec<ViewFile>, Option<Wide>) = (Vec::new(), None);
+    while let Some((files, rows)) = passes.try_next().await? {
+        stored.extend(files);
+        match &mut wide {
+            Some(wide) => rows.into_iter().for_each(|rows| wide.append(rows)),
+            None => wide = rows,
+        }
+    }
+    if let (Some(first), Some(wide)) = (stored.first_mut(), wide) {
+        for content in wide.finish()? {
+            first.rollups.push(table.put_roll_up(content, day, day.plus(Span::DAY)).await?);
+        }
+    }
+    Ok(stored)
 }
 
 /// Halves the slices until a pass over each share holds few enough of them at a time.
@@ -152,14 +173,15 @@ async fn run(
     counted: Option<&Counted>,
     files: &[Arc<ArchiveFile>],
     slices: &[Slice],
-) -> Result<Vec<ViewFile>> {
+    roll_up: Option<Keep>,
+) -> Result<(Vec<ViewFile>, Option<Wide>)> {
     let span = Slice { start: slices[0].start, end: slices[slices.len() - 1].end };
     let mut fold = Fold::new(Arc::clone(table.view()), span);
     let within = |file: &&ViewFile| file.slice_start < span.end && file.slice_end > span.start;
     for before in counted.iter().flat_map(|counted| &counted.before).filter(within) {
         fold.begin(&table.get(before).await?);
     }
-    let mut stored = Vec::new();
+    let (mut stored, mut wide) = (Vec::new(), roll_up.map(|keep| Wide::new(table.view(), keep)));
     let mut open = slices.iter().zip(completed(slices, files)).peekable();
     for (i, file) in files.iter().enumerate() {
         let windows = counted.and_then(|counted| counted.windows.get(&file.path));
@@ -168,15 +190,24 @@ async fn run(
             fold.add(&input, windows).map_err(|error| named(error, file))?;
         }
         while let Some((slice, _)) = open.next_if(|(_, last)| *last <= i) {
-            let mut writer = Writer::new(table.view());
-            fold.take(*slice, |rows| writer.push(rows))?;
+            let (mut writer, mut narrow) =
+                (Writer::new(table.view()), roll_up.map(|keep| Narrow::new(table.view(), keep)));
+            fold.take(*slice, |rows| {
+                wide.iter_mut().for_each(|wide| wide.push(rows));
+                narrow.iter_mut().for_each(|narrow| narrow.push(rows));
+                writer.push(rows)
+            })?;
             if writer.rows() > 0 {
                 let rows = writer.rows();
-                stored.push(table.put_file(writer.finish()?, rows, slice.start, slice.end).await?);
+                let mut file = table.put_file(writer.finish()?, rows, slice.start, slice.end).await?;
+                if let Some(content) = narrow.map(Narrow::finish).transpose()?.flatten() {
+                    file.rollups.push(table.put_roll_up(content, slice.start, slice.end).await?);
+                }
+                stored.push(file);
             }
         }
     }
-    Ok(stored)
+    Ok((stored, wide))
 }
 
 /// An error that names the file.

@@ -69,5 +69,5 @@ pub async fn retain(context: &Context, table: &ViewTable) -> Result<usize> {
 }
 
 fn paths(generation: &Generation) -> BTreeSet<Path> {
-    generation.files.iter().map(|file| file.path.clone()).collect()
+    generation.paths().cloned().collect()
 }

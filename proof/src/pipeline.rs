@@ -57,7 +57,9 @@ impl Pipeline {
         let clock = Arc::new(ManualClock::at(now));
         let log = Arc::new(MemoryLog::new(clock.clone()));
         let topic = log.open(&source.name, source.partitions).await.expect("a log in memory");
-        let (state, compute, incarnation) = (Arc::default(), compute::Settings::default(), topic.incarnation);
+        // However few events a day has, it has roll-ups.
+        let compute = compute::Settings { roll_up_from: 0, ..compute::Settings::default() };
+        let (state, incarnation) = (Arc::default(), topic.incarnation);
         Pipeline { clock, log, state, lake, source, views, compute, incarnation }
     }
 

@@ -3,9 +3,9 @@
 //! `cargo bench -p seam-serving --bench answer` prints queries a second over loopback TCP (kept connections, one client thread)
 //! and per second of the server's processor time, once warm; p50 and p99 in process; and the peak memory. A part of a question's
 //! name after `--` asks only that.
+mod client;
+
 use std::future::ready;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -32,11 +32,11 @@ use seam_shared::view::value::Value;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
+use client::{Failure, TIME, memory, percentiles, rate, serve};
+
 /// The allocator of the program.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-type Failure = Box<dyn std::error::Error>;
 
 const CONFIG: &str = "
 version: 1
@@ -81,10 +81,6 @@ fn rows(view: &View, from: Timestamp, to: Timestamp) -> Rows {
     groups.into_rows()
 }
 
-/// Connections of the client.
-const CONNECTIONS: usize = 16;
-/// How long each figure is measured.
-const TIME: Duration = Duration::from_secs(2);
 const METRIC: &str = "/api/analytics/metrics/price";
 
 /// What is asked, with the key and a limit (which makes queries of one key distinct) in the place of `{k}`.
@@ -164,9 +160,8 @@ async fn ask(router: &Router, uri: &str) -> Result<Vec<u8>, Failure> {
 }
 
 fn print_times(name: &str, mut taken: Vec<Duration>) {
-    taken.sort_unstable();
-    let at = |part: usize| taken[taken.len() * part / 100].as_secs_f64() * 1e3;
-    println!("  {name:36} p50 {:7.3} ms   p99 {:7.3} ms   in process, {} queries", at(50), at(99), taken.len());
+    let (half, most) = percentiles(&mut taken);
+    println!("  {name:36} p50 {half:7.3} ms   p99 {most:7.3} ms   in process, {} queries", taken.len());
 }
 
 /// Asks in process for some time.
@@ -185,90 +180,6 @@ fn time_in_process(
     }
     print_times(name, taken);
     Ok(())
-}
-
-/// Serves on a thread of that name until the process ends.
-fn serve(name: &str, router: Router) -> Result<SocketAddr, Failure> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    listener.set_nonblocking(true)?;
-    let address = listener.local_addr()?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
-        runtime.block_on(async {
-            let listener = tokio::net::TcpListener::from_std(listener)?;
-            axum::serve(listener, router).await
-        })
-    })?;
-    Ok(address)
-}
-
-/// The processor time of all threads but the one that asks.
-fn processor_time() -> Result<Duration, Failure> {
-    let own = std::fs::read_link("/proc/thread-self")?;
-    let mut nanoseconds = 0;
-    for thread in std::fs::read_dir("/proc/self/task")? {
-        let path = thread?.path();
-        if path.file_name() != own.file_name() {
-            let used = std::fs::read_to_string(path.join("schedstat"))?;
-            nanoseconds += used.split_whitespace().next().ok_or("no time")?.parse::<u64>()?;
-        }
-    }
-    Ok(Duration::from_nanos(nanoseconds))
-}
-
-/// One answer's body from a connection.
-fn receive(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<usize, Failure> {
-    buffer.clear();
-    let mut chunk = [0; 65_536];
-    let (mut body, mut length) = (None, 0);
-    loop {
-        let read = stream.read(&mut chunk)?;
-        if read == 0 {
-            return Err("the server hung up".into());
-        }
-        buffer.extend_from_slice(&chunk[..read]);
-        if body.is_none()
-            && let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n")
-        {
-            let head = std::str::from_utf8(&buffer[..end])?.to_ascii_lowercase();
-            let given = head.lines().find_map(|line| line.strip_prefix("content-length: ")).ok_or("no length")?;
-            if !head.starts_with("http/1.1 200") {
-                return Err(head.into());
-            }
-            (body, length) = (Some(end + 4), given.trim().parse()?);
-        }
-        if body.is_some_and(|body| buffer.len() >= body + length) {
-            return Ok(length);
-        }
-    }
-}
-
-/// Asks over TCP for some time after a warm-up of half as much, prints the rate, and answers with it per second of processor time.
-fn rate(name: &str, address: SocketAddr, url: impl Fn(usize) -> String) -> Result<f64, Failure> {
-    let mut streams = Vec::new();
-    for _ in 0..CONNECTIONS {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        streams.push(stream);
-    }
-    let (mut asked, mut bytes, mut buffer, mut first) = (0, 0, Vec::new(), 0);
-    let (mut begun, mut before, mut is_warm) = (Instant::now(), processor_time()?, false);
-    while !is_warm || begun.elapsed() < TIME {
-        if !is_warm && begun.elapsed() > TIME / 2 {
-            (begun, before, first, is_warm) = (Instant::now(), processor_time()?, asked, true);
-        }
-        for stream in &mut streams {
-            stream.write_all(format!("GET {} HTTP/1.1\r\nhost: bench\r\n\r\n", url(asked)).as_bytes())?;
-            asked += 1;
-        }
-        for stream in &mut streams {
-            bytes = receive(stream, &mut buffer)?;
-        }
-    }
-    let (taken, used) = (begun.elapsed().as_secs_f64(), (processor_time()? - before).as_secs_f64());
-    let (by_time, by_core) = ((asked - first) as f64 / taken, (asked - first) as f64 / used);
-    print!("  {name:36} {by_time:8.0} /s   {by_core:8.0} /s/core   {bytes} bytes");
-    Ok(by_core)
 }
 
 /// Asks one key right after each commit of a hundred rows to an open segment of `open` rows.
@@ -297,13 +208,6 @@ async fn after_commits(open: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A figure of this process's memory, in MB.
-fn memory(name: &str) -> Result<u64, Failure> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such figure")?;
-    Ok(line.trim_matches(|c: char| !c.is_ascii_digit()).parse::<u64>()? / 1_024)
-}
-
 fn main() -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let router = http::router(runtime.block_on(history())?);
@@ -313,11 +217,11 @@ fn main() -> Result<(), Failure> {
         let body = runtime.block_on(ask(&router, &url(question, 7)))?;
         println!("{name}");
         let bare = serve("bare", Router::new().route(METRIC, get(move || ready(body.clone()))))?;
-        let yardstick = rate("a bare handler, the same bytes", bare, |_| url(question, 7))?;
+        let yardstick = rate("a bare handler, the same bytes", bare, None, |_| url(question, 7))?;
         println!();
-        let repeated = rate("the same query again", address, |_| url(question, 7))?;
+        let repeated = rate("the same query again", address, None, |_| url(question, 7))?;
         println!("   {:.0} % of the bare handler", repeated / yardstick * 100.0);
-        let distinct = rate("every query different", address, |n| url(question, n))?;
+        let distinct = rate("every query different", address, None, |n| url(question, n))?;
         println!("   {:.0} % of the bare handler", distinct / yardstick * 100.0);
         time_in_process(&runtime, "the same query again", &router, |_| url(question, 8))?;
         time_in_process(&runtime, "every query different", &router, |n| url(question, n + 1_000_003))?;

@@ -29,7 +29,9 @@ use tokio_util::sync::CancellationToken;
 use failures::Failures;
 use ring::Ring;
 
+pub(crate) use guard::pass;
 pub use ring::{Allowance, Limit};
+pub(crate) use rules::decoded;
 
 /// How often files of keys are looked at.
 const LOOK: Duration = Duration::from_secs(1);

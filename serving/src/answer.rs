@@ -19,11 +19,12 @@ use crate::block::Block;
 use crate::cache::BlockCache;
 use crate::deadline::{Stop, within};
 use crate::keyed;
+use crate::levels;
 use crate::page::Page;
 use crate::pin::{Pin, PinnedView};
 use crate::present::{self, Points};
 use crate::query::{Fill, Format, Layer, Query, Question, Refusal};
-use crate::scan::{self, Access, Scan};
+use crate::scan::{self, Access, Cells, Piece, Scan};
 use crate::sessions;
 use crate::speed_view::Held;
 use crate::stamp::{self, Shares};
@@ -57,7 +58,7 @@ pub struct Answer {
 #[derive(Debug, Clone, Default)]
 pub struct Halves {
     /// From the generation.
-    pub batch: Vec<Arc<Block>>,
+    pub batch: Vec<Piece>,
     /// From the speed layer.
     pub speed: Vec<Arc<Block>>,
     /// Where the view's data begins, if it has any and that was asked for.
@@ -67,7 +68,11 @@ pub struct Halves {
 impl Halves {
     /// Rows in all blocks.
     pub fn rows(&self) -> usize {
-        self.batch.iter().chain(&self.speed).map(|block| block.len()).sum()
+        self.blocks().map(|block| block.len()).sum()
+    }
+    /// All blocks, for those who read them whole.
+    pub fn blocks(&self) -> impl Iterator<Item = &Arc<Block>> {
+        self.batch.iter().map(|piece| &piece.block).chain(&self.speed)
     }
 }
 
@@ -103,8 +108,8 @@ pub fn merge_until(
             begin = *of_view;
         }
         let access = Access::new(asked, view);
-        for block in batch {
-            shares.batch += scan.add(&access, block, cache)?;
+        for Piece { block, part } in batch {
+            shares.batch += scan.add_part(&access, block, *part, cache)?;
         }
         for block in speed {
             shares.speed += scan.add(&access, block, cache)?;
@@ -121,7 +126,8 @@ pub fn merge_until(
 fn effort(query: &Query, views: &[Arc<View>], halves: &[Halves], cache: &BlockCache) -> usize {
     let of_view = |(view, Halves { batch, speed, .. }): (&Arc<View>, &Halves)| {
         let access = Access::new(query, view);
-        batch.iter().chain(speed).map(|block| access.effort(query, block, cache)).sum::<usize>()
+        let speed = speed.iter().cloned().map(Piece::whole);
+        batch.iter().cloned().chain(speed).map(|piece| access.effort(query, &piece, cache)).sum::<usize>()
     };
     views.iter().zip(halves).map(of_view).sum()
 }
@@ -137,7 +143,7 @@ fn least_groups(query: &Query, views: &[Arc<View>], halves: &[Halves]) -> usize 
         })
     };
     let blocks = views.iter().zip(halves).filter(|(view, _)| whole(view)).flat_map(|(_, halves)| &halves.batch);
-    let inside = blocks.filter(|block| !block.is_empty()).filter_map(|block| block.by_key());
+    let inside = blocks.map(|piece| &piece.block).filter(|block| !block.is_empty()).filter_map(|block| block.by_key());
     let inside = inside.filter(|by_key| by_key.span.0 > after && by_key.span.1 <= until);
     inside.map(|by_key| by_key.keys()).max().unwrap_or(0)
 }
@@ -162,6 +168,15 @@ pub(crate) struct Reading {
     pub(crate) pin: Arc<Pin>,
     /// What was pinned, by view; `None` when the tag was enough.
     pub(crate) halves: Option<Vec<Halves>>,
+}
+
+/// What is read of what was pinned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Every row of the panes.
+    Rows,
+    /// What the queries scan, roll-ups in the place of rows: halves by query, then by view.
+    Scanned,
 }
 
 impl Serving {
@@ -189,7 +204,7 @@ impl Serving {
         known: Option<&str>,
         keep: bool,
     ) -> Result<Answer, Refusal> {
-        let Question { query, spelling, .. } = question;
+        let Question { query, digest, .. } = question;
         let mut next = None;
         let body = |pin: &Pin, tag: &str, queries: &[Arc<Query>], merged: Vec<Merged>| {
             let (Some((points, shares)), [query]) = (merged.into_iter().next(), queries) else {
@@ -205,7 +220,7 @@ impl Serving {
             }
             Ok((body, next.is_none()))
         };
-        let answer = self.compute(std::slice::from_ref(query), spelling, known, keep, body).await?;
+        let answer = self.compute(std::slice::from_ref(query), digest, known, keep, body).await?;
         Ok(Answer { next: next.map(|next| next.to_string()), format: query.format, ..answer })
     }
 
@@ -229,7 +244,7 @@ impl Serving {
         };
         let mut queries = queries.to_vec();
         let (tag, pin) = loop {
-            let reading = self.read(&queries, &views, question, &mut is_enough).await?;
+            let reading = self.read(&queries, &views, question, Extent::Scanned, &mut is_enough).await?;
             let Reading { queries: read, tag, pin, halves: Some(halves) } = reading else {
                 break (reading.tag, reading.pin);
             };
@@ -261,6 +276,7 @@ impl Serving {
         queries: &[Arc<Query>],
         views: &[Arc<View>],
         question: &[u8],
+        extent: Extent,
         mut is_enough: impl FnMut(&str) -> bool,
     ) -> Result<Reading, Refusal> {
         let ranges = queries.iter().map(|query| scan::range(query));
@@ -270,12 +286,19 @@ impl Serving {
         for attempt in 1.. {
             let pin = self.pin_for(queries, views, fresh).await?;
             let (queries, spelling) = self.only_complete(queries, question, &pin);
-            let tag = crate::etag::tag(&spelling, &pin.spelling);
+            let tag = crate::etag::tag(&spelling, &pin.digest);
             if is_enough(&tag) {
                 return Ok(Reading { queries, tag, pin, halves: None });
             }
-            let slices: Vec<Vec<Slice>> = pin.views.iter().map(|v| keyed::slices(&queries, &v.view)).collect();
-            match self.halves(&pin.views, &slices, range, is_rate).await {
+            let halves = match extent {
+                Extent::Rows => {
+                    let slices = |v: &PinnedView| keyed::slices(queries.iter().map(Arc::as_ref), &v.view);
+                    let slices: Vec<Vec<Slice>> = pin.views.iter().map(slices).collect();
+                    self.halves(&pin.views, &slices, range, is_rate).await
+                }
+                Extent::Scanned => self.scanned(&queries, &pin.views, is_rate).await,
+            };
+            match halves {
                 Ok(halves) => return Ok(Reading { queries, tag, pin, halves: Some(halves) }),
                 Err(error) if error.kind() == Kind::NotFound && queries.iter().any(|q| q.generation.is_some()) => {
                     return Err(crate::history::retired(&error));
@@ -354,38 +377,19 @@ impl Serving {
         with_begin: bool,
     ) -> Result<Vec<Halves>, Error> {
         let whole = || pinned.iter().zip(slices).filter(|(_, slices)| slices.is_empty()).map(|(view, _)| view);
-        for view in whole().filter(|view| view.view.keyed) {
-            let files = view.generation.iter().flat_map(|g| batch_view::files_in(g, range));
-            if files.map(|file| file.rows).sum::<u64>() > self.settings.keyed_rows as u64 {
-                return Err(keyed::too_many(&view.view.name, self.settings.keyed_rows));
-            }
-        }
         let files = whole().filter_map(|view| view.generation.as_ref()).flat_map(|g| batch_view::files_in(g, range));
-        let (files, rows) = files.fold((0_u64, 0_u64), |(files, rows), file| (files + 1, rows + file.rows));
-        if rows > self.settings.query_rows {
-            let most = self.settings.query_rows;
-            let detail = format!(
-                "the query reads about {rows} rows of {files} files; at most {most} are read: ask for less time"
-            );
-            return Err(Error::new(Kind::TooLarge, detail));
-        }
+        self.check_rows(files.map(|file| file.rows))?;
         let mut out = Vec::with_capacity(pinned.len());
         for (view, keys) in pinned.iter().zip(slices) {
             if !keys.is_empty() {
                 out.push(self.keyed_halves(view, Wanted { keys, range }, with_begin).await?);
                 continue;
             }
-            let mut halves = Halves::default();
+            self.check_keyed(view, range)?;
+            let mut halves = self.speed_half(view).await?;
             if let Some(generation) = &view.generation {
-                halves.batch = self.batch_view(&view.view).blocks(generation, range, self.cache()).await?;
-            }
-            for (&number, part) in &view.parts {
-                let (Some(held), Some(segments)) = (&part.held, &part.segments) else { continue };
-                let partition = Partition::new(view.view.source.name.as_str(), number);
-                for segment in segments {
-                    halves.speed.push(self.segment(&partition, &view.view, held, *segment).await?);
-                }
-                halves.speed.push(held.open.block());
+                let blocks = self.batch_view(&view.view).blocks(generation, range, self.cache()).await?;
+                halves.batch = blocks.into_iter().map(Piece::whole).collect();
             }
             if with_begin {
                 halves.begin = self.begin(view, &halves, range).await?;
@@ -410,6 +414,87 @@ impl Serving {
         let gone = || Error::not_found(format!("segment {} of {partition} is no longer held", segment.start));
         let closed = self.speed().closed(partition, &view.id, held, segment, self.cache()).await;
         closed.map_err(|e| if e.kind() == Kind::Unavailable { gone().because(e) } else { e })?.ok_or_else(gone)
+    }
+
+    /// What each query scans of what was pinned: for each of them all views, one after another.
+    async fn scanned(
+        &self,
+        queries: &[Arc<Query>],
+        pinned: &[PinnedView],
+        with_begin: bool,
+    ) -> Result<Vec<Halves>, Error> {
+        let slices = |query: &Query, view: &PinnedView| keyed::slices([query], &view.view);
+        let mut speed = Vec::with_capacity(pinned.len());
+        for view in pinned {
+            let by_key = view.view.keyed && queries.iter().all(|query| !slices(query, view).is_empty());
+            speed.push(if by_key { Halves::default() } else { self.speed_half(view).await? });
+        }
+        let mut out = Vec::with_capacity(pinned.len() * queries.len());
+        for query in queries {
+            let wide = sessions::widened(query);
+            let query = wide.as_ref().unwrap_or(query);
+            for (view, speed) in pinned.iter().zip(&speed) {
+                let access = Access::new(query, &view.view);
+                if access.is_empty() {
+                    out.push(Halves::default());
+                    continue;
+                }
+                let (keys, range) = (slices(query, view), scan::range(query));
+                if !keys.is_empty() {
+                    out.push(self.keyed_halves(view, Wanted { keys: &keys, range }, with_begin).await?);
+                    continue;
+                }
+                self.check_keyed(view, range)?;
+                let mut halves = speed.clone();
+                if let Some(generation) = &view.generation {
+                    let choices = levels::choose(generation, &Cells::new(&query.times), access.needed());
+                    self.check_rows(choices.iter().map(|choice| choice.rows))?;
+                    let batch = self.batch_view(&view.view);
+                    halves.batch = batch.pieces(choices, &access, range, self.cache()).await?;
+                }
+                if with_begin {
+                    halves.begin = self.begin(view, &halves, range).await?;
+                }
+                out.push(halves);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Refuses to read more of a keyed view than a look-up does.
+    fn check_keyed(&self, view: &PinnedView, range: (Timestamp, Timestamp)) -> Result<(), Error> {
+        let files = view.generation.iter().filter(|_| view.view.keyed).flat_map(|g| batch_view::files_in(g, range));
+        if files.map(|file| file.rows).sum::<u64>() > self.settings.keyed_rows as u64 {
+            return Err(keyed::too_many(&view.view.name, self.settings.keyed_rows));
+        }
+        Ok(())
+    }
+
+    /// Refuses to read more rows of files than the settings say.
+    fn check_rows(&self, files: impl Iterator<Item = u64>) -> Result<(), Error> {
+        let (files, rows) = files.fold((0_u64, 0_u64), |(files, rows), file| (files + 1, rows + file));
+        if rows > self.settings.query_rows {
+            let most = self.settings.query_rows;
+            let detail = format!(
+                "the query reads about {rows} rows of {files} files; at most {most} are read: ask for less time"
+            );
+            return Err(Error::new(Kind::TooLarge, detail));
+        }
+        Ok(())
+    }
+
+    /// The blocks of the speed layer's part of a view.
+    async fn speed_half(&self, view: &PinnedView) -> Result<Halves, Error> {
+        let mut halves = Halves::default();
+        for (&number, part) in &view.parts {
+            let (Some(held), Some(segments)) = (&part.held, &part.segments) else { continue };
+            let partition = Partition::new(view.view.source.name.as_str(), number);
+            for segment in segments {
+                halves.speed.push(self.segment(&partition, &view.view, held, *segment).await?);
+            }
+            halves.speed.push(held.open.block());
+        }
+        Ok(halves)
     }
 
     /// Where a pinned view's data begins: with its first pane. Where that is before `range`, any moment that is, too.
@@ -438,7 +523,7 @@ impl Serving {
 
     /// Refuses what would have too many points, before they are computed, where the blocks tell.
     fn check_budget(&self, queries: &[Arc<Query>], views: &[Arc<View>], halves: &[Halves]) -> Result<(), Refusal> {
-        for query in queries {
+        for (query, halves) in queries.iter().zip(halves.chunks(views.len().max(1))) {
             let groups = least_groups(query, views, halves);
             let times = if matches!(query.fill, Fill::Null | Fill::Zero) { query.times.count() } else { 1 };
             let (points, most) = (groups.saturating_mul(times), self.settings.query_points);
@@ -460,12 +545,16 @@ impl Serving {
     ) -> Result<Vec<Merged>, Refusal> {
         self.check_budget(queries, &views, &halves)?;
         let cache = self.cache().clone();
-        let effort: usize = queries.iter().map(|query| effort(query, &views, &halves, &cache)).sum();
+        let by_query = || queries.iter().zip(halves.chunks(views.len().max(1)));
+        let effort: usize = by_query().map(|(query, halves)| effort(query, &views, halves, &cache)).sum();
         let queries = queries.to_vec();
         let stop = Stop::default();
         // The thread does not notice by itself that the request is gone.
         let _stopped = stop.on_drop();
-        let work = move || queries.iter().map(|query| merge_until(query, &views, &halves, &cache, &stop)).collect();
+        let work = move || {
+            let by_query = queries.iter().zip(halves.chunks(views.len().max(1)));
+            by_query.map(|(query, halves)| merge_until(query, &views, halves, &cache, &stop)).collect()
+        };
         if effort <= INLINE_ROWS {
             return work();
         }

@@ -1,24 +1,35 @@
 //! The batch half: the newest generation of a view, pinned whole by each answer, and its files as blocks.
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use hashbrown::HashSet;
 use object_store::ObjectStore;
 use seam_shared::clock::Clock;
 use seam_shared::lake::views::{Generation, ViewFile, ViewTable};
-use seam_shared::lake::{verified, view_file};
+use seam_shared::lake::{roll_up, verified, view_file};
 use seam_shared::time::Timestamp;
 use seam_shared::view::definition::View;
 use seam_shared::{Error, Kind, Result};
 
 use crate::block::Block;
 use crate::cache::{BlockCache, BlockKey};
+use crate::levels::{self, Choice};
+use crate::scan::{Access, Piece};
 
 /// Rows of a file beyond which its decoding leaves the threads that serve requests: about a millisecond of work.
 const INLINE_ROWS: u64 = 4_096;
+/// A newer generation is shown after this time whether it is ready or not.
+const READY_WITHIN: Duration = Duration::from_secs(5);
+/// Files of one question that are read and decoded side by side.
+const LOADS_AT_ONCE: usize = 4;
 
 /// The files of a generation that hold panes ending in `(after, until]`.
-pub fn files_in(generation: &Generation, (after, until): (Timestamp, Timestamp)) -> impl Iterator<Item = &ViewFile> {
-    generation.files.iter().filter(move |file| file.slice_start < until && file.slice_end > after)
+pub fn files_in(generation: &Generation, (after, until): (Timestamp, Timestamp)) -> &[ViewFile] {
+    // Slices follow each other in time.
+    let from = generation.files.partition_point(|file| file.slice_end <= after);
+    let to = generation.files.partition_point(|file| file.slice_start < until);
+    generation.files.get(from..to).unwrap_or_default()
 }
 
 /// One view's newest generation as this process knows it. It may be old; an answer that needs a newer one asks for it.
@@ -63,9 +74,34 @@ impl BatchView {
     /// As [`ViewTable::latest`].
     pub async fn refresh(&self) -> Result<bool> {
         let _one_at_a_time = self.refreshing.lock().await;
-        let Some(found) = self.table.latest().await? else { return Ok(false) };
-        let known = self.pin().map_or(0, |generation| generation.number);
-        if found.number <= known {
+        let found = self.table.newer_than(self.known()).await?;
+        match found {
+            Some(found) => self.take(found).await,
+            None => Ok(false),
+        }
+    }
+    /// The same; what questions scanned of the generation before is made ready first of the newer one, so that none of them waits for
+    /// it. What cannot be made ready, or not in time, is left to the questions.
+    ///
+    /// # Errors
+    /// As [`ViewTable::latest`].
+    pub async fn refresh_ready(&self, cache: &Arc<BlockCache>) -> Result<bool> {
+        let Some(found) = self.table.newer_than(self.known()).await? else { return Ok(false) };
+        if let Some(before) = self.pin() {
+            let ready = tokio::time::timeout(READY_WITHIN, self.make_ready(&before, &found, cache)).await;
+            if let Ok(Err(error)) = ready {
+                tracing::warn!(%error, view = %self.view().id, "a generation could not be made ready");
+            }
+        }
+        let _one_at_a_time = self.refreshing.lock().await;
+        self.take(found).await
+    }
+    fn known(&self) -> u64 {
+        self.pin().map_or(0, |generation| generation.number)
+    }
+    /// Shows a generation if it is newer; says whether it is.
+    async fn take(&self, found: Generation) -> Result<bool> {
+        if found.number <= self.known() {
             return Ok(false);
         }
         let mut line = vec![Arc::new(found)];
@@ -75,6 +111,28 @@ impl BatchView {
         }
         self.line.store(Arc::new(line));
         Ok(true)
+    }
+    /// Loads files of a newer generation whose predecessors are held, in the shapes in which those are held.
+    async fn make_ready(&self, before: &Generation, newer: &Generation, cache: &Arc<BlockCache>) -> Result<()> {
+        let old = levels::all(before);
+        let same: HashSet<&str> = old.iter().map(|(_, choice)| choice.blake3).collect();
+        for choice in levels::all(newer).into_iter().filter(|(_, choice)| !same.contains(choice.blake3)) {
+            // The files of a level follow each other in time.
+            let of_level = old.iter().filter(|(_, old)| old.level == choice.1.level);
+            let Some((_, last)) = of_level.take_while(|(start, _)| *start <= choice.0).last() else { continue };
+            let key = self.key(last);
+            let shapes = cache.shapes_held(&key);
+            if shapes.is_empty() && cache.get(&key).is_none() {
+                continue;
+            }
+            let block = self.block(choice.1, cache).await?;
+            let cache = cache.clone();
+            let rolled = tokio::task::spawn_blocking(move || {
+                shapes.into_iter().for_each(|shape| drop(cache.roll_up(&block, shape)));
+            });
+            rolled.await.map_err(|error| Error::internal("a roll-up failed").because(error))?;
+        }
+        Ok(())
     }
     /// Generation `number`, from the lake.
     ///
@@ -102,28 +160,75 @@ impl BatchView {
     ) -> Result<Vec<Arc<Block>>> {
         let mut blocks = Vec::new();
         for file in files_in(generation, range) {
-            let key = BlockKey::File(self.view().id.clone(), file.blake3.as_str().into());
-            let block = match cache.get(&key) {
-                Some(block) => block,
-                None => {
-                    let loaded = cache.get_or_load(&key, self.load(file)).await?;
-                    loaded.ok_or_else(|| Error::not_found(format!("object {} does not exist", file.path)))?
-                }
-            };
-            blocks.push(block);
+            blocks.push(self.block(Choice::whole(file), cache).await?);
         }
         Ok(blocks)
     }
+    /// What a query scans of files that were chosen for it. What is held in the shape that it scans is not needed in any other.
+    ///
+    /// # Errors
+    /// As [`BatchView::blocks`].
+    pub async fn pieces(
+        &self,
+        choices: Vec<Choice<'_>>,
+        access: &Access<'_>,
+        range: (Timestamp, Timestamp),
+        cache: &BlockCache,
+    ) -> Result<Vec<Piece>> {
+        let mut pieces = Vec::with_capacity(choices.len() + 1);
+        let mut missing = Vec::new();
+        for choice in choices {
+            let key = self.key(&choice);
+            if let Some(facts) = cache.facts(&key)
+                && access.held(&key, &facts, choice.part, range, cache, &mut pieces)
+            {
+                continue;
+            }
+            match cache.get(&key) {
+                Some(block) => pieces.push(Piece { block, part: choice.part }),
+                None => missing.push(choice),
+            }
+        }
+        for some in missing.chunks(LOADS_AT_ONCE) {
+            let mut loading = Vec::with_capacity(some.len());
+            for choice in some {
+                loading.push(self.block(*choice, cache));
+            }
+            for (choice, block) in some.iter().zip(futures::future::join_all(loading).await) {
+                pieces.push(Piece { block: block?, part: choice.part });
+            }
+        }
+        Ok(pieces)
+    }
 
+    fn key(&self, choice: &Choice<'_>) -> BlockKey {
+        BlockKey::File(self.view().id.clone(), choice.blake3.into())
+    }
+    async fn block(&self, choice: Choice<'_>, cache: &BlockCache) -> Result<Arc<Block>> {
+        let key = self.key(&choice);
+        if let Some(block) = cache.get(&key) {
+            return Ok(block);
+        }
+        let loaded = cache.get_or_load(&key, self.load(&choice)).await?;
+        loaded.ok_or_else(|| Error::not_found(format!("object {} does not exist", choice.path)))
+    }
     /// Decodes a large file on a thread of its own: it takes longer than a request may be kept waiting for another.
-    async fn load(&self, file: &ViewFile) -> Result<Option<Block>> {
-        let bytes = match verified::get(self.store.as_ref(), &file.path, &file.blake3).await {
+    async fn load(&self, file: &Choice<'_>) -> Result<Option<Block>> {
+        let bytes = match verified::get(self.store.as_ref(), file.path, file.blake3).await {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == Kind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        let view = self.view().clone();
-        let decode = move || Ok(Some(Block::sorted(view_file::read(&view, &bytes)?)));
+        let (view, level) = (self.view().clone(), file.level);
+        let decode = move || {
+            Ok(Some(match level {
+                None => Block::sorted(view_file::read(&view, &bytes)?),
+                Some(level) => {
+                    let (rows, weights) = roll_up::read(&view, level, &bytes)?;
+                    Block::rolled(rows, weights, level.width)
+                }
+            }))
+        };
         if file.rows <= INLINE_ROWS {
             return decode();
         }

@@ -1,6 +1,6 @@
 //! Blocks: the scan-ready form of rows, for batch files and speed segments alike, and the roll-ups of them.
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::aggregate::State;
@@ -37,7 +37,34 @@ pub struct ByKey {
     pub span: (Timestamp, Timestamp),
     /// What the cache calls it; `None` if it is in no cache.
     pub name: Option<BlockKey>,
+    /// What of it is remembered longer than itself.
+    pub facts: Arc<Facts>,
     bytes: usize,
+}
+
+/// What decides how a block by key is scanned: remembered when its rows are not held any more.
+#[derive(Debug)]
+pub struct Facts {
+    /// How many rows there are.
+    pub rows: usize,
+    /// How many keys.
+    pub keys: usize,
+    /// How many values each dimension has.
+    pub values: Vec<usize>,
+    /// The first and the last pane.
+    pub span: (Timestamp, Timestamp),
+    /// The width of its panes, where they are not the view's.
+    pub width: Option<Span>,
+    /// What it was rolled up to.
+    pub shapes: Mutex<Vec<Shape>>,
+}
+
+impl Facts {
+    /// The shape of the rows as they are; `None` for a view with more dimensions than a shape can name.
+    pub fn shape(&self) -> Option<Shape> {
+        let dimensions = 1_u64.checked_shl(self.values.len() as u32)? - 1;
+        Some(Shape { dimensions, width: None })
+    }
 }
 
 /// What a roll-up keeps of rows: some dimensions, and panes of some width. What is left out is merged.
@@ -53,6 +80,12 @@ impl Block {
     /// `rows`, given in any order, by key.
     pub fn sorted(rows: Rows) -> Block {
         Block::ByKey(ByKey::new(rows, None))
+    }
+    /// Rows of a roll-up to panes of that width, in any order, each standing for as many rows as `weights` says.
+    pub fn rolled(rows: Rows, weights: States, width: Span) -> Block {
+        let mut by_key = ByKey::new(rows, Some(weights));
+        by_key.widen(Some(width));
+        Block::ByKey(by_key)
     }
     /// `rows` as they are.
     pub fn unsorted(rows: Arc<Rows>) -> Block {
@@ -124,7 +157,20 @@ impl ByKey {
         let bytes = size_of_columns(&panes, &dimensions, &states) + starts.len() * size_of::<u32>();
         let weights = if weighted { states.pop() } else { None };
         let ends = panes.iter().fold((Timestamp(i64::MAX), Timestamp(i64::MIN)), |(a, b), &p| (a.min(p), b.max(p)));
-        ByKey { dimensions, starts, panes, states, weights, span: ends, name: None, bytes }
+        let facts = Facts {
+            rows: panes.len(),
+            keys: starts.len() - 1,
+            values: dimensions.iter().map(|d| d.values.len()).collect(),
+            span: ends,
+            width: None,
+            shapes: Mutex::default(),
+        };
+        ByKey { dimensions, starts, panes, states, weights, span: ends, name: None, facts: Arc::new(facts), bytes }
+    }
+    fn widen(&mut self, width: Option<Span>) {
+        if let Some(facts) = Arc::get_mut(&mut self.facts) {
+            facts.width = width;
+        }
     }
     /// How many keys there are.
     pub fn keys(&self) -> usize {
@@ -132,8 +178,7 @@ impl ByKey {
     }
     /// The shape of the rows as they are; `None` for a view with more dimensions than a shape can name.
     pub fn shape(&self) -> Option<Shape> {
-        let dimensions = 1_u64.checked_shl(self.dimensions.len() as u32)? - 1;
-        Some(Shape { dimensions, width: None })
+        self.facts.shape()
     }
     /// The rows of a key.
     pub fn rows(&self, key: usize) -> Range<usize> {
@@ -197,7 +242,9 @@ impl ByKey {
         for d in (0..self.dimensions.len()).filter(|d| !kept.contains(d)) {
             rows.dimensions.insert(d, Dimension { codes: vec![0; rows.panes.len()], values: vec![Value::Null] });
         }
-        Block::ByKey(ByKey::new(rows, weights))
+        let mut rolled = ByKey::new(rows, weights);
+        rolled.widen(shape.width.or(self.facts.width));
+        Block::ByKey(rolled)
     }
 }
 

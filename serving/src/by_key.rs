@@ -223,7 +223,7 @@ impl Serving {
             let all = (Timestamp(i64::MIN), Timestamp(i64::MAX));
             parts = self.halves(&pin.views, &[Vec::new()], all, false).await?.pop().unwrap_or_default();
         }
-        parts.batch.iter().chain(&parts.speed).for_each(|block| behind(block, after, most, admits, &mut keys));
+        parts.blocks().for_each(|block| behind(block, after, most, admits, &mut keys));
         Ok(keys)
     }
 }

@@ -1,13 +1,16 @@
 //! The cache of blocks and of what they were rolled up to.
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use seam_shared::Result;
 use seam_shared::log::Offset;
 use seam_shared::state::ViewId;
 
-use crate::block::{Block, Shape};
+use crate::block::{Block, Facts, Shape};
 use crate::lru::Lru;
+
+/// Bytes of what is known of blocks.
+const FACTS_BYTES: usize = 16 * 1024 * 1024;
 
 /// What names an immutable block for ever.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,13 +33,16 @@ fn roll_up_key(block: &Block, shape: Shape) -> Option<BlockKey> {
 #[derive(Debug)]
 pub struct BlockCache {
     held: Lru<BlockKey, Arc<Block>>,
+    /// What is known of blocks that were held once.
+    facts: Lru<BlockKey, Arc<Facts>>,
     loading: Vec<tokio::sync::Mutex<()>>,
 }
 
 impl BlockCache {
     /// A cache of at most `capacity` bytes. A block that is larger than that is answered from but not kept.
     pub fn new(capacity: usize) -> BlockCache {
-        BlockCache { held: Lru::new(capacity), loading: (0..64).map(|_| tokio::sync::Mutex::new(())).collect() }
+        let loading = (0..64).map(|_| tokio::sync::Mutex::new(())).collect();
+        BlockCache { held: Lru::new(capacity), facts: Lru::new(FACTS_BYTES), loading }
     }
     /// The block, if it is held.
     pub fn get(&self, key: &BlockKey) -> Option<Arc<Block>> {
@@ -58,8 +64,26 @@ impl BlockCache {
             return Ok(Some(block));
         }
         let Some(block) = load.await?.map(|block| Arc::new(block.named(key))) else { return Ok(None) };
+        if let Some(by_key) = block.by_key() {
+            self.facts.insert(key.clone(), by_key.facts.clone(), size_of::<Facts>() + by_key.facts.values.len() * 8);
+        }
         self.held.insert(key.clone(), block.clone(), block.bytes());
         Ok(Some(block))
+    }
+    /// What is known of a block that was held once.
+    pub fn facts(&self, key: &BlockKey) -> Option<Arc<Facts>> {
+        self.facts.get(key)
+    }
+    /// The shapes in which a block is held beside its own.
+    pub fn shapes_held(&self, key: &BlockKey) -> Vec<Shape> {
+        let Some(facts) = self.facts(key) else { return Vec::new() };
+        let mut shapes = facts.shapes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        shapes.retain(|shape| self.held_as(key, *shape).is_some());
+        shapes
+    }
+    /// A block in another shape, if it is held so; the block itself need not be.
+    pub fn held_as(&self, key: &BlockKey, shape: Shape) -> Option<Arc<Block>> {
+        self.get(&BlockKey::RollUp(Box::new(key.clone()), shape))
     }
     /// A block in another shape, made if it is not held. A block without a name stays as it is.
     pub fn roll_up(&self, block: &Arc<Block>, shape: Shape) -> Arc<Block> {
@@ -72,6 +96,12 @@ impl BlockCache {
             if shape.width.is_some() { self.roll_up(block, Shape { width: None, ..shape }) } else { block.clone() };
         let Some(by_key) = from.by_key() else { return from };
         let rolled = Arc::new(by_key.roll_up(shape).named(&key));
+        if let Some(by_key) = block.by_key() {
+            let mut shapes = by_key.facts.shapes.lock().unwrap_or_else(PoisonError::into_inner);
+            if !shapes.contains(&shape) {
+                shapes.push(shape);
+            }
+        }
         self.held.insert(key, rolled.clone(), rolled.bytes());
         rolled
     }

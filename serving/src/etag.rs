@@ -8,17 +8,25 @@ use crate::pin::PinnedView;
 use crate::query::{Layer, Spelling};
 
 /// Raised when the same inputs begin to be written as other bytes.
-const FORMAT: &str = concat!("seam-answer-3 ", env!("CARGO_PKG_VERSION"));
+const FORMAT: &str = concat!("seam-answer-4 ", env!("CARGO_PKG_VERSION"));
 
-/// The strong tag, in quotes, of what a question in that spelling is answered with from what was `pinned`, so spelled.
-pub fn tag(question: &[u8], pinned: &[u8]) -> String {
-    let length = (question.len() as u64).to_le_bytes();
-    let hash = blake3::hash(&[&length, question, pinned].concat());
-    format!("\"{}\"", &hash.to_hex()[..32])
+/// The strong tag, in quotes, of what a question in that spelling is answered with from what was `pinned`, by its hash.
+pub fn tag(question: &[u8], pinned: &[u8; 32]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(question).update(pinned);
+    let mut tag = String::with_capacity(34);
+    tag.push('"');
+    tag.push_str(&hasher.finalize().to_hex()[..32]);
+    tag.push('"');
+    tag
 }
 
-/// What was pinned, as far as an answer depends on it: equal bytes, equal contents.
-pub fn spelling(layer: Layer, pinned: &[PinnedView]) -> Vec<u8> {
+/// The hash of what was pinned, as far as an answer depends on it: equal hashes, equal contents.
+pub fn digest(layer: Layer, pinned: &[PinnedView]) -> [u8; 32] {
+    *blake3::hash(&spelling(layer, pinned)).as_bytes()
+}
+
+fn spelling(layer: Layer, pinned: &[PinnedView]) -> Vec<u8> {
     let mut out = Spelling::default();
     (FORMAT, layer).hash(&mut out);
     for view in pinned {

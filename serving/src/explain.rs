@@ -6,7 +6,7 @@ use seam_shared::view::definition::View;
 use tokio::time::Instant;
 
 use crate::Serving;
-use crate::answer::{Halves, Reading, merge, views_of};
+use crate::answer::{Extent, Halves, Reading, merge, views_of};
 use crate::batch_view;
 use crate::cache::BlockCache;
 use crate::json::Json;
@@ -23,7 +23,7 @@ impl Serving {
         let views = views_of([query.as_ref()]);
         let begun = Instant::now();
         let mut pinned_at = begun;
-        let reading = self.read(std::slice::from_ref(query), &views, &[], |_| {
+        let reading = self.read(std::slice::from_ref(query), &views, &[], Extent::Rows, |_| {
             pinned_at = Instant::now();
             false
         });
@@ -76,7 +76,12 @@ fn late(
         if query.times.have_gaps() {
             return Ok(None);
         }
-        let blocks = halves.batch.iter().filter(|block| !block.is_empty()).filter_map(|block| block.by_key());
+        let blocks = halves
+            .batch
+            .iter()
+            .map(|piece| &piece.block)
+            .filter(|block| !block.is_empty())
+            .filter_map(|block| block.by_key());
         let newest = blocks.map(|by_key| by_key.span.1).max();
         let Some(end) = newest.map(|newest| newest.min(until)).filter(|end| *end > after) else {
             return Ok(Some(Share::default()));

@@ -123,7 +123,7 @@ impl Serving {
         }
         let whole = vec![Vec::new(); extract.pin.views.len()];
         for halves in self.halves(&extract.pin.views, &whole, NEVER, false).await? {
-            for block in halves.batch.iter().chain(&halves.speed) {
+            for block in halves.blocks() {
                 merge(&mut groups, block, window, wanted)?;
             }
         }

@@ -65,8 +65,8 @@ impl Serving {
             let detail = format!("the generation reaches {}, not {}", reached.to_text(source), wanted.to_text(source));
             return Err(Refusal::parameter("min_position", detail));
         }
-        let (spelling, stamp) = (etag::spelling(query.layer, &views), Arc::new(Stamp::new(query.layer, &views)));
-        Ok(Arc::new(Pin { lag: None, building: self.building_text(&views), views, taken, spelling, stamp }))
+        let (digest, stamp) = (etag::digest(query.layer, &views), Arc::new(Stamp::new(query.layer, &views)));
+        Ok(Arc::new(Pin { lag: None, building: self.building_text(&views), views, taken, digest, stamp }))
     }
 
     async fn earlier(&self, view: &Arc<View>, which: Which) -> Result<Generation, Refusal> {
@@ -95,7 +95,7 @@ impl Serving {
         let there = self.files_of(view).await?;
         let all = batch.history(newest.number.saturating_sub(limit - 1).max(1)).await?;
         let entry = |generation: Generation| {
-            let available = generation.files.iter().all(|file| there.contains(&file.path));
+            let available = generation.paths().all(|path| there.contains(path));
             Entry { generation, available }
         };
         Ok(all.into_iter().rev().map(entry).collect())

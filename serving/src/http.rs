@@ -3,6 +3,7 @@ pub mod assets;
 pub mod connections;
 pub mod dashboard;
 pub mod explain;
+pub mod front;
 pub mod generations;
 pub mod health;
 pub mod live;
@@ -20,14 +21,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::map_response;
 use axum::response::Response;
 use axum::routing::get;
 use seam_shared::Kind;
 use seam_shared::config::Config;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 use tower_http::cors::CorsLayer;
 
 use crate::Serving;
@@ -35,9 +33,7 @@ use crate::access::Access;
 use crate::answer::Answer;
 use crate::etag;
 use crate::query::{Format, Refusal};
-
-/// Bodies below this many bytes are not compressed.
-const COMPRESS_FROM: u16 = 1_400;
+use front::Front;
 
 /// The routes of the serving layer. Merge others into it; what is in none of them is a problem document.
 pub fn router(serving: Arc<Serving>) -> Router {
@@ -74,16 +70,12 @@ pub fn routes(serving: Arc<Serving>) -> Router {
 /// whose pages may ask, and an answer even to a panic.
 pub fn finish(router: Router, access: &Arc<Access>, config: &Config) -> Router {
     let router = router.fallback(nothing_here).method_not_allowed_fallback(wrong_method);
-    let router = router.layer(DefaultBodyLimit::max(usize::try_from(config.server.max_body).unwrap_or(usize::MAX)));
-    let router = access
-        .guard(router)
-        .layer(CompressionLayer::new().compress_when(worth_compressing()))
-        .layer(map_response(tag_compressed));
-    let router = match cross_origin(&config.server.cors) {
-        Some(origins) => router.layer(origins),
+    let limit = DefaultBodyLimit::max(usize::try_from(config.server.max_body).unwrap_or(usize::MAX));
+    let router = router.layer((Front(access.clone()), limit));
+    match cross_origin(&config.server.cors) {
+        Some(origins) => router.layer((CatchPanicLayer::custom(problem::of_panic), origins)),
         None => router,
-    };
-    router.layer(CatchPanicLayer::custom(problem::of_panic))
+    }
 }
 
 /// What browsers are told about other origins; nothing unless some are configured, so that they keep answers from all of them.
@@ -100,12 +92,6 @@ fn cross_origin(origins: &[String]) -> Option<CorsLayer> {
     })
 }
 
-/// Not what is small, nor what is compressed in itself, nor a feed, whose events would wait in the compressor.
-fn worth_compressing() -> impl Predicate {
-    let packed = NotForContentType::const_new("application/vnd.apache.parquet");
-    SizeAbove::new(COMPRESS_FROM).and(NotForContentType::SSE).and(packed)
-}
-
 async fn nothing_here(request: Request) -> Response {
     let refusal = Refusal {
         kind: Kind::NotFound,
@@ -119,17 +105,6 @@ async fn nothing_here(request: Request) -> Response {
 
 async fn wrong_method(request: Request) -> Response {
     problem::method_not_allowed(request.uri(), request.method())
-}
-
-/// A compressed body is other bytes, so it has another strong tag.
-async fn tag_compressed(mut response: Response) -> Response {
-    let text = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    if let (Some(encoding), Some(tag)) = (text(header::CONTENT_ENCODING), text(header::ETAG))
-        && let Ok(tag) = HeaderValue::from_str(&etag::encoded(tag, encoding))
-    {
-        response.headers_mut().insert(header::ETAG, tag);
-    }
-    response
 }
 
 /// The decoded parameters of a URL in order.
@@ -156,6 +131,7 @@ fn respond(answer: Answer, known: Option<&str>) -> Response {
     };
     let mut response = Response::default();
     let headers = response.headers_mut();
+    headers.reserve(8);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
     let value = |text: String| HeaderValue::try_from(text).expect("tags and lags are made of header characters");

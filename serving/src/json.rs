@@ -19,6 +19,11 @@ impl Json {
     pub fn with_capacity(bytes: usize) -> Json {
         Json { out: Vec::with_capacity(bytes), separate: false }
     }
+    /// Takes all of it back, but keeps the room.
+    pub fn clear(&mut self) {
+        self.out.clear();
+        self.separate = false;
+    }
     /// The text.
     pub fn into_bytes(self) -> Vec<u8> {
         self.out
@@ -169,6 +174,20 @@ impl Json {
         if unscaled < 0 {
             self.out.push(b'-');
         }
+        // Most decimals fit 64 bits, which are divided at once.
+        if let (Ok(short), 1..=18) = (u64::try_from(unscaled.unsigned_abs()), scale) {
+            let power = 10_u64.pow(scale as u32);
+            let mut fraction = short % power;
+            self.serialize(&(short / power));
+            let mut digits = [b'0'; 19];
+            for digit in digits[1..=scale].iter_mut().rev() {
+                *digit += (fraction % 10) as u8;
+                fraction /= 10;
+            }
+            digits[0] = b'.';
+            self.out.extend_from_slice(&digits[..=scale]);
+            return self;
+        }
         let start = self.out.len();
         self.serialize(&unscaled.unsigned_abs());
         while self.out.len() - start <= scale {
@@ -191,6 +210,10 @@ mod tests {
             Value::Decimal(i128::MAX, 0),
             Value::Decimal(-7, 2),
             Value::Decimal(123_456, 3),
+            Value::Decimal(i128::from(u64::MAX), 18),
+            Value::Decimal(5, 18),
+            Value::Decimal(-100, 1),
+            Value::Decimal(7, 19),
             Value::Decimal(i128::MIN, 5),
             Value::Int(i64::MIN),
             Value::Float(0.1),
@@ -205,7 +228,8 @@ mod tests {
         let text = String::from_utf8(json.into_bytes()).expect("UTF-8");
         assert_eq!(
             text,
-            "[170141183460469231731687303715884105727,-0.07,123.456,-1701411834604692317316873037158841.05728,-9223372036854775808,0.1,1e+300,null,\"a\\\"\\u0001\",null,\
+            "[170141183460469231731687303715884105727,-0.07,123.456,18.446744073709551615,0.000000000000000005,-10.0,0.0000000000000000007,\
+             -1701411834604692317316873037158841.05728,-9223372036854775808,0.1,1e+300,null,\"a\\\"\\u0001\",null,\
              {\"a\":1,\"b\":[]},true]"
         );
     }

@@ -20,6 +20,7 @@ use crate::block::{Block, ByKey};
 use crate::lru::Lru;
 use crate::pin::PinnedView;
 use crate::query::{Query, Term};
+use crate::scan::Piece;
 
 /// Bytes of footers that are kept.
 pub const FOOTERS_BYTES: usize = 64 * 1024 * 1024;
@@ -30,8 +31,8 @@ const SIDE_BY_SIDE: usize = 8;
 pub type Footers = Lru<String, Arc<KeyedFile>>;
 
 /// The values that queries name of a keyed view's dimensions: whatever counts for them has one of these. Nothing for other views.
-pub fn slices(queries: &[Arc<Query>], view: &View) -> Vec<Slice> {
-    let terms = queries.iter().flat_map(|query| &query.terms).filter(|term| term.view.id == view.id);
+pub fn slices<'q>(queries: impl IntoIterator<Item = &'q Query>, view: &View) -> Vec<Slice> {
+    let terms = queries.into_iter().flat_map(|query| &query.terms).filter(|term| term.view.id == view.id);
     let mut terms = terms.map(named_by);
     let Some(mut common) = terms.next().filter(|_| view.keyed) else { return Vec::new() };
     for named in terms {
@@ -151,7 +152,7 @@ impl BatchView {
         footers: &Footers,
         rows_max: usize,
     ) -> Result<Vec<Arc<Block>>> {
-        let files: Vec<&ViewFile> = files_in(generation, wanted.range).filter(|file| file.rows > 0).collect();
+        let files: Vec<&ViewFile> = files_in(generation, wanted.range).iter().filter(|file| file.rows > 0).collect();
         let (mut blocks, mut left) = (Vec::new(), rows_max);
         for some in files.chunks(SIDE_BY_SIDE) {
             let read = some.iter().map(|file| async move {
@@ -197,7 +198,8 @@ impl Serving {
         let mut first: Option<Timestamp> = None;
         if let Some(generation) = &pinned.generation {
             let most = self.settings.keyed_rows;
-            halves.batch = batch_view.keyed_rows(generation, wanted, &self.footers, most).await?;
+            let blocks = batch_view.keyed_rows(generation, wanted, &self.footers, most).await?;
+            halves.batch = blocks.into_iter().map(Piece::whole).collect();
             let oldest = generation.files.iter().filter(|file| file.rows > 0).min_by_key(|file| file.slice_start);
             if let Some(oldest) = oldest.filter(|_| with_begin) {
                 first = batch_view.footer(oldest, &self.footers).await?.panes().map(|(first, _)| first);

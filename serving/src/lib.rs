@@ -12,6 +12,7 @@ pub mod batch_view;
 pub mod block;
 pub mod cache;
 pub mod keyed;
+pub mod levels;
 pub mod open;
 pub mod pin;
 pub mod speed_view;
@@ -212,8 +213,9 @@ impl Serving {
     }
     /// The log and the lake, looked at side by side: neither has to wait for the other if that is away.
     pub(crate) async fn look(&self) -> (Result<()>, Result<()>) {
-        let views =
-            futures::future::join_all(self.batch_views().into_iter().map(|view| async move { view.refresh().await }));
+        let views = futures::future::join_all(
+            self.batch_views().into_iter().map(|view| async move { view.refresh_ready(&self.cache).await }),
+        );
         let (topics, views) = futures::future::join(self.topics.refresh(self.clock.now()), views).await;
         (topics, views.into_iter().collect::<Result<Vec<bool>>>().map(|_| ()))
     }
@@ -247,7 +249,13 @@ impl Serving {
         read: impl FnOnce() -> Result<Query, Refusal>,
     ) -> Result<Arc<Question>, Refusal> {
         let now = self.now();
-        let url = &format!("{url} {} {}", caller.fingerprint(), self.names.moves());
+        let mut key = String::with_capacity(url.len() + caller.fingerprint().len() + 24);
+        key.extend([url, " ", caller.fingerprint()]);
+        match self.names.moves() {
+            0 => {}
+            moves => key.push_str(&format!(" {moves}")),
+        }
+        let url = &key;
         if let Some((_, question)) = self.questions.get(url).filter(|(read, _)| *read == now) {
             return Ok(question);
         }

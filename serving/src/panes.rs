@@ -115,11 +115,11 @@ fn merge_all(
 ) -> Result<Vec<Rows>, Refusal> {
     let mut out = Vec::with_capacity(selections.len());
     let mut left = rows_max;
-    for (selection, Halves { batch, speed, .. }) in selections.iter().zip(halves) {
+    for (selection, halves) in selections.iter().zip(halves) {
         let kinds: Vec<StateKind> = selection.states.iter().map(|&state| selection.view.states[state].kind).collect();
         let groups = Groups::new(selection.view.dimensions.len(), &kinds);
         let mut merge = Merge { selection, groups, left, cancel, unseen: 0 };
-        for block in batch.iter().chain(speed) {
+        for block in halves.blocks() {
             match block.as_ref() {
                 Block::ByKey(block) => merge.add_by_key(block)?,
                 Block::AsHeld(rows) => merge.add_as_held(rows)?,

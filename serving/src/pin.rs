@@ -66,8 +66,8 @@ pub struct Pin {
     pub views: Vec<PinnedView>,
     /// Nothing in it is older than this.
     pub taken: Instant,
-    /// See [`etag::spelling`].
-    pub spelling: Vec<u8>,
+    /// See [`etag::digest`].
+    pub digest: [u8; 32],
     /// The stamp of its answers.
     pub stamp: Arc<Stamp>,
     /// How far the log was ahead of it: `flights/0=12`.
@@ -186,9 +186,9 @@ impl Serving {
         *slot = None;
         let taken = Instant::now();
         let views = self.pin_once(views, layer).await?;
-        let (spelling, stamp) = (etag::spelling(layer, &views), Arc::new(Stamp::new(layer, &views)));
+        let (digest, stamp) = (etag::digest(layer, &views), Arc::new(Stamp::new(layer, &views)));
         let (lag, building) = (self.lag_text(&views), self.building_text(&views));
-        let pin = Arc::new(Pin { lag, building, views, taken, spelling, stamp });
+        let pin = Arc::new(Pin { lag, building, views, taken, digest, stamp });
         *slot = Some(pin.clone());
         Ok(pin)
     }

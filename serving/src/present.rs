@@ -207,7 +207,10 @@ impl Points {
     }
     /// A row's value: what its figures say, or so much of that per time.
     fn value(&self, query: &Query, point: &Point) -> Value {
-        let value = self.figures(query, point).value(query);
+        let value = match (&query.terms[..], &self.merged.states[..]) {
+            ([term], [states]) if point.is_own => states.figure(point.key as usize, term.definition(), term.figure),
+            _ => self.figures(query, point).value(query),
+        };
         match &query.rate {
             Some(rate) => rate.of(&value, rate.covered(query.window_of(point.time), self.begin)),
             None => value,
@@ -274,11 +277,11 @@ impl Points {
     pub fn write(&self, json: &mut Json, query: &Query, rows: Range<usize>) {
         let is_list = query.format == Format::Json;
         // Rows of one time or of one key follow each other as a rule: what they share is written once.
-        let (mut times, mut key) = (Json::default(), Json::default());
+        let (mut times, mut key) = (Json::with_capacity(96), Json::with_capacity(64));
         let mut last: Option<&Point> = None;
         for point in &self.list[rows] {
             if last.is_none_or(|last| last.time != point.time) {
-                times = Json::with_capacity(96);
+                times.clear();
                 times.key("time").time_in(query.zone, point.time);
                 times.key("start").time_in(query.zone, query.window_of(point.time).0);
                 if let Some(is_partial) = query.is_partial(point.time) {
@@ -286,7 +289,7 @@ impl Points {
                 }
             }
             if last.is_none_or(|last| !codes(&self.merged, last.key).eq(codes(&self.merged, point.key))) {
-                key = Json::with_capacity(64);
+                key.clear();
                 for (d, name) in query.dimensions.iter().enumerate() {
                     key.named(name).value(self.dimension(point, d));
                 }

@@ -32,12 +32,13 @@ use seam_shared::view::definition::View;
 use tokio::time::Instant;
 
 use crate::Serving;
-use crate::answer::{Halves, Reading, views_of};
+use crate::answer::{Extent, Reading, views_of};
 use crate::pin::Pin;
 use crate::query::{Query, Spelling};
 use catalogue::Catalogue;
 use evaluate::{Value, evaluate};
 use failure::{Failure, Reason};
+use panes::Halved;
 use panes::{Ask, Panes, Seen, asks};
 use plan::Plan;
 
@@ -109,11 +110,7 @@ impl Prometheus {
         Ok(Told { data, warnings, infos })
     }
     /// What the asks need of all views, at one moment; and what of it is missing.
-    async fn read(
-        &self,
-        asks: &[Ask],
-        deadline: Instant,
-    ) -> Result<(Vec<Arc<View>>, Vec<Halves>, Vec<String>), Failure> {
+    async fn read(&self, asks: &[Ask], deadline: Instant) -> Result<(Vec<Arc<View>>, Halved, Vec<String>), Failure> {
         let queries: Vec<Arc<Query>> = asks.iter().flat_map(Ask::queries).cloned().collect();
         if queries.is_empty() {
             return Ok(Default::default());
@@ -121,11 +118,14 @@ impl Prometheus {
         let views = views_of(queries.iter().map(Arc::as_ref));
         let mut spelling = Spelling::default();
         "prometheus".hash(&mut spelling);
-        let reading = self.serving.read(&queries, &views, &spelling.0, |_| false);
+        let reading = self.serving.read(&queries, &views, &spelling.0, Extent::Scanned, |_| false);
         let reading = tokio::time::timeout_at(deadline, reading).await;
         let late = |_| Failure { reason: Reason::Timeout, text: "query timed out while it was read".to_owned() };
         let Reading { pin, halves, .. } = reading.map_err(late)??;
-        Ok((views, halves.unwrap_or_default(), missing(&pin)))
+        let halves = halves.unwrap_or_default();
+        let by_query = queries.iter().zip(halves.chunks(views.len().max(1)));
+        let halved = by_query.map(|(query, halves)| (panes::spelled(query), halves.to_vec())).collect();
+        Ok((views, halved, missing(&pin)))
     }
     /// The names, as far as a caller may see them.
     fn seen<'a>(&'a self, caller: &'a Caller) -> Seen<'a> {

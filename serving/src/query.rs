@@ -244,6 +244,8 @@ pub struct Question {
     pub query: Arc<Query>,
     /// All that the answer depends on besides the stored data: equal bytes, equal answer.
     pub spelling: Vec<u8>,
+    /// The hash of the spelling.
+    pub digest: [u8; 32],
     /// Whether it was asked before: answers to questions that nobody asks again are not kept.
     pub asked: AtomicBool,
 }
@@ -252,7 +254,8 @@ impl From<Query> for Question {
     fn from(query: Query) -> Self {
         let mut spelling = Spelling::default();
         query.hash(&mut spelling);
-        Question { spelling: spelling.0, query: Arc::new(query), asked: AtomicBool::new(false) }
+        let digest = *blake3::hash(&spelling.0).as_bytes();
+        Question { spelling: spelling.0, digest, query: Arc::new(query), asked: AtomicBool::new(false) }
     }
 }
 

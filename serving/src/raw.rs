@@ -173,7 +173,8 @@ impl Serving {
             return Err(Refusal::parameter("dimension", detail));
         }
         let views = crate::answer::views_of([query.as_ref()]);
-        let reading = self.read(std::slice::from_ref(query), &views, &[], |_| true).await?;
+        let reading =
+            self.read(std::slice::from_ref(query), &views, &[], crate::answer::Extent::Rows, |_| true).await?;
         let of_term = reading.pin.views.iter().find(|view| view.view.id == term.view.id);
         let pinned = of_term.ok_or_else(|| Error::internal("a query's view is not pinned"))?;
         let until = until(pinned, asked.cursor.as_ref())?;

@@ -11,12 +11,12 @@ use seam_shared::view::definition::{StateDefinition, StateKind, View};
 use seam_shared::view::groups::Groups;
 use seam_shared::view::rows::{Dimension, Rows, States};
 
-use crate::block::{Block, ByKey, Shape};
-use crate::cache::BlockCache;
+use crate::block::{Block, ByKey, Facts, Shape};
+use crate::cache::{BlockCache, BlockKey};
 use crate::deadline::Stop;
 use crate::query::{PARTIALS_MAX, POINTS_MAX, Query, Refusal, Term};
 use crate::sessions;
-use cells::{Cells, Part};
+pub use cells::{Cells, Part};
 use filter::{Conditions, Slices};
 use slide::Slide;
 
@@ -52,6 +52,22 @@ impl std::ops::AddAssign for Share {
     fn add_assign(&mut self, other: Share) {
         self.rows += other.rows;
         self.events += other.events;
+    }
+}
+
+/// A block, and which of its panes count.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// The block.
+    pub block: Arc<Block>,
+    /// The part of its panes.
+    pub part: Part,
+}
+
+impl Piece {
+    /// All panes of a block.
+    pub fn whole(block: Arc<Block>) -> Piece {
+        Piece { block, part: Part::Whole }
     }
 }
 
@@ -105,46 +121,88 @@ impl<'q> Access<'q> {
         let events = view.states.iter().position(StateDefinition::counts_events);
         Access { terms, needed, width, events, pane: view.pane }
     }
+    /// The dimensions that matter.
+    pub fn needed(&self) -> &[usize] {
+        &self.needed
+    }
+    /// Whether there is anything to scan.
+    pub fn is_empty(&self) -> bool {
+        self.terms.is_empty()
+    }
     /// About how many rows of a block by key are scanned.
-    fn rows(&self, block: &ByKey, (after, until): (Timestamp, Timestamp)) -> usize {
+    fn rows(&self, facts: &Facts, (after, until): (Timestamp, Timestamp)) -> usize {
         let Some((_, term)) = self.terms.first() else { return 0 };
-        let narrowed: usize =
-            filter::leading(term, &block.dimensions).map(|d| block.dimensions[d].values.len()).product();
-        let (first, last) = (block.span.0.minus(self.pane), block.span.1);
+        let narrowed: usize = filter::leading(term, &facts.values).map(|d| facts.values[d]).product();
+        let (first, last) = (facts.span.0.minus(facts.width.unwrap_or(self.pane)), facts.span.1);
         let all = last.0.saturating_sub(first.0).max(1);
         let asked = until.min(last).0.saturating_sub(after.max(first).0).max(0);
-        let rows = block.panes.len() as f64 * (asked as f64 / all as f64);
-        (block.keys() + rows as usize) / narrowed.max(1)
+        let rows = facts.rows as f64 * (asked as f64 / all as f64);
+        (facts.keys + rows as usize) / narrowed.max(1)
     }
-    /// The shape that a block by key is scanned in, where another than its own has less than half of its rows. A block without
-    /// a name is not there for long enough.
-    fn shape(&self, block: &ByKey, range: (Timestamp, Timestamp)) -> Option<Shape> {
-        if block.name.is_none() || self.rows(block, range) <= ROLL_UP_FROM {
+    /// The shape that a block by key is scanned in, where another than its own has less than half of its rows.
+    fn shape(&self, facts: &Facts, part: Part, range: (Timestamp, Timestamp)) -> Option<Shape> {
+        if self.rows(facts, range) <= ROLL_UP_FROM {
             return None;
         }
-        let own = block.shape()?;
-        let shape = Shape { dimensions: self.needed.iter().fold(0, |bits, d| bits | 1 << d), width: self.width };
-        let values = |d: &usize| block.dimensions[*d].values.len().max(1);
-        let keys = self.needed.iter().map(values).fold(1, usize::saturating_mul).min(block.keys());
-        let merged = self.width.map_or(1, |width| (width.0 / self.pane.0) as usize);
-        let panes = block.panes.len().div_ceil(block.keys()).div_ceil(merged);
-        (shape != own && keys * panes * 2 <= block.panes.len()).then_some(shape)
+        let own = facts.shape()?;
+        let pane = facts.width.unwrap_or(self.pane);
+        let width = self.width.filter(|width| *width > pane && part == Part::Whole);
+        let shape = Shape { dimensions: self.needed.iter().fold(0, |bits, d| bits | 1 << d), width };
+        let values = |d: &usize| facts.values[*d].max(1);
+        let keys = self.needed.iter().map(values).fold(1, usize::saturating_mul).min(facts.keys);
+        let merged = width.map_or(1, |width| (width.0 / pane.0) as usize);
+        let panes = facts.rows.div_ceil(facts.keys.max(1)).div_ceil(merged);
+        (shape != own && keys * panes * 2 <= facts.rows).then_some(shape)
     }
-    /// About how much work a scan of `block` is, in rows by key.
-    pub fn effort(&self, query: &Query, block: &Block, cache: &BlockCache) -> usize {
+    /// The shape for a block, if it has a name: one without is not there for long enough.
+    fn shape_of(&self, block: &ByKey, part: Part, range: (Timestamp, Timestamp)) -> Option<Shape> {
+        block.name.as_ref().and_then(|_| self.shape(&block.facts, part, range))
+    }
+    /// Adds what is scanned of a block in the place of it, if that is not its own rows and all is held.
+    pub fn held(
+        &self,
+        key: &BlockKey,
+        facts: &Facts,
+        part: Part,
+        range: (Timestamp, Timestamp),
+        cache: &BlockCache,
+        pieces: &mut Vec<Piece>,
+    ) -> bool {
+        let Some(shape) = self.shape(facts, part, range) else { return false };
+        let found: Option<Vec<Piece>> = parts(shape, part)
+            .into_iter()
+            .flatten()
+            .map(|(shape, part)| Some(Piece { block: cache.held_as(key, shape)?, part }))
+            .collect();
+        let is_held = found.is_some();
+        pieces.extend(found.into_iter().flatten());
+        is_held
+    }
+    /// About how much work a scan of `piece` is, in rows by key.
+    pub fn effort(&self, query: &Query, Piece { block, part }: &Piece, cache: &BlockCache) -> usize {
         let range = range(query);
-        match block {
+        match block.as_ref() {
             _ if block.is_empty() => 0,
             Block::AsHeld(rows) if query.terms.iter().all(|t| t.slices.is_empty()) => rows.len(),
             Block::AsHeld(rows) => rows.len() / UNSORTED_ROWS_FOR_ONE,
-            Block::ByKey(by_key) => match self.shape(by_key, range) {
-                None => self.rows(by_key, range),
+            Block::ByKey(by_key) => match self.shape_of(by_key, *part, range) {
+                None => self.rows(&by_key.facts, range),
                 Some(shape) => {
                     let rolled = cache.held_roll_up(block, shape);
-                    rolled.as_ref().and_then(|rolled| rolled.by_key()).map_or(block.len(), |b| self.rows(b, range))
+                    let rolled = rolled.as_ref().and_then(|rolled| rolled.by_key());
+                    rolled.map_or(block.len(), |rolled| self.rows(&rolled.facts, range))
                 }
             },
         }
+    }
+}
+
+/// The shapes that a part of a block is scanned in, each with the part of it: whole cells in wide panes, their edges in the block's.
+fn parts(shape: Shape, part: Part) -> [Option<(Shape, Part)>; 2] {
+    let fine = Shape { width: None, ..shape };
+    match shape.width {
+        Some(width) => [Some((shape, Part::Inside(width))), Some((fine, Part::Edges(width)))],
+        None => [Some((fine, part)), None],
     }
 }
 
@@ -167,6 +225,19 @@ impl<'q> Scan<'q> {
     /// # Errors
     /// `TooLarge` when the query has more groups than may be held.
     pub fn add(&mut self, access: &Access<'q>, block: &Arc<Block>, cache: &BlockCache) -> Result<Share, Refusal> {
+        self.add_part(access, block, Part::Whole, cache)
+    }
+    /// The same for a part of the block's panes.
+    ///
+    /// # Errors
+    /// As [`Scan::add`].
+    pub fn add_part(
+        &mut self,
+        access: &Access<'q>,
+        block: &Arc<Block>,
+        part: Part,
+        cache: &BlockCache,
+    ) -> Result<Share, Refusal> {
         if block.is_empty() {
             return Ok(Share::default());
         }
@@ -174,15 +245,11 @@ impl<'q> Scan<'q> {
             Block::AsHeld(rows) => return self.add_as_held(access, rows),
             Block::ByKey(by_key) => by_key,
         };
-        let Some(shape) = access.shape(by_key, range(self.query)) else {
-            return self.add_by_key(access, by_key, Part::Whole);
+        let Some(shape) = access.shape_of(by_key, part, range(self.query)) else {
+            return self.add_by_key(access, by_key, part);
         };
         let mut share = Share::default();
-        let mut parts = vec![(Shape { width: None, ..shape }, Part::Whole)];
-        if let Some(width) = shape.width {
-            parts = vec![(shape, Part::Inside(width)), (Shape { width: None, ..shape }, Part::Edges(width))];
-        }
-        for (shape, part) in parts {
+        for (shape, part) in parts(shape, part).into_iter().flatten() {
             if let Some(rolled) = cache.roll_up(block, shape).by_key() {
                 share += self.add_by_key(access, rolled, part)?;
             }

@@ -1,4 +1,5 @@
 //! A small world for tests: seeded events in two partitions, and halves that hold them up to any chosen boundaries.
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use axum::http::{Request, Response};
 use object_store::memory::InMemory;
 use seam_shared::clock::{Clock, ManualClock};
 use seam_shared::config::{self, Config};
+use seam_shared::lake::roll_up::{Keep, Narrow, Wide};
 use seam_shared::lake::views::{Publication, ViewTable};
 use seam_shared::log::{Offset, OffsetVector, Partition};
 use seam_shared::segment::OpenSegment;
@@ -94,6 +96,8 @@ pub struct World {
     pub clock: Arc<ManualClock>,
     /// The name of the log that generations are made from.
     pub incarnation: String,
+    /// Whether generations have roll-ups.
+    pub rolled: bool,
 }
 
 impl World {
@@ -122,6 +126,7 @@ impl World {
             lake: Arc::new(InMemory::new()),
             clock: Arc::new(ManualClock::at(NOW)),
             incarnation: "log-1".to_owned(),
+            rolled: true,
         }
     }
     /// A world of which both halves hold a part.
@@ -189,7 +194,7 @@ impl World {
             cut.set(partition, Offset(to));
         }
         let all = all.into_rows();
-        let mut files = Vec::new();
+        let (mut files, mut days) = (Vec::new(), BTreeMap::new());
         let mut at = 0;
         while at < all.len() {
             let end = all.panes[at].ceil(Span::HOUR);
@@ -197,8 +202,21 @@ impl World {
             let picks: Vec<u32> = (at as u32..next as u32).collect();
             let mut slice = all.gather(&picks);
             slice.sort();
-            files.push(table.put(&slice, end.minus(Span::HOUR), end).await.expect("stored"));
+            let mut file = table.put(&slice, end.minus(Span::HOUR), end).await.expect("stored");
+            let mut narrow = Narrow::new(view, Keep::All);
+            narrow.push(&slice);
+            if let Some(content) = narrow.finish().expect("rows of the view").filter(|_| self.rolled) {
+                file.rollups.push(table.put_roll_up(content, file.slice_start, end).await.expect("stored"));
+            }
+            days.entry(file.slice_start.floor(Span::DAY)).or_insert_with(|| Wide::new(view, Keep::All)).push(&slice);
+            files.push(file);
             at = next;
+        }
+        for (day, wide) in days.into_iter().filter(|_| self.rolled) {
+            let first = files.iter_mut().find(|file| file.slice_start >= day).expect("a day has files");
+            for content in wide.finish().expect("rows of the view") {
+                first.rollups.push(table.put_roll_up(content, day, day.plus(Span::DAY)).await.expect("stored"));
+            }
         }
         let parent = table.latest().await.expect("read").map(|g| g.number);
         let info = serde_json::Map::new();

@@ -6,6 +6,7 @@
 //! - [`editions`] is the register of the definitions that ever ran over the lake.
 //! - [`archive_file`] and [`view_file`] are their Parquet files; [`verified`] reads a file only if it is what was written,
 //!   [`sealed`] only the parts of it that are used.
+//! - [`roll_up`] makes and reads the coarser files beside a view's.
 //! - [`faulty`] is an object store that fails on purpose, [`counting`] one that counts what is read, for tests and the simulator.
 
 // where the bytes are
@@ -24,6 +25,7 @@ pub mod views;
 // their files
 pub mod archive_file;
 pub mod parquet_file;
+pub mod roll_up;
 pub mod sealed;
 pub mod verified;
 pub mod view_file;

@@ -64,7 +64,7 @@ pub struct ViewLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct QueryLabels {
     /// The route: `metric`, `dashboard`, `explain`.
-    pub route: String,
+    pub route: &'static str,
     /// The HTTP status.
     pub status: u32,
 }

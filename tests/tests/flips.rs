@@ -11,12 +11,14 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use seam_batch::archive::Settings as ArchiverSettings;
 use seam_batch::job::Status;
-use seam_serving::Serving;
+use seam_serving::query::Query;
+use seam_serving::scan::{Access, Cells};
+use seam_serving::{Serving, levels};
 use seam_shared::error::Kind;
 use seam_shared::lake::archive::ArchiveFile;
 use seam_shared::lake::sealed::{SealedFile, range_of};
 use seam_shared::lake::verified;
-use seam_shared::lake::views::ViewFile;
+use seam_shared::lake::views::{Generation, ViewFile};
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::View;
 use seam_tests::dice::Dice;
@@ -43,12 +45,12 @@ views:
   by_region:
     from: clicks
     dimensions: [region]
-    pane: 1h
+    pane: 5m
     windows: [1d]
     measures: { events: count(), price: stats(price), delay: stats(delay) }
   totals:
     from: clicks
-    pane: 1h
+    pane: 5m
     windows: [1d]
     measures: { events: count(), price: stats(price) }
 metrics:
@@ -63,9 +65,11 @@ struct World {
     lake: InMemory,
     pipeline: Pipeline,
     dice: Dice,
-    /// What every question is answered with while nothing is damaged: the metric, the day, the points.
+    /// What every question is answered with while nothing is damaged: the metric, where its window of a day ends, the points.
     right: Vec<(&'static str, Timestamp, Json)>,
-    view_files: Vec<(Arc<View>, ViewFile)>,
+    /// The files of the generation, roll-ups included.
+    view_files: Vec<(Arc<View>, Path)>,
+    generations: Vec<(Arc<View>, Generation)>,
     archive_files: Vec<Arc<ArchiveFile>>,
     /// The days of the archive's files that no generation covers.
     new_days: BTreeSet<Timestamp>,
@@ -92,10 +96,13 @@ impl World {
         append(&pipeline, &dice, DAYS - 1).await;
         archive(&pipeline).await;
         let archive = pipeline.archive_table().await.unwrap().latest().await.unwrap();
-        let mut view_files = Vec::new();
+        let (mut view_files, mut generations) = (Vec::new(), Vec::new());
         for view in &pipeline.views {
             let newest = pipeline.view_table(view).latest().await.unwrap().unwrap();
-            view_files.extend(newest.files.into_iter().map(|file| (view.clone(), file)));
+            let widths: BTreeSet<Span> = newest.files.iter().flat_map(|f| &f.rollups).map(|r| r.level.width).collect();
+            assert_eq!(widths, BTreeSet::from([Span::HOUR, Span::DAY]), "roll-ups are in use");
+            view_files.extend(newest.paths().map(|path| (view.clone(), path.clone())));
+            generations.push((view.clone(), newest));
         }
         let new = archive.files.iter().filter(|file| !covered.files.contains(file));
         let new_days = new.flat_map(|file| file.days.keys().copied()).collect();
@@ -103,12 +110,15 @@ impl World {
         let next = next_files(&pipeline, &lake.fork(), true).await;
         assert_eq!(next, next_files(&pipeline, &lake.fork(), false).await);
         let (lake, right) = (lake.fork(), Vec::new());
-        let mut world = World { lake, pipeline, dice, right, view_files, archive_files, new_days, next };
+        let mut world = World { lake, pipeline, dice, right, view_files, generations, archive_files, new_days, next };
         let sound = world.serving(&world.lake.fork()).await;
         for number in 0..DAYS {
             for metric in ["spend", "delay", "events"] {
-                let points = ask(&sound, metric, day(number)).await.unwrap();
-                world.right.push((metric, day(number), points));
+                // A whole day, and two pieces that begin within an hour.
+                for end in [day(number + 1), day(number + 1).minus(Span(25 * Span::MINUTE.0))] {
+                    let points = ask(&sound, metric, end).await.unwrap();
+                    world.right.push((metric, end, points));
+                }
             }
         }
         world
@@ -179,12 +189,17 @@ async fn archive(pipeline: &Pipeline) {
     pipeline.archiver(0, settings).await.unwrap().drain().await.unwrap();
 }
 
-/// The points of a metric over one day in the batch layer, or how it was refused.
-async fn ask(serving: &Serving, metric: &str, day: Timestamp) -> Result<Json, (Kind, String)> {
-    let end = day.plus(Span::DAY).to_rfc3339();
+/// A metric over the day that ends there, in the batch layer.
+fn question(serving: &Serving, metric: &str, end: Timestamp) -> Query {
+    let end = end.to_rfc3339();
     let parameters = [("window", "1d"), ("at", &end), ("layer", "batch")];
     let parameters: Vec<(String, String)> = parameters.map(|(name, value)| (name.into(), value.into())).into();
-    let asked = serving.parse(&seam_shared::access::Caller::trusted(), metric, &parameters).unwrap().into();
+    serving.parse(&seam_shared::access::Caller::trusted(), metric, &parameters).unwrap()
+}
+
+/// Its points, or how it was refused.
+async fn ask(serving: &Serving, metric: &str, end: Timestamp) -> Result<Json, (Kind, String)> {
+    let asked = question(serving, metric, end).into();
     let answer = serving.answer(&asked, None).await.map_err(|refusal| (refusal.kind, refusal.detail))?;
     let body: Json = serde_json::from_slice(&answer.body.unwrap()).unwrap();
     Ok(body["points"].clone())
@@ -195,26 +210,31 @@ fn view_of(metric: &str) -> &'static str {
     if metric == "events" { "totals" } else { "by_region" }
 }
 
-/// Whether the answer for a day reads a file of a view.
-fn reads(metric: &str, day: Timestamp, view: &View, file: &ViewFile) -> bool {
-    view.name == view_of(metric) && file.slice_start < day.plus(Span::DAY) && file.slice_end > day
+/// Whether an answer reads a file of a view.
+fn reads(world: &World, query: &Query, view: &View, path: &Path) -> bool {
+    let term = &query.terms[0];
+    let (_, generation) = world.generations.iter().find(|(of, _)| of.id == term.view.id).expect("each view has one");
+    let access = Access::new(query, &term.view);
+    let chosen = levels::choose(generation, &Cells::new(&query.times), access.needed());
+    term.view.id == view.id && chosen.iter().any(|choice| choice.path == path)
 }
 
 /// Asks everything; answers with how many questions were refused and how many answered.
-async fn ask_all(world: &World, lake: &InMemory, damaged: Option<&(Arc<View>, ViewFile)>) -> (u64, u64) {
+async fn ask_all(world: &World, lake: &InMemory, damaged: Option<&(Arc<View>, Path)>) -> (u64, u64) {
     let serving = world.serving(lake).await;
     let (mut refused, mut answered) = (0, 0);
-    for (metric, day, right) in &world.right {
-        let answer = ask(&serving, metric, *day).await;
-        match damaged.filter(|(view, file)| reads(metric, *day, view, file)) {
-            Some((_, file)) => {
+    for (metric, end, right) in &world.right {
+        let query = question(&serving, metric, *end);
+        let answer = ask(&serving, metric, *end).await;
+        match damaged.filter(|(view, path)| reads(world, &query, view, path)) {
+            Some((_, path)) => {
                 let (kind, detail) = answer.expect_err("a number from a damaged file");
                 assert_eq!(kind, Kind::Corrupt, "{detail}");
-                assert!(detail.contains(file.path.as_ref()), "{detail} does not name {}", file.path);
+                assert!(detail.contains(path.as_ref()), "{detail} does not name {path}");
                 refused += 1;
             }
             None => {
-                assert_eq!(answer.as_ref(), Ok(right), "{metric} of {day}");
+                assert_eq!(answer.as_ref(), Ok(right), "{metric} up to {end}");
                 answered += 1;
             }
         }
@@ -275,13 +295,13 @@ async fn read_commits(world: &World, lake: &InMemory, damaged: &Path) -> (u64, u
         (refreshed, _) => assert!(refreshed.is_ok() && view.is_none(), "{refreshed:?} with a damaged {damaged}"),
     }
     let (mut refused, mut answered) = (0, 0);
-    for (metric, day, right) in &world.right {
-        let answer = ask(&serving, metric, *day).await;
+    for (metric, end, right) in &world.right {
+        let answer = ask(&serving, metric, *end).await;
         if view.is_some_and(|view| view.name == view_of(metric)) {
             answer.expect_err("a number from a damaged table");
             refused += 1;
         } else {
-            assert_eq!(answer.as_ref(), Ok(right), "{metric} of {day}");
+            assert_eq!(answer.as_ref(), Ok(right), "{metric} up to {end}");
             answered += 1;
         }
     }
@@ -318,8 +338,8 @@ async fn flips_of_any_bit_are_told_with_the_files_name_and_never_answered_from()
     for _ in 0..flips {
         let which = world.dice.below((parquet.len() + commits.len()) as u64) as usize;
         if let Some(damaged) = world.view_files.get(which) {
-            hit.insert(damaged.1.path.clone());
-            let (lake, _) = world.flipped(&damaged.1.path).await;
+            hit.insert(damaged.1.clone());
+            let (lake, _) = world.flipped(&damaged.1).await;
             let (no, yes) = ask_all(&world, &lake, Some(damaged)).await;
             (refused, answered) = (refused + no, answered + yes);
         } else if let Some(damaged) = world.archive_files.get(which - world.view_files.len()) {

@@ -93,6 +93,7 @@ impl World {
         let ids = (0..source.partitions).map(|_| Ids::default()).collect();
         let mut pipeline = Pipeline::new(source, views, Arc::new(InMemory::new()), START).await;
         pipeline.compute.slice_rows = [30, 1_000][usize::from(!dice.one_in(6))];
+        pipeline.compute.roll_up_from = [0, 1_000][usize::from(dice.one_in(3))];
         pipeline.compute.open_slices = [1, 5][usize::from(!dice.one_in(4))];
         World { dice, pipeline, oracle: Oracle::default(), maker, ids }
     }

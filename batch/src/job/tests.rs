@@ -44,7 +44,7 @@ impl World {
             archives: BTreeMap::from([("events".to_owned(), archive)]),
             views: vec![Arc::new(view)],
             state: None,
-            compute: compute::Settings { slice_rows: 4, open_slices: 9, threads: 2 },
+            compute: compute::Settings { slice_rows: 4, open_slices: 9, threads: 2, roll_up_from: 0 },
             retain: retain::Settings::default(),
             runs: Arc::default(),
         };

@@ -17,12 +17,20 @@ use crate::query::Refusal;
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
+/// The guard as a layer of its own.
+pub async fn check(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+    pass(&access, request, |request| next.run(request)).await
+}
+
 /// Lets a request through with its caller, or answers why not.
-pub async fn check(State(access): State<Arc<Access>>, mut request: Request, next: Next) -> Response {
+pub async fn pass<F>(access: &Access, mut request: Request, next: impl FnOnce(Request) -> F) -> Response
+where
+    F: Future<Output = Response>,
+{
     let asked = rules::of(request.uri().path());
     let parameter = credentials::take_parameter(request.uri_mut()).filter(|_| asked.is_feed);
     if asked.need == Need::Nothing {
-        return next.run(request).await;
+        return next(request).await;
     }
     let secret = credentials::of_headers(request.headers()).or(parameter);
     let peer = request.extensions().get::<ConnectInfo<Peer>>().map(|ConnectInfo(Peer(address))| *address);
@@ -40,7 +48,7 @@ pub async fn check(State(access): State<Arc<Access>>, mut request: Request, next
     }
     let mut response = if asked.is_had_by(&caller) {
         request.extensions_mut().insert(caller);
-        next.run(request).await
+        next(request).await
     } else if asked.is_listed {
         let detail = match caller.is_filtered() && asked.need == Need::Admin {
             true => "this key sees some rows only, and what is asked for has no row filter".to_owned(),

@@ -100,14 +100,19 @@ impl Asked {
 
 /// The name in a path that a pattern matches: empty if the pattern spells all of it out.
 fn matches(pattern: &str, path: &str) -> Option<String> {
-    let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
+    // Most patterns are told by how they begin.
+    let spelled = pattern.find(['{', '*']).and_then(|at| pattern[..at].rfind('/')).map_or(pattern.len(), |at| at + 1);
+    if path.as_bytes().get(..spelled) != pattern.as_bytes().get(..spelled) {
+        return None;
+    }
+    let (mut wanted, mut given) = (pattern[spelled..].split('/'), path[spelled..].split('/'));
     let mut name = None;
     loop {
         match (wanted.next(), given.next()) {
-            (None, None) => return Some(name.unwrap_or_default()),
-            (Some("*"), Some(_)) => return Some(name.unwrap_or_default()),
+            (None, None) => return name.map_or(Some(String::new()), decoded),
+            (Some("*"), Some(_)) => return name.map_or(Some(String::new()), decoded),
             (Some(any), Some(part)) if any.starts_with('{') && !part.is_empty() => {
-                name = Some(name.map_or_else(|| decoded(part), Some)?);
+                name = name.or(Some(part));
             }
             (Some(one), Some(part)) if one == part => {}
             (Some(one), Some(part)) if one.strip_suffix('*').is_some_and(|start| part.starts_with(start)) => {}

@@ -107,9 +107,11 @@ async fn what_never_was_is_404_and_what_was_retired_is_410() {
     let serving = world.serving().await;
     let first = serving.batch_view(&view).at(1).await.expect("generation 1");
     let newest = serving.batch_view(&view).at(3).await.expect("generation 3");
-    let only_first = first.files.iter().find(|file| !newest.files.contains(file)).expect("a file that was replaced");
-    let path: &Path = &only_first.path;
-    world.lake.delete(path).await.expect("deleted");
+    let only_first: Vec<&Path> = first.paths().filter(|path| newest.paths().all(|kept| kept != *path)).collect();
+    assert!(!only_first.is_empty(), "some files were replaced");
+    for path in only_first {
+        world.lake.delete(path).await.expect("deleted");
+    }
     let gone = get(&router, &format!("{TOTAL}&generation=1")).await;
     assert_eq!(gone.status(), 410);
     assert!(json(gone).await["detail"].as_str().is_some_and(|detail| detail.contains("/api/analytics/generations")));

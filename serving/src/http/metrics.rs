@@ -2,9 +2,9 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::PathRejection;
-use axum::extract::{Extension, Path, State};
+use axum::extract::{Extension, Path, Request, State};
 use axum::http::uri::PathAndQuery;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{Uri, header};
 use axum::response::{IntoResponse, Response};
 use seam_shared::access::Caller;
 use seam_shared::telemetry::QueryLabels;
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{known, negotiate, parameters, problem, respond};
 use crate::Serving;
+use crate::access::decoded;
 use crate::answer::Answer;
 use crate::json::Json;
 use crate::query::{Format, Refusal};
@@ -25,21 +26,20 @@ pub type Metric = Result<Path<String>, PathRejection>;
 pub async fn answer(
     State(serving): State<Arc<Serving>>,
     Extension(caller): Extension<Caller>,
-    metric: Metric,
-    uri: Uri,
-    headers: HeaderMap,
+    request: Request,
 ) -> Response {
     let begun = Instant::now();
-    let known = known(&headers);
+    let (uri, headers) = (request.uri(), request.headers());
+    let known = known(headers);
     let answered = async {
-        let format = negotiate::format(&headers);
+        let format = negotiate::format(headers);
         let key = format.as_ref().map_or("none", |format| format.media_type());
         let url = uri.path_and_query().map_or("", PathAndQuery::as_str);
         let read = || {
-            let metric = name(metric)?;
+            let metric = last_part(uri)?;
             // An extension says more than the header.
             let format = if serving.names_a_format(&metric) { Format::Json } else { format? };
-            serving.parse_as(&caller, &metric, &parameters(&uri)?, format)
+            serving.parse_as(&caller, &metric, &parameters(uri)?, format)
         };
         let question = match key {
             "application/json" => serving.question(&caller, url, read)?,
@@ -47,7 +47,13 @@ pub async fn answer(
         };
         serving.answer(&question, known).await
     };
-    finish(&serving, "metric", begun, &uri, answered.await, known)
+    finish(&serving, "metric", begun, uri, answered.await, known)
+}
+
+/// The metric that the last part of a path names.
+fn last_part(uri: &Uri) -> Result<String, Refusal> {
+    let part = uri.path().rsplit('/').next().unwrap_or_default();
+    decoded(part).ok_or_else(|| Refusal::parameter("metric", format!("`{part}` is no encoded text")))
 }
 
 /// The metric that a path names.
@@ -59,7 +65,7 @@ pub fn name(metric: Metric) -> Result<String, Refusal> {
 /// Counts what was answered and makes it a response.
 pub fn finish(
     serving: &Serving,
-    route: &str,
+    route: &'static str,
     begun: Instant,
     uri: &Uri,
     answered: Result<Answer, Refusal>,
@@ -71,7 +77,7 @@ pub fn finish(
     };
     let telemetry = serving.telemetry();
     telemetry.query_seconds.observe(begun.elapsed().as_secs_f64());
-    let labels = QueryLabels { route: route.to_owned(), status: u32::from(response.status().as_u16()) };
+    let labels = QueryLabels { route, status: u32::from(response.status().as_u16()) };
     telemetry.queries.get_or_create(&labels).inc();
     response
 }

@@ -18,6 +18,9 @@ struct Accepted<'h> {
 /// # Errors
 /// A refusal, as 406, when none suits.
 pub fn format(headers: &HeaderMap) -> Result<Format, Refusal> {
+    if !headers.contains_key(header::ACCEPT) {
+        return Ok(Format::Json);
+    }
     let lines = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let ranges: Vec<Accepted<'_>> = lines.flat_map(|line| line.split(',')).filter_map(accepted).collect();
     if ranges.is_empty() {

@@ -24,7 +24,14 @@ pub fn write(json: &mut Json, figures: &Figures, value: &Value, at: Range<usize>
             json.key("count").value(&Value::Int(*count)).key("sum").value(sum).key("avg").value(avg);
         }
         More::Nothing => {
-            json.raw(",\"count\":").number(*count).raw(",\"sum\":").value(sum).raw(",\"avg\":");
+            // What the value says already is not spelled a second time.
+            json.raw(",\"count\":").number(*count).raw(",\"sum\":");
+            if sum == value {
+                json.again(at.clone())
+            } else {
+                json.value(sum)
+            };
+            json.raw(",\"avg\":");
             if avg == value {
                 json.again(at)
             } else {

@@ -2,8 +2,10 @@
 mod ask;
 mod table;
 
+use std::hash::Hash;
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use seam_shared::access::Caller;
 use seam_shared::time::Span;
 use seam_shared::view::definition::View;
@@ -11,12 +13,12 @@ use seam_shared::view::rows::Rows;
 
 use super::catalogue::{Catalogue, Definition};
 use super::evaluate::{extreme, windows};
-use super::failure::Failure;
+use super::failure::{Failure, Reason};
 use super::source::{Leaf, Reads, Samples, Series, Source};
 use crate::answer::Halves;
 use crate::cache::BlockCache;
-use crate::query::Query;
-use crate::scan::{Access, Scan};
+use crate::query::{Query, Spelling};
+use crate::scan::{Access, Piece, Scan};
 
 pub use ask::{Ask, Extent, asks, keys};
 pub use table::Table;
@@ -45,14 +47,24 @@ impl Seen<'_> {
     }
 }
 
+/// What each query scans, by its spelling: of all views, in their order.
+pub type Halved = HashMap<Vec<u8>, Vec<Halves>>;
+
+/// A query's spelling.
+pub fn spelled(query: &Query) -> Vec<u8> {
+    let mut spelling = Spelling::default();
+    query.hash(&mut spelling);
+    spelling.0
+}
+
 /// Views at one moment, as a source of series.
 pub struct Panes<'a> {
     /// The names.
     pub seen: Seen<'a>,
     /// The views that were read, by id.
     pub views: Vec<Arc<View>>,
-    /// What was read of each.
-    pub halves: Vec<Halves>,
+    /// What was read of them.
+    pub halves: Halved,
     /// Roll-ups.
     pub cache: &'a BlockCache,
     /// Series of the largest leaf.
@@ -63,9 +75,17 @@ impl Panes<'_> {
     fn rows(&self, query: &Query) -> Result<Rows, Failure> {
         let mut scan = Scan::new(query);
         let asked = |view: &Arc<View>| query.terms.iter().any(|term| term.view.id == view.id);
-        for (view, Halves { batch, speed, .. }) in self.views.iter().zip(&self.halves).filter(|(view, _)| asked(view)) {
+        // A name that went to another definition in between is asked for in other words.
+        let halves = self.halves.get(&spelled(query)).ok_or_else(|| Failure {
+            reason: Reason::Unavailable,
+            text: "a view has changed while it was read; ask again".to_owned(),
+        })?;
+        for (view, halves) in self.views.iter().zip(halves).filter(|(view, _)| asked(view)) {
             let access = Access::new(query, view);
-            for block in batch.iter().chain(speed) {
+            for Piece { block, part } in &halves.batch {
+                scan.add_part(&access, block, *part, self.cache)?;
+            }
+            for block in &halves.speed {
                 scan.add(&access, block, self.cache)?;
             }
         }

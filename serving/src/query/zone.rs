@@ -96,9 +96,12 @@ impl Zone {
     }
     /// Appends a moment as RFC 3339 with this zone's offset; in UTC (`Z`) where that is no whole minute, as it was long ago.
     pub fn write(&self, moment: Timestamp, out: &mut Vec<u8>) {
+        if self.0 == Tz::UTC {
+            return moment.write_rfc3339(out);
+        }
         let offset = self.offset_at(moment);
         let local = Timestamp(moment.0 + offset);
-        if self.0 == Tz::UTC || offset % Span::MINUTE.0 != 0 || !(Timestamp::MIN..=Timestamp::MAX).contains(&local) {
+        if offset % Span::MINUTE.0 != 0 || !(Timestamp::MIN..=Timestamp::MAX).contains(&local) {
             return moment.write_rfc3339(out);
         }
         local.write_rfc3339(out);

@@ -72,6 +72,22 @@ impl Cells {
             Grid::Listed { edges, .. } => Span(edges.windows(2).map(|pair| pair[1].0 - pair[0].0).min().unwrap_or(1)),
         }
     }
+    /// The ends of cells after `start` and before `end`, in time; `None` if there are more than `most`.
+    pub fn edges_inside(&self, start: Timestamp, end: Timestamp, most: usize) -> Option<Vec<Timestamp>> {
+        let is_inside = |edge: &Timestamp| start < *edge && *edge < end;
+        let edges: Vec<Timestamp> = match &self.grid {
+            Grid::Even { size, .. } => {
+                let first = (start.0 - self.base.0).div_euclid(*size).max(-1) + 1;
+                let edges = (first..).map(|i| Timestamp(self.base.0 + i * size));
+                edges.take_while(|edge| *edge < end && *edge <= self.until).filter(is_inside).take(most + 1).collect()
+            }
+            Grid::Listed { edges, .. } => {
+                let from = edges.partition_point(|edge| *edge <= start);
+                edges[from..].iter().copied().take_while(is_inside).take(most + 1).collect()
+            }
+        };
+        (edges.len() <= most).then_some(edges)
+    }
     /// Whether each cell is one window.
     pub fn are_windows(&self) -> bool {
         match &self.grid {

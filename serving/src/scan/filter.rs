@@ -20,7 +20,8 @@ impl Slices {
     /// `None` when nothing in the block can match. In a block by key, values are sorted.
     pub fn new(term: &Term, dimensions: &[Dimension], by_key: bool) -> Option<Slices> {
         let mut slices = Slices { leading: Vec::new(), others: Vec::new() };
-        let mut leading = leading(term, dimensions).filter(|_| by_key).peekable();
+        let cardinalities: Vec<usize> = dimensions.iter().map(|d| d.values.len()).collect();
+        let mut leading = leading(term, &cardinalities).filter(|_| by_key).peekable();
         for (d, values) in &term.slices {
             let codes = codes(dimensions.get(*d)?, values, by_key);
             match codes[..] {
@@ -48,11 +49,11 @@ impl Slices {
     }
 }
 
-/// The dimensions from the first on that are sliced to one value each, those that have but one value aside.
-pub fn leading<'a>(term: &'a Term, dimensions: &'a [Dimension]) -> impl Iterator<Item = usize> + 'a {
+/// The dimensions from the first on that are sliced to one value each, those aside of whose values there is but one.
+pub fn leading<'a>(term: &'a Term, cardinalities: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
     let mut next = 0;
     let leads = move |(d, values): &&(usize, Vec<Value>)| {
-        let follows = values.len() == 1 && dimensions[next..*d].iter().all(|between| between.values.len() <= 1);
+        let follows = values.len() == 1 && cardinalities[next..*d].iter().all(|between| *between <= 1);
         next = d + 1;
         follows
     };

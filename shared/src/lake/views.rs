@@ -15,6 +15,7 @@ use serde_json::{Value as Json, json};
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use crate::lake::delta::{Add, Commit, Metadata, Remove, Snapshot, Table, Transaction, schema};
+use crate::lake::roll_up::{self, RollUp};
 use crate::lake::sealed::Footer;
 use crate::lake::verified;
 use crate::lake::view_file::{self, Written};
@@ -42,6 +43,8 @@ pub struct ViewFile {
     pub slice_end: Timestamp,
     /// Its footer, which seals all else, where keys can be read from it one by one.
     pub footer: Option<Footer>,
+    /// The roll-ups of its rows, or of the day that it begins.
+    pub rollups: Vec<RollUp>,
 }
 
 /// A published batch result.
@@ -59,6 +62,15 @@ pub struct Generation {
     pub published: Timestamp,
     /// What its writer said of it: `parent`, `engine`, `drift`, …
     pub info: Arc<serde_json::Map<String, Json>>,
+}
+
+impl Generation {
+    /// The paths of all its files, roll-ups included.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        self.files
+            .iter()
+            .flat_map(|file| std::iter::once(&file.path).chain(file.rollups.iter().map(|rollup| &rollup.path)))
+    }
 }
 
 /// A generation to publish.
@@ -150,7 +162,17 @@ impl ViewTable {
         let path = self.table.file(&name);
         let blake3 = verified::put(self.table.store().as_ref(), &path, &bytes).await?;
         let bytes = bytes.len() as u64;
-        Ok(ViewFile { path, blake3, bytes, rows, slice_start, slice_end, footer })
+        Ok(ViewFile { path, blake3, bytes, rows, slice_start, slice_end, footer, rollups: Vec::new() })
+    }
+    /// Stores a roll-up of the panes that end in `(start, end]`, which no generation names yet.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store refuses.
+    pub async fn put_roll_up(&self, content: roll_up::Content, start: Timestamp, end: Timestamp) -> Result<RollUp> {
+        let roll_up::Content { level, bytes, rows } = content;
+        let path = self.table.file(&format!("rollup-{}.parquet", &verified::hash(&bytes)[..32]));
+        let blake3 = verified::put(self.table.store().as_ref(), &path, &bytes).await?;
+        Ok(RollUp { path, blake3, bytes: bytes.len() as u64, rows, level, start, end })
     }
     /// The rows of a file, verified.
     ///
@@ -265,7 +287,8 @@ impl ViewTable {
         ];
         let sealed = file.footer.iter();
         let sealed = sealed.flat_map(|f| [("footer_bytes", f.bytes.to_string()), ("footer_blake3", f.blake3.clone())]);
-        let tags = tags.into_iter().chain(sealed).map(|(key, value)| (key.to_owned(), value)).collect();
+        let rollups = (!file.rollups.is_empty()).then(|| ("rollups", roll_up::to_tag(&file.rollups)));
+        let tags = tags.into_iter().chain(sealed).chain(rollups).map(|(key, value)| (key.to_owned(), value)).collect();
         let mut stats = json!({"numRecords": file.rows});
         let readable = Timestamp::MIN..=Timestamp::MAX;
         if readable.contains(&file.slice_start) && readable.contains(&file.slice_end) {
@@ -290,7 +313,7 @@ impl ViewTable {
         let mut files = Vec::with_capacity(snapshot.files.len());
         for add in snapshot.files.values() {
             let path = self.table.file(&add.path);
-            files.push(parse(path.clone(), add).ok_or_else(|| strange(path.as_ref()))?);
+            files.push(parse(self.table.root(), &path, add).ok_or_else(|| strange(path.as_ref()))?);
         }
         files.sort_by(|a, b| (a.slice_start, &a.path).cmp(&(b.slice_start, &b.path)));
         let said = |key: &str| snapshot.info.get(key);
@@ -305,7 +328,7 @@ impl ViewTable {
     }
 }
 
-fn parse(path: Path, add: &Add) -> Option<ViewFile> {
+fn parse(root: &Path, path: &Path, add: &Add) -> Option<ViewFile> {
     let number = |key: &str| add.tags.get(key)?.parse::<i64>().ok();
     let footer = match (add.tags.get("footer_bytes"), add.tags.get("footer_blake3")) {
         (Some(bytes), Some(blake3)) => Some(Footer { bytes: bytes.parse().ok()?, blake3: blake3.clone() }),
@@ -313,11 +336,12 @@ fn parse(path: Path, add: &Add) -> Option<ViewFile> {
     };
     Some(ViewFile {
         footer,
-        path,
+        path: path.clone(),
         blake3: add.tags.get("blake3")?.clone(),
         bytes: add.size,
         rows: add.tags.get("rows")?.parse().ok()?,
         slice_start: Timestamp(number("slice_start")?),
         slice_end: Timestamp(number("slice_end")?),
+        rollups: add.tags.get("rollups").map_or(Some(Vec::new()), |tag| roll_up::from_tag(tag, root))?,
     })
 }

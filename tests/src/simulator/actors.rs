@@ -178,7 +178,12 @@ impl Stage {
 
     fn real_job(&self, view: usize) -> Turns<()> {
         let (batch, source, view) = (self.batch.clone(), self.source.clone(), self.views[view].clone());
-        let compute = compute::Settings { slice_rows: 20, open_slices: 1 + self.dice.below(3) as usize, threads: 1 };
+        let compute = compute::Settings {
+            slice_rows: 20,
+            open_slices: 1 + self.dice.below(3) as usize,
+            threads: 1,
+            roll_up_from: 0,
+        };
         let kept = retain::Settings { generations: 1, age: Span(0), ..retain::Settings::default() };
         let (note, wrong) = (self.note("job"), self.wrong.clone());
         let dice = self.dice.clone();

@@ -290,9 +290,8 @@ impl World {
             let Some(number) = (1..newest.number).nth_back(self.dice.below(2) as usize) else { continue };
             let fresh = ViewTable::new(self.objects.clone(), table.view().clone(), self.clock.clone());
             let Ok(old) = fresh.at(number).await else { continue };
-            let gone = old.files.iter().filter(|file| newest.files.iter().all(|kept| kept.path != file.path));
-            for file in gone {
-                let _: object_store::Result<()> = self.objects.delete(&file.path).await;
+            for path in old.paths().filter(|path| newest.paths().all(|kept| kept != *path)) {
+                let _: object_store::Result<()> = self.objects.delete(path).await;
             }
         }
     }

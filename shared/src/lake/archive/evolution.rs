@@ -33,7 +33,13 @@ struct Recorded {
 impl Recorded {
     fn new(field: &Field) -> Recorded {
         let optional = field.origin == Origin::Optional;
-        Recorded { name: field.name.clone(), path: field.path.clone(), r#type: field.field_type, optional, url: field.url }
+        Recorded {
+            name: field.name.clone(),
+            path: field.path.clone(),
+            r#type: field.field_type,
+            optional,
+            url: field.url,
+        }
     }
 }
 
@@ -107,7 +113,12 @@ fn compare(source: &str, old: &Recorded, field: &Field, change: &mut Change) -> 
         return Err(refused(source, &field.name, &what, "undo the change"));
     }
     if old.url != field.url {
-        return Err(refused(source, &field.name, "is kept in another form than it is declared in now", "undo the change"));
+        return Err(refused(
+            source,
+            &field.name,
+            "is kept in another form than it is declared in now",
+            "undo the change",
+        ));
     }
     if old.r#type == field.field_type {
         return Ok(());

@@ -1,12 +1,13 @@
 //! What states say, ready to be shown: the figures of each kind, and which of them a measure names.
 use crate::time::Timestamp;
-use crate::view::aggregate::State;
 use crate::view::aggregate::net::Net;
 use crate::view::aggregate::partial::{Aggregate, Partial, Unit};
 use crate::view::aggregate::quantiles::Ranks;
 use crate::view::aggregate::sessions::Summary;
 use crate::view::aggregate::variance::Spread;
+use crate::view::aggregate::{FixedStats, State};
 use crate::view::definition::{Figure, StateDefinition, StateKind};
+use crate::view::rows::States;
 use crate::view::value::Value;
 
 /// What a state says, ready to be shown. `Null` where there is nothing to say; never NaN, never an extreme.
@@ -102,6 +103,33 @@ impl Figures {
     }
 }
 
+impl States {
+    /// One figure of one state, of that definition: what [`State::present`] has of it.
+    pub fn figure(&self, i: usize, definition: &StateDefinition, figure: Figure) -> Value {
+        match (self, definition.kind, figure) {
+            (States::Count(counts), _, Figure::Count) => Value::Int(i64::try_from(counts[i]).unwrap_or(i64::MAX)),
+            (States::Fixed(all), StateKind::Fixed { scale }, Figure::Sum | Figure::Min | Figure::Max | Figure::Avg)
+                if all[i].count > 0 =>
+            {
+                let stats = &all[i];
+                match figure {
+                    Figure::Sum => Value::Decimal(stats.sum, scale),
+                    Figure::Min => Value::Decimal(stats.min, scale),
+                    Figure::Max => Value::Decimal(stats.max, scale),
+                    _ => Value::Float(mean(stats, scale)),
+                }
+            }
+            (states, ..) => states.get(i).present(definition).get(figure),
+        }
+    }
+}
+
+fn mean(stats: &FixedStats, scale: u8) -> f64 {
+    // Most sums fit 64 bits, which are turned into a double at once, to the same double.
+    let sum = i64::try_from(stats.sum).map_or(stats.sum as f64, |short| short as f64);
+    sum / 10f64.powi(i32::from(scale)) / stats.count as f64
+}
+
 impl State {
     /// The figures of a state of that definition.
     pub fn present(&self, definition: &StateDefinition) -> Figures {
@@ -115,11 +143,10 @@ impl State {
                     StateKind::Count | StateKind::Float | StateKind::Partial(..) => 0,
                 };
                 let number = |v: i128| Value::Decimal(v, scale);
-                let avg = s.sum as f64 / 10f64.powi(i32::from(scale)) / s.count as f64;
                 Figures {
                     count: s.count,
                     sum: number(s.sum),
-                    avg: Value::Float(avg),
+                    avg: Value::Float(mean(s, scale)),
                     min: number(s.min),
                     max: number(s.max),
                     ..none

@@ -1,0 +1,140 @@
+//! What the benches of serving measure with: a server on a thread of its own, and a client that counts the server's processor time.
+#![allow(dead_code)] // each bench uses a part of it
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+
+pub type Failure = Box<dyn std::error::Error>;
+
+/// Connections of the client.
+const CONNECTIONS: usize = 16;
+/// How long each figure is measured.
+pub const TIME: Duration = Duration::from_secs(2);
+
+/// Serves on a thread of that name until the process ends.
+pub fn serve(name: &str, router: Router) -> Result<SocketAddr, Failure> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    let address = listener.local_addr()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            axum::serve(listener, router).await
+        })
+    })?;
+    Ok(address)
+}
+
+/// The processor time of all threads but the one that asks.
+pub fn processor_time() -> Result<Duration, Failure> {
+    let own = std::fs::read_link("/proc/thread-self")?;
+    let mut nanoseconds = 0;
+    for thread in std::fs::read_dir("/proc/self/task")? {
+        let path = thread?.path();
+        if path.file_name() != own.file_name() {
+            let used = std::fs::read_to_string(path.join("schedstat"))?;
+            nanoseconds += used.split_whitespace().next().ok_or("no time")?.parse::<u64>()?;
+        }
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// What came over a connection.
+pub struct Received {
+    pub status: u16,
+    pub bytes: usize,
+    pub tag: Option<String>,
+}
+
+/// A kept connection.
+pub struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    pub fn open(address: SocketAddr) -> Result<Connection, Failure> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        Ok(Connection { stream, buffer: Vec::with_capacity(1 << 20) })
+    }
+    pub fn send(&mut self, url: &str, tag: Option<&str>) -> Result<(), Failure> {
+        let known = tag.map_or(String::new(), |tag| format!("if-none-match: {tag}\r\n"));
+        Ok(self.stream.write_all(format!("GET {url} HTTP/1.1\r\nhost: bench\r\n{known}\r\n").as_bytes())?)
+    }
+    pub fn receive(&mut self) -> Result<Received, Failure> {
+        self.buffer.clear();
+        let mut chunk = [0; 65_536];
+        let mut head: Option<(usize, Received)> = None;
+        loop {
+            let read = self.stream.read(&mut chunk)?;
+            if read == 0 {
+                return Err("the server hung up".into());
+            }
+            self.buffer.extend_from_slice(&chunk[..read]);
+            if head.is_none()
+                && let Some(end) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n")
+            {
+                let text = std::str::from_utf8(&self.buffer[..end])?.to_ascii_lowercase();
+                let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+                let status: u16 = text.get(9..12).ok_or("no status")?.parse()?;
+                let bytes = match (status, field("content-length:")) {
+                    (304, _) => 0,
+                    (_, Some(length)) => length.parse()?,
+                    (_, None) => return Err("no length".into()),
+                };
+                head = Some((end + 4, Received { status, bytes, tag: field("etag:").map(str::to_owned) }));
+            }
+            if let Some((start, received)) = head.take() {
+                if self.buffer.len() >= start + received.bytes {
+                    return Ok(received);
+                }
+                head = Some((start, received));
+            }
+        }
+    }
+}
+
+/// Asks over TCP for some time after a warm-up of half as much, prints the rate, and answers with it per second of processor time.
+pub fn rate(name: &str, address: SocketAddr, tag: Option<&str>, url: impl Fn(usize) -> String) -> Result<f64, Failure> {
+    let mut connections = (0..CONNECTIONS).map(|_| Connection::open(address)).collect::<Result<Vec<_>, _>>()?;
+    let (mut asked, mut bytes, mut first) = (0, 0, 0);
+    let (mut begun, mut before, mut is_warm) = (Instant::now(), processor_time()?, false);
+    while !is_warm || begun.elapsed() < TIME {
+        if !is_warm && begun.elapsed() > TIME / 2 {
+            (begun, before, first, is_warm) = (Instant::now(), processor_time()?, asked, true);
+        }
+        for connection in &mut connections {
+            connection.send(&url(asked), tag)?;
+            asked += 1;
+        }
+        for connection in &mut connections {
+            let received = connection.receive()?;
+            if received.status != if tag.is_some() { 304 } else { 200 } {
+                return Err(format!("{name}: status {}", received.status).into());
+            }
+            bytes = received.bytes;
+        }
+    }
+    let (taken, used) = (begun.elapsed().as_secs_f64(), (processor_time()? - before).as_secs_f64());
+    let (by_time, by_core) = ((asked - first) as f64 / taken, (asked - first) as f64 / used);
+    print!("  {name:36} {by_time:8.0} /s   {by_core:8.0} /s/core   {bytes} bytes");
+    Ok(by_core)
+}
+
+/// The median and the 99th part of a hundred, in milliseconds.
+pub fn percentiles(taken: &mut [Duration]) -> (f64, f64) {
+    taken.sort_unstable();
+    let at = |part: usize| taken.get(taken.len() * part / 100).map_or(0.0, |time| time.as_secs_f64() * 1e3);
+    (at(50), at(99))
+}
+
+/// A figure of this process's memory, in MB.
+pub fn memory(name: &str) -> Result<u64, Failure> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such figure")?;
+    Ok(line.trim_matches(|c: char| !c.is_ascii_digit()).parse::<u64>()? / 1_024)
+}
