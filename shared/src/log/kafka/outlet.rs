@@ -120,22 +120,34 @@ impl KafkaOutlet {
         });
         let end = end.await?.map_err(|e| failed("the end of the sinks' marks is not known", e))?;
         let end = Offset(u64::try_from(end).unwrap_or_default());
-        let (mut at, _) = self.log.bounds(&partition).await?;
-        let (prefix, give_up, mut found) = (self.prefix(), Instant::now() + OTHERS, None);
+        let (start, _) = self.log.bounds(&partition).await?;
+        let (prefix, mut found) = (self.prefix(), None);
+        let each = |value: &[u8]| {
+            if let Some(mark) = value.strip_prefix(prefix.as_bytes()) {
+                found = Some(Bytes::copy_from_slice(mark));
+            }
+        };
+        self.each(&partition, start, end, each).await?;
+        Ok(found)
+    }
+
+    /// Hands over the values of a partition from an offset to another, which others may still have to commit up to.
+    async fn each(&self, partition: &Partition, from: Offset, end: Offset, mut each: impl FnMut(&[u8])) -> Result<()> {
+        let (mut at, give_up) = (from, Instant::now() + OTHERS);
         while at < end {
-            let chunk = self.log.read(&partition, at, CHUNK.0, CHUNK.1).await?;
-            let marks = chunk.iter().filter_map(|record| record.value.strip_prefix(prefix.as_bytes()));
-            found = marks.last().map(Bytes::copy_from_slice).or(found);
+            let chunk = self.log.read(partition, at, CHUNK.0, CHUNK.1).await?;
+            chunk.iter().for_each(|record| each(record.value));
             if chunk.next == at {
                 if Instant::now() > give_up {
-                    let message = "the transaction of another sink stays open, and hides this one's last mark";
+                    let message = format!("a transaction stays open in {partition}, and hides what is behind {at}");
                     return Err(Error::unavailable(message));
                 }
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                self.log.wait(partition, at).await?;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
             at = chunk.next;
         }
-        Ok(found)
+        Ok(())
     }
 }
 
@@ -189,15 +201,8 @@ impl Outlet for KafkaOutlet {
         for number in 0..found.partitions {
             let partition = Partition::new(self.topic.name.as_str(), number);
             let (start, end) = self.log.bounds(&partition).await?;
-            let mut at = Offset(end.0.saturating_sub(each)).max(start);
-            while at < end {
-                let chunk = self.log.read(&partition, at, CHUNK.0, CHUNK.1).await?;
-                values.extend(chunk.iter().map(|record| Bytes::copy_from_slice(record.value)));
-                if chunk.next <= at {
-                    break;
-                }
-                at = chunk.next;
-            }
+            let from = Offset(end.0.saturating_sub(each)).max(start);
+            self.each(&partition, from, end, |value| values.push(Bytes::copy_from_slice(value))).await?;
         }
         Ok(values)
     }
