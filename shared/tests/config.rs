@@ -62,7 +62,8 @@ fn every_bad_file_gives_its_report() {
 fn every_good_file_is_accepted() {
     let paths = files("good");
     assert!(paths.len() >= 3, "only {} good files", paths.len());
-    let whole = ["../seam.yaml", "../examples/measures.yaml"].map(|p| Path::new(env!("CARGO_MANIFEST_DIR")).join(p));
+    let whole = ["../seam.yaml", "../examples/measures.yaml", "../examples/click-stream-processor/seam.yaml"]
+        .map(|p| Path::new(env!("CARGO_MANIFEST_DIR")).join(p));
     for path in paths.into_iter().chain(whole) {
         good(&std::fs::read_to_string(path).expect("readable"));
     }

@@ -2,13 +2,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use seam_shared::Result;
 use seam_shared::event::batch::EventBatch;
 use seam_shared::event::decode::Decoder;
 use seam_shared::event::duplicates::Duplicates;
 use seam_shared::event::lookback;
 use seam_shared::log::{EventLog, Offset, OffsetVector, Partition};
 use seam_shared::view::definition::Source;
+use seam_shared::{Error, Result};
 
 /// Where it stands in one partition.
 struct Place {
@@ -52,6 +52,10 @@ impl Reader {
             };
             while place.position < end {
                 let chunk = lookback::read_below(self.log.as_ref(), &partition, place.position, end).await?;
+                if chunk.next == place.position {
+                    let message = format!("log {partition} does not give the records from {} on yet", place.position);
+                    return Err(Error::unavailable(message));
+                }
                 place.position = chunk.next;
                 let mut batch = place.decoder.decode(&chunk);
                 place.duplicates.mark(&mut batch);

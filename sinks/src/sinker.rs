@@ -31,6 +31,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// The pause after another writer took over: who of both is to write is settled meanwhile.
 const TAKEN_OVER: Duration = Duration::from_secs(5);
 
+/// How long an output may take on when the process ends.
+const FINISH: Duration = Duration::from_secs(2);
+
 /// What came of a trigger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
@@ -124,7 +127,11 @@ impl Sinker {
         let mut waiting = None;
         while !cancel.is_cancelled() {
             let now = self.places.clock.now();
-            let pause = match self.step().await {
+            let stepped = tokio::select! {
+                stepped = self.step() => stepped,
+                () = ended(&cancel) => return Ok(()),
+            };
+            let pause = match stepped {
                 Ok(step) => {
                     self.note(&step, &mut waiting);
                     if matches!(step, Step::Wrote(_) | Step::Nothing) {
@@ -328,6 +335,12 @@ impl Sinker {
         telemetry.sink_late_events.get_or_create(&labels).inc_by(late);
         Ok(Step::Wrote(count))
     }
+}
+
+/// Returns a while after a process was told to end: what has begun may be finished until then, and else its mark tells.
+async fn ended(cancel: &CancellationToken) {
+    cancel.cancelled().await;
+    tokio::time::sleep(FINISH).await;
 }
 
 /// How long it is to the next multiple of the trigger.

@@ -28,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const EVENTS: i32 = 3;
 /// Partitions of `click-statistics`, as the example says.
 const STATISTICS: i32 = 3;
+const STATISTICS_TOPIC: &str = "click-statistics";
+/// Faults, one after the other.
+const ROUNDS: u32 = 8;
 const START: i64 = 1_767_225_600_000_000;
 
 /// Clicks by the start of the minute and user.
@@ -93,12 +96,16 @@ fn read(bootstrap: &str, topic: &str, isolation: &str) -> Vec<(String, Value)> {
     found
 }
 
-/// Where a topic's partitions end for a reader.
+/// Where a topic's partitions end for a reader; at 0 where there is none yet.
 fn ends(bootstrap: &str, topic: &str, isolation: &str) -> Vec<i64> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", bootstrap).set("isolation.level", isolation);
     let consumer: BaseConsumer = config.create().expect("a consumer");
-    (0..STATISTICS).map(|number| consumer.fetch_watermarks(topic, number, PATIENCE).expect("bounds").1).collect()
+    (0..STATISTICS).map(|number| consumer.fetch_watermarks(topic, number, PATIENCE).map_or(0, |(_, end)| end)).collect()
+}
+
+fn sum(ends: &[i64]) -> i64 {
+    ends.iter().sum()
 }
 
 /// Checks that each change is there once; answers with the last value of each key.
@@ -117,8 +124,11 @@ fn last_of_each(records: &[(String, Value)]) -> Count {
 }
 
 fn config(text: &str) -> String {
+    // Who died is noticed within two seconds.
+    let properties = "{ session.timeout.ms: 1500, heartbeat.interval.ms: 300 }";
     let config = text.replace("trigger: 1m", "trigger: 300ms");
-    assert_ne!(config, text);
+    let config = config.replace("\nstorage:\n", &format!("\nstorage:\n  kafka: {{ properties: {properties} }}\n"));
+    assert!(config.contains("300ms") && config.contains("1500"), "{config}");
     format!("{config}batch: {{ schedule: \"@every 3s\" }}\n")
 }
 
@@ -147,14 +157,13 @@ fn the_click_stream_processor_writes_each_change_once_whatever_is_killed() {
         std::thread::spawn(move || produce(&bootstrap, &counted, &done))
     };
     let (mut seed, mut faults) = (5, BTreeMap::<&str, u32>::new());
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_secs(30) {
-        std::thread::sleep(Duration::from_millis(700));
+    for round in 0..ROUNDS {
         cluster.resume(false);
         cluster.revive().into_iter().for_each(|died| *faults.entry(died).or_default() += 1);
-        match random(&mut seed) % 4 {
-            0 => cluster.arm("sink.produced", 1 + random(&mut seed) % 2, &mut seed),
-            1 => cluster.arm("sink.committed", 1 + random(&mut seed) % 2, &mut seed),
+        match round % 4 {
+            // Whoever writes dies in the middle of a transaction, or after it without knowing; then the one that takes over.
+            0 => (0..4).for_each(|_| cluster.arm("sink.produced", 1, &mut seed)),
+            1 => (0..4).for_each(|_| cluster.arm("sink.committed", 1, &mut seed)),
             2 => {
                 let at = 3 + random(&mut seed) as usize % 2;
                 cluster.processes[at].child.kill().expect("the process can be killed");
@@ -165,11 +174,20 @@ fn the_click_stream_processor_writes_each_change_once_whatever_is_killed() {
             _ => {
                 // The other one takes over, and this one does not know when it goes on.
                 let at = 3 + random(&mut seed) as usize % 2;
-                if cluster.processes[at].stopped_until.is_none() {
-                    cluster.processes[at].signal("STOP");
-                    cluster.processes[at].stopped_until = Some(Instant::now() + Duration::from_secs(8));
-                    *faults.entry("stopped").or_default() += 1;
-                }
+                cluster.processes[at].signal("STOP");
+                cluster.processes[at].stopped_until = Some(Instant::now() + Duration::from_secs(4));
+                *faults.entry("stopped").or_default() += 1;
+            }
+        }
+        let (written, until) = (sum(&ends(&bootstrap, STATISTICS_TOPIC, "read_committed")), Instant::now());
+        // Time for some outputs, or for whoever is to die to do so.
+        while until.elapsed() < Duration::from_secs(10) {
+            std::thread::sleep(Duration::from_millis(200));
+            let is_dead = |process: &mut crate::fleet::Process| matches!(process.child.try_wait(), Ok(Some(_)));
+            let dead = cluster.processes[3..].iter_mut().filter_map(|p| is_dead(p).then_some(())).count();
+            let now = sum(&ends(&bootstrap, STATISTICS_TOPIC, "read_committed"));
+            if dead == 2 || (round % 4 > 1 && until.elapsed() > Duration::from_secs(5) && now > written) {
+                break;
             }
         }
     }
@@ -181,7 +199,7 @@ fn the_click_stream_processor_writes_each_change_once_whatever_is_killed() {
     let give_up = Instant::now() + Duration::from_secs(90);
     let records = loop {
         cluster.revive();
-        let records = read(&bootstrap, "click-statistics", "read_committed");
+        let records = read(&bootstrap, STATISTICS_TOPIC, "read_committed");
         if last_of_each(&records) == whole {
             break records;
         }
@@ -195,10 +213,11 @@ fn the_click_stream_processor_writes_each_change_once_whatever_is_killed() {
         cluster.wait_ready(at);
     }
     std::thread::sleep(Duration::from_secs(8));
-    assert_eq!(read(&bootstrap, "click-statistics", "read_committed").len(), records.len(), "nothing is written again");
-    let uncommitted = read(&bootstrap, "click-statistics", "read_uncommitted").len();
-    let [stable, high] = ["read_committed", "read_uncommitted"].map(|i| ends(&bootstrap, "click-statistics", i));
+    assert_eq!(read(&bootstrap, STATISTICS_TOPIC, "read_committed").len(), records.len(), "nothing is written again");
+    let uncommitted = read(&bootstrap, STATISTICS_TOPIC, "read_uncommitted").len();
+    let [stable, high] = ["read_committed", "read_uncommitted"].map(|i| ends(&bootstrap, STATISTICS_TOPIC, i));
     assert_eq!(stable, high, "no transaction is open");
+    assert!(sum(&high) > records.len() as i64, "transactions leave marks");
     println!(
         "{} clicks, {} groups, {} changes, {} records of transactions that were not committed, faults {faults:?}",
         whole.values().sum::<u64>(),

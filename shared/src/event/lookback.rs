@@ -7,6 +7,9 @@ use crate::event::duplicates::Duplicates;
 use crate::log::{Chunk, EventLog, Offset, Partition};
 use crate::view::definition::Source;
 
+/// How often the log is asked again for records that it is said to hold.
+const TRIES: usize = 5;
+
 /// The memory of duplicates that a reader has who comes to `position`.
 ///
 /// # Errors
@@ -26,7 +29,7 @@ pub async fn duplicates(
     }
     while at < position {
         let chunk = read_below(log, partition, at, position).await?;
-        at = chunk.next;
+        at = behind(&chunk, at, position);
         duplicates.remember(&decoder.decode(&chunk));
     }
     Ok(duplicates)
@@ -50,7 +53,7 @@ pub async fn lookback(
         let (mut at, mut found) = (from, 0);
         while at < position {
             let chunk = read_below(log, partition, at, position).await?;
-            at = chunk.next;
+            at = behind(&chunk, at, position);
             found += chunk.len() as u64;
         }
         // Offsets may have gaps: look further back until there are enough records or no more of them.
@@ -61,21 +64,31 @@ pub async fn lookback(
     }
 }
 
-/// A chunk that ends at or before `position`, even if the records before it end in a gap.
+/// Where to go on; where nothing is left, the rest is a gap.
+fn behind(chunk: &Chunk, at: Offset, position: Offset) -> Offset {
+    if chunk.next > at { chunk.next } else { position }
+}
+
+/// A chunk that ends at or before `position`, which the log reaches; its `next` is `from` only where the log gives nothing though it was
+/// asked several times.
 ///
 /// # Errors
 /// Those of the log.
 pub async fn read_below(log: &dyn EventLog, partition: &Partition, from: Offset, position: Offset) -> Result<Chunk> {
     let left = usize::try_from(position.0 - from.0).unwrap_or(usize::MAX);
-    let read = log.read(partition, from, left.min(8_192), 8 << 20).await?;
+    let mut read = log.read(partition, from, left.min(8_192), 8 << 20).await?;
+    // A reader that stood at the end before may not have heard yet that there is more.
+    for _ in 0..TRIES {
+        if read.next > from {
+            break;
+        }
+        log.wait(partition, from).await?;
+        read = log.read(partition, from, left.min(8_192), 8 << 20).await?;
+    }
     let mut chunk = Chunk::at(from);
     for record in read.iter().filter(|record| record.offset < position) {
         chunk.push(record.offset, record.timestamp, record.value);
     }
-    if read.is_empty() || read.next > position || chunk.len() < read.len() {
-        chunk.next = position;
-    } else {
-        chunk.next = chunk.next.max(read.next);
-    }
+    chunk.next = read.next.clamp(chunk.next, chunk.next.max(position));
     Ok(chunk)
 }

@@ -7,6 +7,7 @@
 //!   other sinks included, so that it is the last one.
 //! - Records are spread over partitions as Java's clients do it, by murmur2 of the key.
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,8 @@ use crate::outlet::{Outlet, Record};
 
 /// How long one step of a transaction may take, tries again included.
 const STEP: Duration = Duration::from_secs(60);
+/// How long a try takes at most; then it is looked whether anybody still waits for it.
+const TRY: Duration = Duration::from_secs(2);
 /// How long a claim waits for transactions of other sinks that were open when it began.
 const OTHERS: Duration = Duration::from_secs(90);
 /// Records and bytes of one read.
@@ -114,28 +117,40 @@ impl KafkaOutlet {
     async fn mark(&self) -> Result<Option<Bytes>> {
         let partition = Partition::new(self.marks.as_str(), 0);
         let (asking, topic) = (self.asking.clone(), self.marks.clone());
-        let end = blocking(move || {
+        let end = blocking(move |_| {
             let consumer: BaseConsumer = asking.create()?;
             consumer.fetch_watermarks(&topic, 0, PATIENCE).map(|(_, end)| end)
         });
         let end = end.await?.map_err(|e| failed("the end of the sinks' marks is not known", e))?;
         let end = Offset(u64::try_from(end).unwrap_or_default());
-        let (mut at, _) = self.log.bounds(&partition).await?;
-        let (prefix, give_up, mut found) = (self.prefix(), Instant::now() + OTHERS, None);
+        let (start, _) = self.log.bounds(&partition).await?;
+        let (prefix, mut found) = (self.prefix(), None);
+        let each = |value: &[u8]| {
+            if let Some(mark) = value.strip_prefix(prefix.as_bytes()) {
+                found = Some(Bytes::copy_from_slice(mark));
+            }
+        };
+        self.each(&partition, start, end, each).await?;
+        Ok(found)
+    }
+
+    /// Hands over the values of a partition from an offset to another, which others may still have to commit up to.
+    async fn each(&self, partition: &Partition, from: Offset, end: Offset, mut each: impl FnMut(&[u8])) -> Result<()> {
+        let (mut at, give_up) = (from, Instant::now() + OTHERS);
         while at < end {
-            let chunk = self.log.read(&partition, at, CHUNK.0, CHUNK.1).await?;
-            let marks = chunk.iter().filter_map(|record| record.value.strip_prefix(prefix.as_bytes()));
-            found = marks.last().map(Bytes::copy_from_slice).or(found);
+            let chunk = self.log.read(partition, at, CHUNK.0, CHUNK.1).await?;
+            chunk.iter().for_each(|record| each(record.value));
             if chunk.next == at {
                 if Instant::now() > give_up {
-                    let message = "the transaction of another sink stays open, and hides this one's last mark";
+                    let message = format!("a transaction stays open in {partition}, and hides what is behind {at}");
                     return Err(Error::unavailable(message));
                 }
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                self.log.wait(partition, at).await?;
+                tokio::time::sleep(Duration::from_millis(20)).await;
             }
             at = chunk.next;
         }
-        Ok(found)
+        Ok(())
     }
 }
 
@@ -148,9 +163,9 @@ impl Outlet for KafkaOutlet {
         topics.ensure(&self.marks, 1, &MARKS).await?;
         *self.writer() = None;
         let producing = self.producing.clone();
-        let made = blocking(move || -> KafkaResult<Writer> {
+        let made = blocking(move |gone| -> KafkaResult<Writer> {
             let writer: ThreadedProducer<Silent> = producing.create_with_context(Silent)?;
-            again(|| writer.init_transactions(STEP))?;
+            again(gone, || writer.init_transactions(TRY))?;
             Ok(Arc::new(writer))
         });
         let what = format!("topic {} cannot be claimed for {}", self.topic.name, self.sink);
@@ -168,11 +183,11 @@ impl Outlet for KafkaOutlet {
         let (topic, marks) = (self.topic.name.clone(), self.marks.clone());
         let mark = Record { key: self.sink.clone().into(), value: [self.prefix().as_bytes(), mark].concat().into() };
         let (records, used) = (records.to_vec(), writer.clone());
-        let done = blocking(move || {
-            let written = transaction(&used, &topic, &records, &marks, &mark);
+        let done = blocking(move |gone| {
+            let written = transaction(&used, &topic, &records, &marks, &mark, gone);
             if written.is_err() {
                 // What was sent must not hold up whoever reads; if this fails too, the next claim ends it.
-                let _ = used.abort_transaction(PATIENCE);
+                let _ = used.abort_transaction(TRY);
             }
             written
         });
@@ -189,15 +204,8 @@ impl Outlet for KafkaOutlet {
         for number in 0..found.partitions {
             let partition = Partition::new(self.topic.name.as_str(), number);
             let (start, end) = self.log.bounds(&partition).await?;
-            let mut at = Offset(end.0.saturating_sub(each)).max(start);
-            while at < end {
-                let chunk = self.log.read(&partition, at, CHUNK.0, CHUNK.1).await?;
-                values.extend(chunk.iter().map(|record| Bytes::copy_from_slice(record.value)));
-                if chunk.next <= at {
-                    break;
-                }
-                at = chunk.next;
-            }
+            let from = Offset(end.0.saturating_sub(each)).max(start);
+            self.each(&partition, from, end, |value| values.push(Bytes::copy_from_slice(value))).await?;
         }
         Ok(values)
     }
@@ -210,6 +218,7 @@ fn transaction(
     records: &[Record],
     marks: &str,
     mark: &Record,
+    gone: &AtomicBool,
 ) -> KafkaResult<()> {
     writer.begin_transaction()?;
     for record in records {
@@ -220,7 +229,7 @@ fn transaction(
         failpoint::reach(Failpoint::SinkProduced);
     }
     send(writer, marks, mark)?;
-    again(|| writer.commit_transaction(STEP))
+    again(gone, || writer.commit_transaction(TRY))
 }
 
 fn send(writer: &ThreadedProducer<Silent>, topic: &str, record: &Record) -> KafkaResult<()> {
@@ -237,12 +246,14 @@ fn send(writer: &ThreadedProducer<Silent>, topic: &str, record: &Record) -> Kafk
     }
 }
 
-/// Tries a step again that says it may be tried again.
-fn again(step: impl Fn() -> KafkaResult<()>) -> KafkaResult<()> {
+/// Tries a step again that says it may be tried again, as long as somebody waits for it.
+fn again(gone: &AtomicBool, step: impl Fn() -> KafkaResult<()>) -> KafkaResult<()> {
     let give_up = Instant::now() + STEP;
     loop {
         match step() {
-            Err(KafkaError::Transaction(error)) if error.is_retriable() && Instant::now() < give_up => {
+            Err(KafkaError::Transaction(error))
+                if error.is_retriable() && Instant::now() < give_up && !gone.load(Ordering::Relaxed) =>
+            {
                 std::thread::sleep(Duration::from_millis(50));
             }
             done => return done,
@@ -260,8 +271,19 @@ fn failed(what: &str, error: KafkaError) -> Error {
     }
 }
 
-/// Work that waits for the cluster, beside the async threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
+/// Says so when nobody waits any more.
+struct Waiting(Arc<AtomicBool>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Work that waits for the cluster, beside the async threads; it is told when whoever asked for it is gone.
+async fn blocking<T: Send + 'static>(work: impl FnOnce(&AtomicBool) -> T + Send + 'static) -> Result<T> {
+    let gone = Arc::new(AtomicBool::new(false));
+    let _waiting = Waiting(gone.clone());
+    let done = tokio::task::spawn_blocking(move || work(&gone)).await;
     done.map_err(|error| Error::internal("writing to Kafka failed").because(error))
 }
