@@ -11,6 +11,7 @@ use seam_shared::config::Config;
 use seam_shared::error::Kind;
 use seam_shared::event::decode::Decoder;
 use seam_shared::event::duplicates::Duplicates;
+use seam_shared::lake::archive::ArchiveTable;
 use seam_shared::log::{EventLog, Offset};
 use seam_shared::time::Span;
 use seam_shared::view::oracle::Oracle;
@@ -155,6 +156,9 @@ async fn events_of_before_are_read_by_the_fields_of_now_in_both_layers() {
             assert_eq!(told, expected, "seed {seed}, {layer}");
             coupons += told.len();
         }
+        // who asks by the definition before still reads it
+        let reader = ArchiveTable::existing(after.lake.clone(), &old.sources[0], after.clock.clone()).await;
+        assert!(reader.unwrap().is_some(), "seed {seed}");
         let table = after.archive_table().await.unwrap();
         let report = verify(&table, &new.sources[0]).await.unwrap();
         duplicates += report.duplicates;

@@ -4,14 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
+use seam_services::Redis;
+use seam_serving::{Serving, Settings, Stores};
+use seam_shared::clock::Clock;
+use seam_shared::config::RedisSettings;
 use seam_shared::error::{Error, Kind, Result};
 use seam_shared::lake::views::Publication;
 use seam_shared::log::{Offset, OffsetVector, Partition};
-use seam_shared::state::memory::MemoryState;
+use seam_shared::state::redis::RedisState;
 use seam_shared::state::{Committed, Progress, Snapshot, StateStore, ViewCommit, ViewId};
+use seam_shared::telemetry::Telemetry;
+use seam_shared::time::Span;
 use seam_shared::view::rows::Rows;
 use seam_speed::recover::Places;
 use seam_speed::rewind::Rewinder;
+use seam_speed::trim::{TrimRule, Trimmer};
+use seam_speed::worker::{Limits, Step, Worker};
 use seam_tests::dice::Dice;
 use seam_tests::pipeline::Pipeline;
 use serde_json::Value as Json;
@@ -23,7 +31,7 @@ use crate::vectors::cold_serving;
 /// A state that can be reached so many times, and then no more: whoever uses it is as if it had crashed there.
 #[derive(Debug)]
 struct Brittle {
-    state: Arc<MemoryState>,
+    state: Arc<dyn StateStore>,
     left: AtomicI64,
 }
 
@@ -65,7 +73,11 @@ impl StateStore for Brittle {
 }
 
 fn rewinder(pipeline: &Pipeline, number: u32, left: i64) -> Rewinder {
-    let state = Arc::new(Brittle { state: pipeline.state.clone(), left: AtomicI64::new(left) });
+    rewinder_of(pipeline, pipeline.state.clone(), number, left)
+}
+
+fn rewinder_of(pipeline: &Pipeline, state: Arc<dyn StateStore>, number: u32, left: i64) -> Rewinder {
+    let state = Arc::new(Brittle { state, left: AtomicI64::new(left) });
     let places = Places { state, ..pipeline.places() };
     Rewinder::new(places, pipeline.source.clone(), pipeline.views.clone(), number)
 }
@@ -234,6 +246,62 @@ async fn a_rollback_to_what_is_not_kept_names_what_is() {
     assert_eq!(pipeline.roll_back(view, Some(3)).await.unwrap().generation, 5);
     let again = pipeline.roll_back(view, Some(1)).await.unwrap();
     assert_eq!((again.generation, again.rollback_to), (6, 1));
-    let python = table.at(6).await.unwrap();
-    assert_eq!(python.files, table.at(1).await.unwrap().files);
+    assert_eq!(table.at(6).await.unwrap().files, table.at(1).await.unwrap().files);
+}
+
+/// The same steps on a real Redis: folded again from the cut, broken off now and then, exact at every stamp.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_is_folded_again_from_the_cut_of_a_rollback() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let mut broken = 0;
+    for seed in 0..6 {
+        let dice = Dice::new(seed);
+        let config = config("1m", "region, product", "price >= 100");
+        let pipeline = pipeline(&config).await;
+        let settings = RedisSettings::parse(&redis.url(), &format!("rollback-{seed}")).unwrap();
+        let state: Arc<dyn StateStore> = Arc::new(RedisState::open(settings));
+        let places = || Places { state: state.clone(), ..pipeline.places() };
+        let fold = async || {
+            for number in 0..2 {
+                let (source, views) = (pipeline.source.clone(), pipeline.views.clone());
+                let mut worker = Worker::new(places(), source, views, number, Limits::default());
+                while worker.step().await.unwrap() != Step::Idle {}
+            }
+        };
+        for _ in 0..3 {
+            produce(&dice, &pipeline, 30).await;
+            fold().await;
+            pipeline.archive().await.unwrap();
+            pipeline.recompute(false).await.unwrap();
+        }
+        let rule = TrimRule { grace: Span(0), log: false };
+        let (source, views) = (pipeline.source.clone(), pipeline.views.clone());
+        Trimmer::new(places(), pipeline.clock.clone(), source, views, rule).step().await.unwrap();
+        produce(&dice, &pipeline, 10).await;
+        fold().await;
+        let (_, highest, _) = newest(&pipeline).await;
+        pipeline.roll_back(&config.views[0], Some(1)).await.unwrap();
+        let answer = async || {
+            let clock: Arc<dyn Clock> = pipeline.clock.clone();
+            let stores = Stores { log: Some(pipeline.log.clone()), state: state.clone(), lake: pipeline.lake.clone() };
+            let serving = Serving::new(config.clone(), stores, clock, Arc::new(Telemetry::new()), Settings::default());
+            serving.refresh().await.unwrap();
+            let body = ask(&serving, "events", &[("dimension", "region")]).await.unwrap();
+            let body: Json = serde_json::from_slice(&body).unwrap();
+            let (view, covered) = stamp(&body, &[&config]);
+            check(&oracle(&pipeline, &config).await, &view, &body, &covered, seed);
+            assert!(covered.covers(&highest), "seed {seed}");
+            body["meta"]["stamp"]["views"][0]["generation"].as_u64()
+        };
+        assert_eq!(answer().await, Some(3), "seed {seed}: nothing is folded again yet");
+        for number in 0..2 {
+            for left in [2, 4, 6, 9, i64::MAX] {
+                broken += u64::from(rewinder_of(&pipeline, state.clone(), number, left).step().await.is_err());
+                answer().await;
+            }
+        }
+        fold().await;
+        assert_eq!(answer().await, Some(4), "seed {seed}");
+    }
+    assert!(broken > 20, "{broken}");
 }

@@ -18,6 +18,7 @@ use crate::lake::verified;
 use crate::log::{Anchor, Offset, OffsetVector};
 use crate::time::Timestamp;
 use crate::view::definition::Source;
+use evolution::Purpose;
 
 /// One file of the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,7 +127,7 @@ impl ArchiveTable {
                 Some(found) => found,
                 None => create(&table, source, &wanted).await?,
             };
-            let Some(change) = evolution::check(source, &found.metadata, &wanted)? else {
+            let Some(change) = evolution::check(source, &found.metadata, &wanted, Purpose::Write)? else {
                 return Ok(ArchiveTable::of(table, source, &found));
             };
             if change.widened {
@@ -159,7 +160,8 @@ impl ArchiveTable {
         let text = found.metadata.configuration.get("seam.incarnation").ok_or_else(unknown)?;
         let incarnation: String = serde_json::from_str(text).map_err(|e| unknown().because(e))?;
         // Readers need not wait for the columns to change: they decode again what they need.
-        evolution::check(source, &found.metadata, &evolution::settings(source, &incarnation))?;
+        let wanted = evolution::settings(source, &incarnation);
+        evolution::check(source, &found.metadata, &wanted, Purpose::Read)?;
         Ok(Some((ArchiveTable::of(table, source, &found), incarnation)))
     }
     /// The store that holds the files.

@@ -43,6 +43,15 @@ impl Recorded {
     }
 }
 
+/// What an archive is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Its columns are to be those of the source.
+    Write,
+    /// It may have grown beyond the source, which is of a definition before: what differs is decoded again.
+    Read,
+}
+
 /// A change of fields that an archive may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Change {
@@ -67,7 +76,12 @@ pub(super) fn settings(source: &Source, incarnation: &str) -> BTreeMap<String, S
 }
 
 /// Compares what the table says with what it is to be; `Some` where its fields have to change for that.
-pub(super) fn check(source: &Source, made: &Metadata, wanted: &BTreeMap<String, String>) -> Result<Option<Change>> {
+pub(super) fn check(
+    source: &Source,
+    made: &Metadata,
+    wanted: &BTreeMap<String, String>,
+    purpose: Purpose,
+) -> Result<Option<Change>> {
     let name = &source.name;
     for (key, wanted) in wanted.iter().filter(|(key, _)| *key != FIELDS) {
         let made = made.configuration.get(key).map_or("nothing", String::as_str);
@@ -85,11 +99,14 @@ pub(super) fn check(source: &Source, made: &Metadata, wanted: &BTreeMap<String, 
     let recorded: Vec<Recorded> = serde_json::from_str(text).map_err(unread)?;
     let mut change = Change { widened: false, what: Vec::new() };
     for old in &recorded {
-        let field = source.fields.iter().find(|field| field.name == old.name);
-        let field = field.ok_or_else(|| {
-            refused(name, &old.name, "is in its events and no longer in the configuration", "declare it again")
-        })?;
-        compare(name, old, field, &mut change)?;
+        match source.fields.iter().find(|field| field.name == old.name) {
+            Some(field) => compare(name, old, field, purpose, &mut change)?,
+            None if purpose == Purpose::Read => {}
+            None => {
+                let what = "is in its events and no longer in the configuration";
+                return Err(refused(name, &old.name, what, "declare it again"));
+            }
+        }
     }
     for field in source.fields.iter().filter(|field| recorded.iter().all(|old| old.name != field.name)) {
         if field.origin != Origin::Optional {
@@ -101,7 +118,7 @@ pub(super) fn check(source: &Source, made: &Metadata, wanted: &BTreeMap<String, 
     Ok(Some(change).filter(|change| !change.what.is_empty()))
 }
 
-fn compare(source: &str, old: &Recorded, field: &Field, change: &mut Change) -> Result<()> {
+fn compare(source: &str, old: &Recorded, field: &Field, purpose: Purpose, change: &mut Change) -> Result<()> {
     let (before, now) = (type_name(old.r#type), type_name(field.field_type));
     if old.path != field.path {
         let what = format!("lay at $.{} and now lies at $.{}", old.path.join("."), field.path.join("."));
@@ -120,7 +137,8 @@ fn compare(source: &str, old: &Recorded, field: &Field, change: &mut Change) -> 
             "undo the change",
         ));
     }
-    if old.r#type == field.field_type {
+    let narrower = old.r#type.is_wider_than(field.field_type);
+    if old.r#type == field.field_type || (purpose == Purpose::Read && narrower) {
         return Ok(());
     }
     let what = format!("was {before} and now is {now}");
