@@ -65,7 +65,7 @@ async fn world(seed: u64) -> World {
         for partition in 0..2 {
             world.fold(&view, partition, 0, world.end(partition)).await;
         }
-        if seed % 5 > 0 {
+        if !seed.is_multiple_of(5) {
             world.publish(&view, [cut(0), cut(1)]).await;
         }
     }
