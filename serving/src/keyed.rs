@@ -22,8 +22,8 @@ use crate::pin::PinnedView;
 use crate::query::{Query, Term};
 use crate::scan::Piece;
 
-/// Bytes of footers that are kept.
-pub const FOOTERS_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of footers that are kept: about 0.8 MB for a file of a million rows.
+pub const FOOTERS_BYTES: usize = 128 * 1024 * 1024;
 /// Files that are read side by side.
 const SIDE_BY_SIDE: usize = 8;
 
@@ -78,17 +78,11 @@ pub fn only(block: &Block, wanted: Wanted<'_>) -> Rows {
     }
 }
 
-/// Per slice, whether each code of its dimension counts.
-fn counting(dimensions: &[Dimension], keys: &[Slice]) -> Vec<(usize, Vec<bool>)> {
-    let of_slice = |(d, wanted): &Slice| {
-        let counts = dimensions[*d].values.iter().map(|value| wanted.contains(value));
-        (*d, counts.collect())
-    };
-    keys.iter().map(of_slice).collect()
-}
-
 fn only_held(rows: &Rows, Wanted { keys, range: (after, until) }: Wanted<'_>) -> Rows {
-    let counting = counting(&rows.dimensions, keys);
+    let of_slice = |(d, wanted): &Slice| -> (usize, Vec<bool>) {
+        (*d, rows.dimensions[*d].values.iter().map(|value| wanted.contains(value)).collect())
+    };
+    let counting: Vec<(usize, Vec<bool>)> = keys.iter().map(of_slice).collect();
     let counts = |row: &u32| {
         let row = *row as usize;
         let pane = rows.panes[row];
@@ -100,12 +94,23 @@ fn only_held(rows: &Rows, Wanted { keys, range: (after, until) }: Wanted<'_>) ->
     rows.gather(&picks)
 }
 
+/// The same of a block whose keys and values are sorted: both are found by halving.
 fn only_by_key(block: &ByKey, Wanted { keys, range: (after, until) }: Wanted<'_>) -> Rows {
-    let counting = counting(&block.dimensions, keys);
-    let counts = |key: &usize| counting.iter().all(|(d, counts)| counts[block.dimensions[*d].codes[*key] as usize]);
+    let of_slice = |(d, wanted): &Slice| -> (usize, Vec<u32>) {
+        let code = |value: &Value| block.dimensions[*d].values.binary_search(value).ok();
+        (*d, wanted.iter().filter_map(code).map(|code| code as u32).collect())
+    };
+    let slices: Vec<(usize, Vec<u32>)> = keys.iter().map(of_slice).collect();
+    let first = slices.iter().find(|(d, _)| *d == 0);
+    let mut runs: Vec<std::ops::Range<usize>> = match first {
+        Some((_, codes)) => codes.iter().map(|&code| block.narrow(0..block.keys(), 0, code)).collect(),
+        None => std::iter::once(0..block.keys()).collect(),
+    };
+    runs.sort_by_key(|run| run.start);
+    let counts = |key: &usize| slices.iter().all(|(d, codes)| codes.contains(&block.dimensions[*d].codes[*key]));
     let mut picks: Vec<u32> = Vec::new();
     let mut codes: Vec<Vec<u32>> = vec![Vec::new(); block.dimensions.len()];
-    for key in (0..block.keys()).filter(counts) {
+    for key in runs.into_iter().flatten().filter(counts) {
         let inside = block.rows(key).filter(|row| after < block.panes[*row] && block.panes[*row] <= until);
         let before = picks.len();
         picks.extend(inside.map(|row| row as u32));

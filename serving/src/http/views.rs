@@ -38,7 +38,7 @@ pub async fn list(State(serving): State<Arc<Serving>>, Extension(caller): Extens
     as_json(json)
 }
 
-fn write_view(json: &mut Json, serving: &Serving, view: &std::sync::Arc<View>) {
+fn write_view(json: &mut Json, serving: &Serving, view: &Arc<View>) {
     json.open('{').key("view").text(&view.name).key("id").text(&view.id).key("source").text(&view.source.name);
     json.key("keyed").bool(view.keyed).key("dimensions").open('[');
     for dimension in &view.dimensions {

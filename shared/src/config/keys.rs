@@ -217,7 +217,7 @@ static DASHBOARD: Shape = Shape::Table(&[
         &Shape::Duration,
         "the window of every figure, a multiple of every pane; by default the smallest that fits",
     ),
-    key("metrics", &NAMES, "the metrics shown, in order; all by default"),
+    key("metrics", &NAMES, "the metrics shown, in order; all by default, but for those of keyed views"),
 ]);
 
 static BATCH: Shape = Shape::Table(&[

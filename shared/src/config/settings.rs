@@ -190,7 +190,14 @@ pub(super) fn dashboard(root: &Node, metrics: &[Metric], problems: &mut Problems
     let node = root.get("dashboard");
     let mut shown: Vec<&Metric> = Vec::new();
     match node.and_then(|n| n.get("metrics")) {
-        None => shown.extend(metrics),
+        None => {
+            // what is asked for by key is nothing to show of all keys
+            let of_totals = |metric: &&Metric| metric.kind.measures().iter().all(|measure| !measure.view.keyed);
+            shown.extend(metrics.iter().filter(of_totals));
+            if shown.is_empty() {
+                shown.extend(metrics);
+            }
+        }
         Some(list) => {
             let declared = root.get("metrics").map_or(&[][..], Node::entries);
             for (name, place) in list.texts() {

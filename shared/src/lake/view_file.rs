@@ -8,16 +8,15 @@
 //! Rows are ordered by pane and then by key; in a keyed view by key and then by pane, in small row groups under a seal, so that
 //! [`by_key`] finds one key without reading the others.
 pub mod by_key;
+mod cells;
 
 use std::hash::Hash;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{
-    ArrowPrimitiveType, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
-};
+use arrow_array::types::{Int32Type, TimestampMicrosecondType};
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Decimal128Array, DictionaryArray, Float64Array, Int32Array, Int64Array,
+    ArrayRef, BinaryArray, BooleanArray, Decimal128Array, DictionaryArray, Float64Array, Int32Array, Int64Array,
     RecordBatch, StringArray, TimestampMicrosecondArray,
 };
 use arrow_schema::{DataType, Field, Schema};
@@ -28,6 +27,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
+use self::cells::{read_dimension, read_fixed, read_float, read_partials, unsigned};
 use crate::error::{Error, Result};
 use crate::lake::archive_file::{DECIMAL_DIGITS, column_type, timestamp_type};
 use crate::lake::parquet_file::{self, GROUP_ROWS, KEYED_GROUP_ROWS, Spelling, unbuilt, unread};
@@ -36,7 +36,6 @@ use crate::time::Timestamp;
 use crate::view::aggregate::partial::Partial;
 use crate::view::aggregate::{FixedStats, FloatStats};
 use crate::view::definition::{StateDefinition, StateKind, View};
-use crate::view::exact_sum::ExactSum;
 use crate::view::groups::Groups;
 use crate::view::rows::{Dimension, Rows, States};
 use crate::view::value::{FieldType, Value};
@@ -461,97 +460,4 @@ impl<'a> Reading<'a> {
         }
         Some(())
     }
-}
-
-fn unsigned(column: &ArrayRef) -> Option<impl Iterator<Item = u64>> {
-    Some(column.as_primitive_opt::<Int64Type>()?.values().iter().map(|n| n.cast_unsigned()))
-}
-
-fn cells<T: ArrowPrimitiveType>(column: &ArrayRef) -> Option<impl Iterator<Item = Option<T::Native>>> {
-    Some(column.as_primitive_opt::<T>()?.iter())
-}
-
-fn read_dimension(kind: FieldType, column: &ArrayRef, dimension: &mut Dimension, coder: &mut Coder) -> Option<()> {
-    match kind {
-        FieldType::String => read_text(column, dimension, coder)?,
-        FieldType::Bool => {
-            let flags = column.as_boolean_opt()?.iter().map(|cell| cell.map(i64::from));
-            coder.numbers(flags, dimension, |flag| Value::Bool(flag != 0));
-        }
-        FieldType::Int => coder.numbers(cells::<Int64Type>(column)?, dimension, Value::Int),
-        FieldType::Decimal(scale) => {
-            coder.numbers(cells::<Decimal128Type>(column)?, dimension, |number| Value::Decimal(number, scale));
-        }
-        FieldType::Float => return None,
-    }
-    Some(())
-}
-
-fn read_text(column: &ArrayRef, dimension: &mut Dimension, coder: &mut Coder) -> Option<()> {
-    const UNSEEN: u32 = u32::MAX;
-    let coded = column.as_dictionary_opt::<Int32Type>()?;
-    let texts = coded.values().as_string_opt::<i32>()?;
-    let Dimension { codes, values } = dimension;
-    let mut known = vec![UNSEEN; texts.len()];
-    for key in coded.keys() {
-        codes.push(match key.map(usize::try_from) {
-            None => coder.null(values),
-            Some(Ok(key)) if *known.get(key)? != UNSEEN => known[key],
-            Some(Ok(key)) => {
-                known[key] = coder.text(texts.value(key), values);
-                known[key]
-            }
-            Some(Err(_)) => return None,
-        });
-    }
-    Some(())
-}
-
-fn read_partials(column: &ArrayRef, all: &mut Vec<Partial>) -> Option<()> {
-    for bytes in column.as_binary_opt::<i32>()? {
-        all.push(Partial::decode(bytes.unwrap_or_default()).ok()?);
-    }
-    Some(())
-}
-
-fn read_fixed(counts: impl Iterator<Item = u64>, columns: [&ArrayRef; 3], all: &mut Vec<FixedStats>) -> Option<()> {
-    let [sums, mins, maxs] = columns;
-    let sums = sums.as_primitive_opt::<Decimal128Type>()?.values();
-    let extend = |extremes: &mut dyn Iterator<Item = (i128, i128)>| {
-        let stats = counts.zip(sums).zip(extremes).map(|((count, &sum), (min, max))| match count {
-            0 => FixedStats::default(),
-            _ => FixedStats { count, sum, min, max },
-        });
-        all.extend(stats);
-    };
-    match (mins.as_primitive_opt::<Int64Type>(), maxs.as_primitive_opt::<Int64Type>()) {
-        (Some(mins), Some(maxs)) => {
-            extend(&mut mins.values().iter().zip(maxs.values()).map(|(&min, &max)| (i128::from(min), i128::from(max))));
-        }
-        (_, _) => {
-            let mins = mins.as_primitive_opt::<Decimal128Type>()?.values();
-            let maxs = maxs.as_primitive_opt::<Decimal128Type>()?.values();
-            extend(&mut mins.iter().copied().zip(maxs.iter().copied()));
-        }
-    }
-    Some(())
-}
-
-fn read_float(counts: impl Iterator<Item = u64>, columns: [&ArrayRef; 6], all: &mut Vec<FloatStats>) -> Option<()> {
-    let [sums, mins, maxs, nan, positive, negative] = columns;
-    let sums = sums.as_binary_opt::<i32>()?;
-    let (mins, maxs) =
-        (mins.as_primitive_opt::<Float64Type>()?.values(), maxs.as_primitive_opt::<Float64Type>()?.values());
-    let not_finite = unsigned(nan)?.zip(unsigned(positive)?).zip(unsigned(negative)?);
-    for (i, (count, ((nan, positive_infinite), negative_infinite))) in counts.zip(not_finite).enumerate() {
-        let finite = if count == 0 {
-            FloatStats::default()
-        } else {
-            let mut bytes = sums.value(i);
-            let sum = ExactSum::decode(&mut bytes).ok()?;
-            FloatStats { count, sum, min: mins[i], max: maxs[i], ..FloatStats::default() }
-        };
-        all.push(FloatStats { nan, positive_infinite, negative_infinite, ..finite });
-    }
-    Some(())
 }

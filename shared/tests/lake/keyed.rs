@@ -194,3 +194,29 @@ async fn one_key_of_a_million_is_read_from_less_than_two_per_cent_of_the_bytes()
     assert!(keyed.read(store.as_ref(), &view, Wanted { keys: &keys, range: ALL }, 10).await.unwrap().is_empty());
     assert_eq!(store.take().reads, 1, "what is not there costs its key column alone");
 }
+
+#[tokio::test]
+async fn texts_longer_than_statistics_are_found_too() {
+    let sample = view();
+    let view = View { dimensions: sample.dimensions[..1].to_vec(), states: sample.states[..1].to_vec(), ..sample };
+    let mut all = Rows::empty(1, &view.kinds());
+    let long = |n: u32| match n % 3 {
+        0 => format!("{}{n:06}", "\u{10FFFF}".repeat(40)),
+        1 => format!("{}{n:06}", "é".repeat(70)),
+        _ => format!("{}{n:06}", "x".repeat(200)),
+    };
+    for n in 0..30_000 {
+        all.panes.push(Timestamp(Span::HOUR.0));
+        all.dimensions[0].codes.push(n);
+        all.dimensions[0].values.push(Value::text(&long(n)));
+        all.states[0].push_empty();
+    }
+    all.sort();
+    let Stored { view, store, file } = stored(view, &all).await;
+    let keyed = KeyedFile::open(store.as_ref(), &view, &file).await.unwrap();
+    for n in (0..30_000).step_by(1_009) {
+        let keys = vec![(0, vec![Value::text(&long(n))])];
+        let found = keyed.read(store.as_ref(), &view, Wanted { keys: &keys, range: ALL }, 10).await.unwrap();
+        assert_eq!((found.len(), found.value(0, 0)), (1, &keys[0].1[0]), "{n}");
+    }
+}
