@@ -365,13 +365,26 @@ async fn roll_ups_change_no_byte_of_an_answer() {
     let mut rolled = 0;
     for seed in 0..24 {
         let around = moment(PLACES[seed as usize % PLACES.len()].1);
-        let [with, mut without] = [0; 2].map(|_| world_around(seed, around));
+        let [with, mut without] = [0; 2].map(|_| {
+            let mut world = world_around(seed, around);
+            let mut dice = Dice(seed + 29);
+            for event in &mut world.events {
+                // Over all four days, some of them together, some on the boundaries of hours and days.
+                let seconds = dice.pick(4 * 86_400) as i64 / [1, 1, 1_200, 86_400][dice.pick(4) as usize];
+                let unit = [1, 1, 1_200, 86_400][dice.pick(4) as usize];
+                let place = (seconds.saturating_mul(unit) % (4 * 86_400)) * Span::SECOND.0;
+                event.time = Timestamp(around.0 - 2 * Span::DAY.0 + place);
+            }
+            world
+        });
         without.rolled = false;
         let mut dice = Dice(seed + 91);
         let skew = dice.pick(7_200) as i64 * Span::SECOND.0;
         for world in [&with, &without] {
             let mut dice = Dice((seed + 17) * 0x9E37_79B9);
-            (0..16).for_each(|_| drop(dice.pick(2)));
+            for _ in 0..16 {
+                dice.pick(2);
+            }
             world.clock.advance(skew);
             for name in ["by_route", "by_carrier"] {
                 cut(world, name, &mut dice).await;
