@@ -423,28 +423,36 @@ impl Serving {
         pinned: &[PinnedView],
         with_begin: bool,
     ) -> Result<Vec<Halves>, Error> {
-        let slices = |query: &Query, view: &PinnedView| keyed::slices([query], &view.view);
-        let mut speed = Vec::with_capacity(pinned.len());
+        let wide: Vec<Option<Query>> = queries.iter().map(|query| sessions::widened(query)).collect();
+        let queries: Vec<&Query> = queries.iter().zip(&wide).map(|(q, wide)| wide.as_ref().unwrap_or(q)).collect();
+        let ranges = queries.iter().map(|query| scan::range(query));
+        let range = ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default();
+        // Of each view its speed half; of one of which all queries name keys, the rows of these, once for all of them.
+        let (mut speed, mut by_key) = (Vec::with_capacity(pinned.len()), Vec::with_capacity(pinned.len()));
         for view in pinned {
-            let by_key = view.view.keyed && queries.iter().all(|query| !slices(query, view).is_empty());
-            speed.push(if by_key { Halves::default() } else { self.speed_half(view).await? });
+            let keys = keyed::slices(queries.iter().copied(), &view.view);
+            if keys.is_empty() {
+                self.check_keyed(view, range)?;
+                speed.push(self.speed_half(view).await?);
+                by_key.push(None);
+            } else {
+                speed.push(Halves::default());
+                by_key.push(Some(self.keyed_halves(view, Wanted { keys: &keys, range }, with_begin).await?));
+            }
         }
         let mut out = Vec::with_capacity(pinned.len() * queries.len());
         for query in queries {
-            let wide = sessions::widened(query);
-            let query = wide.as_ref().unwrap_or(query);
-            for (view, speed) in pinned.iter().zip(&speed) {
+            let range = scan::range(query);
+            for ((view, speed), by_key) in pinned.iter().zip(&speed).zip(&by_key) {
                 let access = Access::new(query, &view.view);
                 if access.is_empty() {
                     out.push(Halves::default());
                     continue;
                 }
-                let (keys, range) = (slices(query, view), scan::range(query));
-                if !keys.is_empty() {
-                    out.push(self.keyed_halves(view, Wanted { keys: &keys, range }, with_begin).await?);
+                if let Some(halves) = by_key {
+                    out.push(halves.clone());
                     continue;
                 }
-                self.check_keyed(view, range)?;
                 let mut halves = speed.clone();
                 if let Some(generation) = &view.generation {
                     let choices = levels::choose(generation, &Cells::new(&query.times), access.needed());
