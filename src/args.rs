@@ -1,9 +1,12 @@
 //! The command line: what may be typed, and nothing about how it is done.
 mod examples;
+mod generations;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use generations::{BatchRollback, Diff};
 
 /// Seam: streaming and batch analytics with one exact answer.
 #[derive(Debug, Parser)]
@@ -244,45 +247,6 @@ pub enum BatchCommand {
     Status(BatchStatus),
     /// Let a view go back to an earlier generation: it is published once more, and the speed layer folds again from its cut.
     Rollback(BatchRollback),
-}
-
-#[derive(Debug, Args)]
-pub struct BatchRollback {
-    /// The view.
-    pub view: String,
-    /// The generation to go back to; by default the one before what the newest carries.
-    #[arg(long, value_name = "GENERATION")]
-    pub to: Option<u64>,
-    /// Print the result as JSON.
-    #[arg(long)]
-    pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct Diff {
-    /// Only this view.
-    pub view: Option<String>,
-    /// Compare by these dimensions; by default by all that both definitions have.
-    #[arg(short, long, value_name = "DIMENSION")]
-    pub by: Vec<String>,
-    /// The buckets: 1h, 1d, or day, week, month, quarter, year of the calendar in --tz.
-    #[arg(long, default_value = "1d")]
-    pub step: String,
-    /// Whose calendar counts: an IANA zone like Asia/Shanghai.
-    #[arg(long, value_name = "ZONE", default_value = "UTC")]
-    pub tz: String,
-    /// From when (RFC 3339, epoch, or now-6h); by default from the first event on.
-    #[arg(long)]
-    pub from: Option<String>,
-    /// Until when; by default the last event.
-    #[arg(long)]
-    pub to: Option<String>,
-    /// The most rows of a view that a table shows.
-    #[arg(long, default_value_t = 100)]
-    pub limit: usize,
-    /// How to print.
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    pub output: Output,
 }
 
 #[derive(Debug, Args)]

@@ -43,9 +43,11 @@ impl ViewTable {
         let whole: Vec<&Generation> = earlier.iter().filter(whole).collect();
         let Some(target) = whole.iter().find(|generation| generation.number == to) else {
             let numbers: Vec<String> = whole.iter().map(|generation| generation.number.to_string()).collect();
-            let numbers = if numbers.is_empty() { "none".to_owned() } else { numbers.join(", ") };
-            let message = format!("view {id} cannot go back to generation {to}: all files are kept of {numbers}");
-            return Err(Error::not_found(message));
+            let there_is = match &numbers[..] {
+                [] => "no earlier one is kept whole".to_owned(),
+                numbers => format!("all files are kept of {}", numbers.join(", ")),
+            };
+            return Err(Error::not_found(format!("view {id} cannot go back to generation {to}: {there_is}")));
         };
         let mut cut = target.cut.clone();
         // A position of the table cannot be taken away: a partition that was not known then is covered up to its start.
