@@ -6,6 +6,7 @@ use seam_batch::job::Status;
 use seam_proof::trial::{beyond, by_offset, compare};
 use seam_shared::clock::Clock;
 use seam_shared::log::Offset;
+use seam_shared::state::StateStore;
 use seam_shared::view::rows::Rows;
 use seam_shared::view::value::Value;
 use seam_speed::cuts::LakeCuts;
