@@ -64,7 +64,7 @@ fn scan(view: &View, input: &Input, excerpt: Excerpt, span: Slice) -> Result<pl:
     let states = view.states.iter().enumerate().filter_map(|(i, state)| {
         let column = match state.field {
             None if state.counts_events() => return None,
-            None => pl::lit(1i64),
+            None => pl::lit(1i64).cast(pl::DataType::Int64), // a plain one is a narrower integer to Polars
             Some(_) if narrow[i] => pl::col(excerpt::narrow_name(i)),
             Some(index) => field(index),
         };

@@ -24,6 +24,7 @@ mod metrics;
 mod own_stream;
 mod redis;
 mod report;
+mod retract;
 mod schedule;
 mod schema;
 mod secret;

@@ -132,3 +132,29 @@ pub fn offsets(events: &pl::DataFrame) -> Result<Vec<i64>> {
         _ => Err(Error::corrupt("an archive file has events without an offset")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_are_found_again_by_offset_and_take_few_bytes() {
+        // a million events of 1,000 keys in no order, windows of 100; now and then the log skips an offset
+        let (mut chance, mut earlier) = (1u64, vec![0i64; 1_000]);
+        let (mut offsets, mut windows) = (Vec::new(), Vec::new());
+        for i in 0..1_000_000i64 {
+            chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let key = (chance >> 33) as usize % 1_000;
+            offsets.push(7 + i + i / 1_000);
+            windows.push(earlier[key] / 100);
+            earlier[key] += 1;
+        }
+        let packed = FileWindows::pack(&offsets, &windows).unwrap();
+        println!("{:.2} bytes an event", packed.bytes() as f64 / 1e6);
+        assert!(packed.bytes() < 2_000_000, "{} bytes", packed.bytes());
+        let asked = [7, 1_000_006 + 999, 500_000 + 7 + 500];
+        assert_eq!(packed.of(&asked).unwrap(), [windows[0], windows[999_999], windows[500_000]]);
+        assert!(packed.of(&[6]).is_err() && packed.of(&[7 + 1_000]).is_err(), "no event has this offset");
+        assert_eq!(FileWindows::pack(&[], &[]).unwrap().of(&[]).unwrap(), [] as [i64; 0]);
+    }
+}

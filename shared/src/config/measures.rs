@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::report::{Place, Problems, nearest};
+use super::retract;
 use super::tree::Node;
 use crate::time::Span;
 use crate::view::aggregate::histogram::BOUNDS_MAX;
@@ -282,31 +283,10 @@ fn measure(
     (state.field, state.filter) = (field, filter);
     if let Some(retract) = retract {
         let place = Place { length: function.chars().count().max(1), ..node.inside(0) };
-        state.kind = net(function, field.map(|f| source.fields[f].field_type), place, problems)?;
+        state.kind = retract::net(function, field.map(|f| source.fields[f].field_type), place, problems)?;
         state.retract = Some(retract.clone());
     }
     Some((state, figures))
-}
-
-/// The state of a function over events that may be taken back; only what can be subtracted has one.
-fn net(function: &str, field_type: Option<FieldType>, place: Place, problems: &mut Problems) -> Option<StateKind> {
-    const INSTEAD: &str = "write count(), sum(f) or avg(f)";
-    let why = match function {
-        "count" | "sum" | "avg" => {
-            let unit = field_type.map_or(Unit::Scaled(0), Unit::of);
-            return Some(StateKind::Partial(Aggregate::Net, unit));
-        }
-        "min" | "max" | "stats" | "first" | "last" => {
-            "keeps the extremes alone: when one is taken back, the one behind it is not known"
-        }
-        "quantile" | "quantiles" => "keeps the smallest and the largest value, which cannot be taken back",
-        "distinct" => "does not keep how often a value came, so that it cannot tell when the last one was taken back",
-        "sessions" => "has joined sessions that an event bridged, and could not tell them apart without it",
-        _ => "cannot take back what an event said yet",
-    };
-    let message = format!("events of this source can be taken back (`retract`), and `{function}` {why}");
-    problems.suggest(place, message, Some(INSTEAD.to_owned()));
-    None
 }
 
 fn no_function(function: &str, place: Place, problems: &mut Problems) {

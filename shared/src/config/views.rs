@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::report::{Place, Problems};
 use super::tree::Node;
-use super::{identity, measures};
+use super::{identity, measures, retract};
 use crate::time::Span;
 use crate::view::definition::{COUNT_WINDOW, DimensionDefinition, Field, PARTITION, Source, View};
 use crate::view::expression::Expression;
@@ -42,7 +42,7 @@ const ANSWER_NAMES: [&str; 21] = [
 ];
 /// The views whose parts are all right, in the file's order.
 pub(super) fn compile(root: &Node, sources: &[Arc<Source>], problems: &mut Problems) -> Vec<Arc<View>> {
-    let retractions = retractions(root, sources, problems);
+    let retractions = retract::by_source(root, sources, problems);
     let entries = root.get("views").map_or(&[][..], Node::entries);
     let views = entries.iter().filter_map(|(key, node)| {
         let from = node.get("from")?;
@@ -55,24 +55,6 @@ pub(super) fn compile(root: &Node, sources: &[Arc<Source>], problems: &mut Probl
         view(&key.name, node, (source, retract), &asked(root, &key.name), problems).map(Arc::new)
     });
     views.collect()
-}
-
-/// By source, which of its events take back what an earlier one said.
-fn retractions<'a>(
-    root: &'a Node,
-    sources: &[Arc<Source>],
-    problems: &mut Problems,
-) -> Vec<(&'a str, Arc<Expression>)> {
-    let mut all = Vec::new();
-    for (key, node) in root.get("sources").map_or(&[][..], Node::entries) {
-        let source = sources.iter().find(|source| source.name == key.name);
-        if let (Some(source), Some(condition)) = (source, node.get("retract"))
-            && let Some(condition) = expression(condition, &source.fields, problems)
-        {
-            all.push((key.name.as_str(), Arc::new(condition)));
-        }
-    }
-    all
 }
 
 /// The measures of a view that metrics name.
