@@ -81,7 +81,7 @@ fn dashboard_sql() -> Vec<String> {
             if metric == EVENTS { "sum(s0_count)" } else { "sum(s1_count), sum(s1_sum), min(s1_min), max(s1_max)" };
         let slice = slice.split_once(':').map_or(String::new(), |(name, value)| format!("AND {name} = '{value}'"));
         format!(
-            "SELECT pane_end, {figures} FROM sales WHERE pane_end > {} {slice} GROUP BY 1 ORDER BY 1",
+            "SELECT epoch_us(pane_end), {figures} FROM sales WHERE pane_end > {} {slice} GROUP BY 1 ORDER BY 1",
             at("24 HOUR")
         )
     };

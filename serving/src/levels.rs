@@ -86,9 +86,7 @@ fn coarse<'g>(
         first.rollups.iter().find(move |rollup| rollup.level == Level { width, without: None } && rollup.start == day)
     };
     let (days, hours) = (width(Span::DAY), width(Span::HOUR));
-    if days.or(hours).is_none() {
-        return None;
-    }
+    days.or(hours)?;
     let edges = cells.edges_inside(day, day.plus(Span::DAY), EDGES_MAX)?;
     if let Some(rollup) = days.filter(|_| edges.is_empty()) {
         return Some(vec![Choice::rolled(rollup)]);
