@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 use seam_shared::access::Caller;
 use seam_shared::telemetry::QueryLabels;
 use seam_shared::view::definition::View;
-use seam_shared::view::value::FieldType;
 use tokio::time::Instant;
 
 use super::{known, negotiate, parameters, problem, respond};
@@ -122,7 +121,7 @@ pub async fn list(State(serving): State<Arc<Serving>>, Extension(caller): Extens
         let in_all = |name: &str| measures.iter().all(|measure| measure.view.dimension(name).is_some());
         for dimension in view.dimensions.iter().filter(|dimension| in_all(&dimension.name)) {
             json.open('{').key("name").text(&dimension.name);
-            json.key("type").text(&type_name(dimension.field_type)).close('}');
+            json.key("type").text(&dimension.field_type.to_string()).close('}');
         }
         json.close(']').key("pane").text(&view.pane.to_string());
         write_windows(&mut json, view);
@@ -142,13 +141,3 @@ pub fn write_windows(json: &mut Json, view: &View) {
     json.close(']');
 }
 
-/// A type as it is written in a configuration.
-pub fn type_name(field_type: FieldType) -> String {
-    match field_type {
-        FieldType::String => "string".to_owned(),
-        FieldType::Bool => "bool".to_owned(),
-        FieldType::Int => "int".to_owned(),
-        FieldType::Decimal(scale) => format!("decimal({scale})"),
-        FieldType::Float => "float".to_owned(),
-    }
-}

@@ -43,7 +43,7 @@ fn write_view(json: &mut Json, serving: &Serving, view: &Arc<View>) {
     json.key("keyed").bool(view.keyed).key("dimensions").open('[');
     for dimension in &view.dimensions {
         json.open('{').key("name").text(&dimension.name);
-        json.key("type").text(&metrics::type_name(dimension.field_type)).close('}');
+        json.key("type").text(&dimension.field_type.to_string()).close('}');
     }
     json.close(']').key("measures").open('[');
     for measure in &view.measures {

@@ -6,7 +6,7 @@ use crate::state::ViewId;
 use crate::view::aggregate::partial::Aggregate;
 use crate::view::definition::{Field, Origin, StateKind, View};
 use crate::view::expression::{Comparison, Expression};
-use crate::view::value::{FieldType, Value as Literal};
+use crate::view::value::Value as Literal;
 
 /// Raised when the same definition begins to mean something else, so that stored partials of old are not mixed in.
 const SEMANTICS_VERSION: u32 = 1;
@@ -83,7 +83,7 @@ fn canonical(view: &View) -> Value {
 
 fn widened(field: &Field) -> Option<Value> {
     match field.origin {
-        Origin::Widened(before) => Some(json!([field.name, type_name(before), type_name(field.field_type)])),
+        Origin::Widened(before) => Some(json!([field.name, before.to_string(), field.field_type.to_string()])),
         Origin::First | Origin::Optional => None,
     }
 }
@@ -108,21 +108,12 @@ fn fields(view: &View) -> Vec<Value> {
 /// A field's type, and for URLs the form that they are brought into.
 fn field_type(field: &Field) -> String {
     match field.url {
-        None => type_name(field.field_type),
+        None => field.field_type.to_string(),
         Some(UrlRule::Keep) => "url".to_owned(),
         Some(UrlRule::Drop) => "url without query".to_owned(),
     }
 }
 
-fn type_name(field_type: FieldType) -> String {
-    match field_type {
-        FieldType::String => "string".to_owned(),
-        FieldType::Bool => "bool".to_owned(),
-        FieldType::Int => "int".to_owned(),
-        FieldType::Decimal(scale) => format!("decimal({scale})"),
-        FieldType::Float => "float".to_owned(),
-    }
-}
 
 /// A filter as a tree of names and literals: however it was spelled, and wherever its fields stand in the source.
 fn filter(expression: &Expression, name_of: &dyn Fn(usize) -> String) -> Value {

@@ -20,6 +20,19 @@ pub enum FieldType {
     Float,
 }
 
+/// As a configuration spells it.
+impl fmt::Display for FieldType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FieldType::String => f.write_str("string"),
+            FieldType::Bool => f.write_str("bool"),
+            FieldType::Int => f.write_str("int"),
+            FieldType::Decimal(scale) => write!(f, "decimal({scale})"),
+            FieldType::Float => f.write_str("float"),
+        }
+    }
+}
+
 impl FieldType {
     /// Whether every value of `before` is one of this type too: an int as a decimal, a decimal with more digits after the point; as
     /// far as their digits fit.

@@ -110,7 +110,7 @@ pub(super) fn check(
     }
     for field in source.fields.iter().filter(|field| recorded.iter().all(|old| old.name != field.name)) {
         if field.origin != Origin::Optional {
-            let how = format!("write `{}: {{ type: {}, optional: true }}`", field.name, type_name(field.field_type));
+            let how = format!("write `{}: {{ type: {}, optional: true }}`", field.name, field.field_type);
             return Err(refused(name, &field.name, "is new, and events of before may hold anything there", &how));
         }
         change.what.push(format!("field {} is new", field.name));
@@ -119,7 +119,7 @@ pub(super) fn check(
 }
 
 fn compare(source: &str, old: &Recorded, field: &Field, purpose: Purpose, change: &mut Change) -> Result<()> {
-    let (before, now) = (type_name(old.r#type), type_name(field.field_type));
+    let (before, now) = (old.r#type.to_string(), field.field_type.to_string());
     if old.path != field.path {
         let what = format!("lay at $.{} and now lies at $.{}", old.path.join("."), field.path.join("."));
         return Err(refused(source, &field.name, &what, "undo the change"));
@@ -165,13 +165,3 @@ fn refused(source: &str, field: &str, what: &str, how: &str) -> Error {
     ))
 }
 
-/// A type as the configuration spells it.
-fn type_name(field_type: FieldType) -> String {
-    match field_type {
-        FieldType::String => "string".to_owned(),
-        FieldType::Bool => "bool".to_owned(),
-        FieldType::Int => "int".to_owned(),
-        FieldType::Decimal(scale) => format!("decimal({scale})"),
-        FieldType::Float => "float".to_owned(),
-    }
-}
