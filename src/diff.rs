@@ -5,7 +5,7 @@
 //! The lake is only read.
 mod compare;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
@@ -165,8 +165,7 @@ impl Both<'_> {
         files: &[Arc<ArchiveFile>],
     ) -> Result<Generation> {
         let table = Arc::new(self.table(memory, view));
-        let days: std::collections::BTreeSet<Timestamp> =
-            files.iter().flat_map(|file| file.days.keys().copied()).collect();
+        let days: BTreeSet<Timestamp> = files.iter().flat_map(|file| file.days.keys().copied()).collect();
         let counted = compute::counted(self.lake, &table, None, files.to_vec()).await?.map(Arc::new);
         let (mut made, settings) = (Vec::new(), compute::Settings::default());
         for day in days {
@@ -227,7 +226,7 @@ impl Both<'_> {
             let read: Points =
                 serde_json::from_slice(&body).map_err(|e| Error::internal("an answer has no points").because(e))?;
             for Point { key, value } in read.split(dimensions) {
-                numbers.entry(key).or_insert_with(BTreeMap::new).insert(measure.to_owned(), value);
+                numbers.entry(key).or_default().insert(measure.to_owned(), value);
             }
             match answer.next {
                 Some(next) => cursor = Some(next),

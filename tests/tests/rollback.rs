@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use seam_services::Redis;
 use seam_serving::{Serving, Settings, Stores};
 use seam_shared::clock::Clock;
-use seam_shared::config::RedisSettings;
+use seam_shared::config::{Config, RedisSettings};
 use seam_shared::error::{Error, Kind, Result};
 use seam_shared::lake::views::Publication;
 use seam_shared::log::{Offset, OffsetVector, Partition};
@@ -105,15 +105,7 @@ async fn a_view_that_goes_back_never_shows_a_wrong_number_wherever_it_breaks_off
         let dice = Dice::new(seed);
         let config = config(dice.pick(&["30s", "1m"]), "region, product", "price >= 100");
         let pipeline = pipeline(&config).await;
-        for _ in 0..2 + dice.below(3) {
-            produce(&dice, &pipeline, 10 + dice.below(40)).await;
-            pipeline.fold().await.unwrap();
-            pipeline.archive().await.unwrap();
-            pipeline.recompute(dice.one_in(3)).await.unwrap();
-            if !dice.one_in(4) {
-                pipeline.trim().await.unwrap();
-            }
-        }
+        generations(&dice, &pipeline).await;
         let spoilt = if dice.one_in(3) { Some(spoil(&pipeline).await) } else { None };
         let (generation, highest, _) = newest(&pipeline).await;
         let serving = cold_serving(&config, &pipeline);
@@ -188,23 +180,41 @@ async fn a_view_that_goes_back_never_shows_a_wrong_number_wherever_it_breaks_off
         if Some(number) != spoilt && back != spoilt || spoilt.is_none() {
             check(&oracle(&pipeline, &config).await, &view, &alone, &cut, seed);
         }
-        // the next run goes on from there, and finds that both layers agree
-        produce(&dice, &pipeline, 30).await;
-        pipeline.fold().await.unwrap();
-        pipeline.archive().await.unwrap();
-        let outcomes = pipeline.recompute(false).await.unwrap();
-        assert_eq!(serde_json::to_value(&outcomes[0].drift).unwrap()["groups"], 0, "seed {seed}: {outcomes:?}");
-        assert_eq!(newest(&pipeline).await.2, None);
-        let serving = cold_serving(&config, &pipeline);
-        serving.refresh().await.unwrap();
-        let body: Json =
-            serde_json::from_slice(&ask(&serving, "events", &[("dimension", "region")]).await.unwrap()).unwrap();
-        check(&oracle(&pipeline, &config).await, &view, &body, &stamp(&body, &[&config]).1, seed);
+        goes_on(&dice, &pipeline, &config, seed).await;
     }
     println!(
         "{seeds} rollbacks: {before} answers by generations before, {after} after, {broken} broken off, {folded_again} done"
     );
     assert!(before > seeds && after > 3 * seeds && broken > seeds / 2 && folded_again as u64 > seeds / 2);
+}
+
+/// A few generations, most of them trimmed to.
+async fn generations(dice: &Dice, pipeline: &Pipeline) {
+    for _ in 0..2 + dice.below(3) {
+        produce(dice, pipeline, 10 + dice.below(40)).await;
+        pipeline.fold().await.unwrap();
+        pipeline.archive().await.unwrap();
+        pipeline.recompute(dice.one_in(3)).await.unwrap();
+        if !dice.one_in(4) {
+            pipeline.trim().await.unwrap();
+        }
+    }
+}
+
+/// The next run goes on from there, and finds that both layers agree.
+async fn goes_on(dice: &Dice, pipeline: &Pipeline, config: &Arc<Config>, seed: u64) {
+    produce(dice, pipeline, 30).await;
+    pipeline.fold().await.unwrap();
+    pipeline.archive().await.unwrap();
+    let outcomes = pipeline.recompute(false).await.unwrap();
+    assert_eq!(serde_json::to_value(&outcomes[0].drift).unwrap()["groups"], 0, "seed {seed}: {outcomes:?}");
+    assert_eq!(newest(pipeline).await.2, None);
+    let serving = cold_serving(config, pipeline);
+    serving.refresh().await.unwrap();
+    let body = ask(&serving, "events", &[("dimension", "region")]).await.unwrap();
+    let body: Json = serde_json::from_slice(&body).unwrap();
+    let (view, covered) = stamp(&body, &[config]);
+    check(&oracle(pipeline, config).await, &view, &body, &covered, seed);
 }
 
 /// Lets everybody finish.
