@@ -72,6 +72,8 @@ fn collect(condition: &Expression, named: &mut Vec<Slice>) {
 /// The rows of a block that are wanted.
 pub fn only(block: &Block, wanted: Wanted<'_>) -> Rows {
     match block {
+        // rows that nothing was folded into do not even have the view's columns
+        _ if block.is_empty() => Rows::default(),
         Block::AsHeld(rows) => only_held(rows, wanted),
         Block::ByKey(by_key) => only_by_key(by_key, wanted),
     }
