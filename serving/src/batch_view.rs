@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use hashbrown::HashSet;
 use object_store::ObjectStore;
 use seam_shared::clock::Clock;
-use seam_shared::lake::views::{Generation, ViewFile, ViewTable};
+use seam_shared::lake::views::{Generation, ViewTable};
 use seam_shared::lake::{roll_up, verified, view_file};
 use seam_shared::time::Timestamp;
 use seam_shared::view::definition::View;
@@ -14,7 +14,7 @@ use seam_shared::{Error, Kind, Result};
 
 use crate::block::Block;
 use crate::cache::{BlockCache, BlockKey};
-use crate::levels::{self, Choice};
+use crate::levels::{self, Choice, files_in};
 use crate::scan::{Access, Piece};
 
 /// Rows of a file beyond which its decoding leaves the threads that serve requests: about a millisecond of work.
@@ -23,14 +23,6 @@ const INLINE_ROWS: u64 = 4_096;
 const READY_WITHIN: Duration = Duration::from_secs(5);
 /// Files of one question that are read and decoded side by side.
 const LOADS_AT_ONCE: usize = 4;
-
-/// The files of a generation that hold panes ending in `(after, until]`.
-pub fn files_in(generation: &Generation, (after, until): (Timestamp, Timestamp)) -> &[ViewFile] {
-    // Slices follow each other in time.
-    let from = generation.files.partition_point(|file| file.slice_end <= after);
-    let to = generation.files.partition_point(|file| file.slice_start < until);
-    generation.files.get(from..to).unwrap_or_default()
-}
 
 /// One view's newest generation as this process knows it. It may be old; an answer that needs a newer one asks for it.
 #[derive(Debug)]

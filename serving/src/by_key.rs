@@ -9,7 +9,7 @@ use seam_shared::view::definition::View;
 use seam_shared::view::value::Value;
 
 use crate::Serving;
-use crate::answer::Halves;
+use crate::halves::Halves;
 use crate::block::Block;
 use crate::inquiry::Inquiry;
 use crate::pin::Pin;

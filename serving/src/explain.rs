@@ -6,8 +6,9 @@ use seam_shared::view::definition::View;
 use tokio::time::Instant;
 
 use crate::Serving;
-use crate::answer::{Extent, Halves, Reading, merge, views_of};
-use crate::batch_view;
+use crate::answer::{Extent, Reading, merge, views_of};
+use crate::halves::Halves;
+use crate::levels;
 use crate::cache::BlockCache;
 use crate::json::Json;
 use crate::pin::PinnedView;
@@ -106,7 +107,7 @@ fn write_view(
         Some(generation) => {
             json.open('{').key("number").number(generation.number).key("published").time(generation.published);
             json.key("files_in_all").number(generation.files.len() as u64).key("files").open('[');
-            for file in batch_view::files_in(generation, range) {
+            for file in levels::files_in(generation, range) {
                 json.open('{').key("path").text(file.path.as_ref()).key("bytes").number(file.bytes);
                 json.key("rows").number(file.rows).key("after").time(file.slice_start);
                 json.key("until").time(file.slice_end).close('}');

@@ -14,8 +14,9 @@ use seam_shared::view::value::Value;
 use seam_shared::{Error, Kind, Result};
 
 use crate::Serving;
-use crate::answer::Halves;
-use crate::batch_view::{BatchView, files_in};
+use crate::halves::Halves;
+use crate::batch_view::BatchView;
+use crate::levels::files_in;
 use crate::block::{Block, ByKey};
 use crate::lru::Lru;
 use crate::pin::PinnedView;
@@ -73,6 +74,8 @@ fn collect(condition: &Expression, named: &mut Vec<Slice>) {
 /// The rows of a block that are wanted.
 pub fn only(block: &Block, wanted: Wanted<'_>) -> Rows {
     match block {
+        // rows that nothing was folded into do not even have the view's columns
+        _ if block.is_empty() => Rows::default(),
         Block::AsHeld(rows) => only_held(rows, wanted),
         Block::ByKey(by_key) => only_by_key(by_key, wanted),
     }

@@ -3,7 +3,6 @@ use seam_shared::lake::roll_up::{Level, RollUp};
 use seam_shared::lake::views::{Generation, ViewFile};
 use seam_shared::time::{Span, Timestamp};
 
-use crate::batch_view::files_in;
 use crate::scan::{Cells, Part};
 
 /// More ends of cells in a day than hours and pieces of hours can have.
@@ -35,6 +34,14 @@ impl<'g> Choice<'g> {
         let RollUp { path, blake3, rows, level, .. } = rollup;
         Choice { path, blake3, rows: *rows, level: Some(*level), part: Part::Whole }
     }
+}
+
+/// The files of a generation that hold panes ending in `(after, until]`.
+pub fn files_in(generation: &Generation, (after, until): (Timestamp, Timestamp)) -> &[ViewFile] {
+    // Slices follow each other in time.
+    let from = generation.files.partition_point(|file| file.slice_end <= after);
+    let to = generation.files.partition_point(|file| file.slice_start < until);
+    generation.files.get(from..to).unwrap_or_default()
 }
 
 /// The files of a generation for a question with these cells, to which the dimensions matter that are `needed`.

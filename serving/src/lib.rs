@@ -11,6 +11,7 @@ pub mod query;
 pub mod batch_view;
 pub mod block;
 pub mod cache;
+pub mod halves;
 pub mod keyed;
 pub mod levels;
 pub mod open;

@@ -11,8 +11,8 @@ use seam_shared::{Error, Kind};
 use tokio_util::sync::CancellationToken;
 
 use crate::Serving;
-use crate::answer::Halves;
-use crate::batch_view;
+use crate::halves::Halves;
+use crate::levels;
 use crate::block::{Block, ByKey};
 use crate::pin::Pin;
 use crate::query::{Layer, Refusal};
@@ -95,7 +95,7 @@ impl Serving {
             let pinned = pinned.ok_or_else(|| Error::internal("a view was not pinned"))?;
             let keys = if pinned.view.keyed { selection.slices.clone() } else { Vec::new() };
             let whole = pinned.generation.iter().filter(|_| keys.is_empty());
-            let files = whole.flat_map(|g| batch_view::files_in(g, selection.range));
+            let files = whole.flat_map(|g| levels::files_in(g, selection.range));
             rows += files.map(|file| file.rows).sum::<u64>();
             if rows > READ_FOR_ONE.saturating_mul(rows_max as u64) {
                 return Err(Error::new(Kind::TooLarge, format!("about {rows} rows of batch files would be read")));

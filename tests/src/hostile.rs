@@ -5,7 +5,6 @@ pub use seam_proof::hostile::{events, values};
 
 use std::sync::Arc;
 
-use seam_shared::event::url::UrlRule;
 use seam_shared::segment::SegmentRule;
 use seam_shared::time::Span;
 use seam_shared::view::definition::{DuplicateRule, Field, Source};
@@ -20,8 +19,7 @@ pub fn source(dice: &Dice) -> Arc<Source> {
     let field = |(i, field_type): (usize, FieldType)| {
         let name = format!("f{i}");
         let path = if dice.one_in(4) { vec!["inner".to_owned(), name.clone()] } else { vec![name.clone()] };
-        let is_url = field_type == FieldType::String && dice.one_in(3);
-        Field { url: is_url.then_some(UrlRule::Keep), ..Field::new(name, path, field_type) }
+        Field::new(name, path, field_type)
     };
     let rule = || DuplicateRule {
         horizon: Span(Span::SECOND.0 * (1 + dice.below(60) as i64)),

@@ -1,3 +1,4 @@
+//! The normal form is what the standard says, and its own; order of parameters, fragment and tracking make no difference.
 use proptest::prelude::*;
 
 use super::*;
