@@ -80,7 +80,7 @@ fn partition() -> Partition {
 /// The groups of a day's events, hour by hour.
 fn fold(view: &View, day: i64, events: u64, into: &mut BTreeMap<Timestamp, Groups>) {
     let products: Vec<String> = (0..1_000).map(|product| format!("p{product:04}")).collect();
-    let pane = i64::try_from(view.pane.0 / 1_000).unwrap_or(1);
+    let pane = view.pane.0 / 1_000;
     for event in Generator::new(7 + day as u64, events) {
         let end = (event.time + day * Span::DAY.0 / 1_000).div_euclid(pane) * pane + pane;
         let end = Timestamp(end * 1_000);
