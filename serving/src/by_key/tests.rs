@@ -9,6 +9,8 @@ use axum::http::Request;
 use seam_shared::access::{Caller, Names, RowFilter, Scope};
 use seam_shared::config;
 use seam_shared::lake::counting::CountingStore;
+use seam_shared::log::{Offset, Partition};
+use seam_shared::state::StateStore;
 use seam_shared::telemetry::Telemetry;
 use seam_shared::view::value::Value;
 use serde_json::{Value as Json, json};
@@ -252,6 +254,20 @@ async fn a_look_up_reads_a_footer_once_and_then_only_the_chunks_of_its_keys() {
     let second = lake.take();
     assert!(second.reads <= first.reads - files.len() as u64 && second.bytes < first.bytes, "{first:?} {second:?}");
     assert!(second.reads <= 2 * files.len() as u64, "{second:?} of {} files", files.len());
+}
+
+#[tokio::test]
+async fn a_view_that_nothing_was_folded_into_yet_has_no_keys() {
+    let mut world = World::new(1);
+    world.config = Arc::new(config::load(&CONFIG.replace("&view", ""), "test.yaml").expect("a configuration"));
+    let view = world.view("keyed");
+    for partition in 0..2 {
+        let place = Partition::new("clicks", partition);
+        world.state.claim(&place, &view.id, Offset(0)).await.expect("claimed");
+    }
+    let router = router(world.serving_with(settings()).await);
+    assert_eq!(get(&router, "/api/analytics/views/keyed/UA/JFK").await.status(), 404);
+    assert_eq!(ask(&router, "/api/analytics/views/keyed").await["keys"], json!([]));
 }
 
 #[test]
