@@ -9,8 +9,8 @@ use seam_shared::view::definition::View;
 use seam_shared::view::value::Value;
 
 use crate::Serving;
-use crate::halves::Halves;
 use crate::block::Block;
+use crate::halves::Halves;
 use crate::inquiry::Inquiry;
 use crate::pin::Pin;
 use crate::query::{self, Catalog, Format, Layer, Query, Refusal, Request, Times, value_of};

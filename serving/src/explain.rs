@@ -7,10 +7,10 @@ use tokio::time::Instant;
 
 use crate::Serving;
 use crate::answer::{Extent, Reading, merge, views_of};
-use crate::halves::Halves;
-use crate::levels;
 use crate::cache::BlockCache;
+use crate::halves::Halves;
 use crate::json::Json;
+use crate::levels;
 use crate::pin::PinnedView;
 use crate::query::{Query, Refusal, Times};
 use crate::scan::{self, Share};

@@ -93,7 +93,7 @@ impl Serving {
     }
 
     /// What each query scans of what was pinned: for each of them all views, one after another.
-    async fn scanned(
+    pub(crate) async fn scanned(
         &self,
         queries: &[Arc<Query>],
         pinned: &[PinnedView],

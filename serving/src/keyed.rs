@@ -14,10 +14,10 @@ use seam_shared::view::value::Value;
 use seam_shared::{Error, Kind, Result};
 
 use crate::Serving;
-use crate::halves::Halves;
 use crate::batch_view::BatchView;
-use crate::levels::files_in;
 use crate::block::{Block, ByKey};
+use crate::halves::Halves;
+use crate::levels::files_in;
 use crate::lru::Lru;
 use crate::pin::PinnedView;
 use crate::query::{Query, Term};

@@ -11,9 +11,9 @@ use seam_shared::{Error, Kind};
 use tokio_util::sync::CancellationToken;
 
 use crate::Serving;
+use crate::block::{Block, ByKey};
 use crate::halves::Halves;
 use crate::levels;
-use crate::block::{Block, ByKey};
 use crate::pin::Pin;
 use crate::query::{Layer, Refusal};
 

@@ -140,4 +140,3 @@ pub fn write_windows(json: &mut Json, view: &View) {
     }
     json.close(']');
 }
-

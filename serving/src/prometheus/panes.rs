@@ -15,8 +15,8 @@ use super::catalogue::{Catalogue, Definition};
 use super::evaluate::{extreme, windows};
 use super::failure::{Failure, Reason};
 use super::source::{Leaf, Reads, Samples, Series, Source};
-use crate::halves::Halves;
 use crate::cache::BlockCache;
+use crate::halves::Halves;
 use crate::query::{Query, Spelling};
 use crate::scan::{Access, Piece, Scan};
 

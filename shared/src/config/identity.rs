@@ -114,7 +114,6 @@ fn field_type(field: &Field) -> String {
     }
 }
 
-
 /// A filter as a tree of names and literals: however it was spelled, and wherever its fields stand in the source.
 fn filter(expression: &Expression, name_of: &dyn Fn(usize) -> String) -> Value {
     let all = |parts: &[Expression]| parts.iter().map(|part| filter(part, name_of)).collect::<Vec<_>>();

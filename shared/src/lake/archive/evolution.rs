@@ -164,4 +164,3 @@ fn refused(source: &str, field: &str, what: &str, how: &str) -> Error {
         "source {source} has an archive, and its field `{field}` {what}: {how}, or give the changed source another name"
     ))
 }
-
