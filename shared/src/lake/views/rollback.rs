@@ -38,7 +38,7 @@ impl ViewTable {
         let there = self.objects().await?;
         let whole = |g: &&Generation| {
             let is_earlier = g.number < newest.number && g.incarnation == newest.incarnation;
-            is_earlier && g.files.iter().all(|file| there.contains(&file.path))
+            is_earlier && g.paths().all(|path| there.contains(path))
         };
         let whole: Vec<&Generation> = earlier.iter().filter(whole).collect();
         let Some(target) = whole.iter().find(|generation| generation.number == to) else {
