@@ -91,7 +91,9 @@ fn partitions_that_are_added_while_everything_runs_are_taken_up_by_every_role() 
     let (Some(kafka), Some(redis), Some(s3)) = (Kafka::start(&[]), Redis::start(&[]), S3::start()) else { return };
     let flights: Vec<_> = flights::load().into_iter().take(12_000).collect();
     let folder = Folder::new("grown");
-    let config = configuration(&kafka, &redis);
+    // Segments that close within the test, so that generations come to cover the new partitions too.
+    let config = configuration(&kafka, &redis).replace("segment: { events: 4096", "segment: { events: 256");
+    assert!(config.contains("events: 256"));
     folder.write("seam.yaml", &config);
     let mut cluster = Cluster::start(folder, s3.environment().to_vec());
     let (mut seed, mut answers) = (7, Vec::new());
