@@ -20,7 +20,7 @@ use crate::page::Page;
 use crate::pin::{Pin, PinnedView};
 use crate::present::{self, Points};
 use crate::query::{Fill, Format, Layer, Query, Question, Refusal};
-use crate::scan::{self, Access, Piece, Scan};
+use crate::scan::{self, Access, Cells, Piece, Scan};
 use crate::sessions;
 use crate::stamp::{self, Shares};
 
@@ -81,7 +81,7 @@ pub fn merge_until(
             begin = *of_view;
         }
         let access = Access::new(asked, view);
-        for Piece { block, part } in batch {
+        for Piece { block, part } in scan.joined(&access, batch, cache).iter() {
             shares.batch += scan.add_part(&access, block, *part, cache)?;
         }
         for block in speed {
@@ -99,6 +99,7 @@ pub fn merge_until(
 fn effort(query: &Query, views: &[Arc<View>], halves: &[Halves], cache: &BlockCache) -> usize {
     let of_view = |(view, Halves { batch, speed, .. }): (&Arc<View>, &Halves)| {
         let access = Access::new(query, view);
+        let batch = access.joined_as_held(&Cells::new(&query.times), batch, cache);
         let speed = speed.iter().cloned().map(Piece::whole);
         batch.iter().cloned().chain(speed).map(|piece| access.effort(query, &piece, cache)).sum::<usize>()
     };

@@ -212,23 +212,21 @@ impl ByKey {
     /// The rows merged into a shape. The dimensions that it leaves out stay, with nothing in them.
     pub fn roll_up(&self, shape: Shape) -> Block {
         let kept: Vec<usize> = (0..self.dimensions.len()).filter(|d| shape.dimensions >> d & 1 == 1).collect();
-        let mut states: Vec<States> = self.states.iter().map(States::empty_like).collect();
-        states.push(States::Count(Vec::new()));
-        let empty = Rows { panes: Vec::new(), dimensions: vec![Dimension::default(); kept.len()], states };
-        let mut groups = Groups::like(&empty);
+        let pane = |pane: Timestamp| shape.width.map_or(pane, |width| pane.ceil(width));
+        merged(&[self], &kept, &pane, shape.width.or(self.facts.width))
+    }
+    fn merge_into(&self, groups: &mut Groups, kept: &[usize], pane_of: &dyn Fn(Timestamp) -> Timestamp) {
+        let mut known: Vec<Vec<u32>> = Vec::with_capacity(kept.len());
         for (to, &d) in kept.iter().enumerate() {
-            for (value, code) in self.dimensions[d].values.iter().zip(0..) {
-                let interned = groups.intern(to, value);
-                debug_assert_eq!(interned, code, "a value's code stays what it is");
-            }
+            known.push(self.dimensions[d].values.iter().map(|value| groups.intern(to, value)).collect());
         }
         let mut codes = vec![0; kept.len()];
         for key in 0..self.keys() {
-            codes.iter_mut().zip(&kept).for_each(|(code, d)| *code = self.dimensions[*d].codes[key]);
+            let code = |(known, d): (&Vec<u32>, &usize)| known[self.dimensions[*d].codes[key] as usize];
+            codes.iter_mut().zip(known.iter().zip(kept).map(code)).for_each(|(to, code)| *to = code);
             let mut rows = self.rows(key);
             while !rows.is_empty() {
-                let pane = self.panes[rows.start];
-                let pane = shape.width.map_or(pane, |width| pane.ceil(width));
+                let pane = pane_of(self.panes[rows.start]);
                 let end = rows.start + self.rows_until(rows.clone(), pane);
                 let (to, range) = (groups.row(pane, &codes), rows.start..end);
                 let (weights, states) = groups.states_mut().split_last_mut().expect("the weights are one of them");
@@ -237,15 +235,30 @@ impl ByKey {
                 rows.start = end;
             }
         }
-        let mut rows = groups.into_unsorted();
-        let weights = rows.states.pop();
-        for d in (0..self.dimensions.len()).filter(|d| !kept.contains(d)) {
-            rows.dimensions.insert(d, Dimension { codes: vec![0; rows.panes.len()], values: vec![Value::Null] });
-        }
-        let mut rolled = ByKey::new(rows, weights);
-        rolled.widen(shape.width.or(self.facts.width));
-        Block::ByKey(rolled)
     }
+}
+
+/// Blocks of a view put into one, with the dimensions `kept` and the panes that `pane_of` says, which are that wide.
+pub fn merged(
+    blocks: &[&ByKey],
+    kept: &[usize],
+    pane_of: &dyn Fn(Timestamp) -> Timestamp,
+    width: Option<Span>,
+) -> Block {
+    let Some(first) = blocks.first() else { return Block::sorted(Rows::default()) };
+    let mut states: Vec<States> = first.states.iter().map(States::empty_like).collect();
+    states.push(States::Count(Vec::new()));
+    let dimensions = vec![Dimension::default(); kept.len()];
+    let mut groups = Groups::like(&Rows { panes: Vec::new(), dimensions, states });
+    blocks.iter().for_each(|block| block.merge_into(&mut groups, kept, pane_of));
+    let mut rows = groups.into_unsorted();
+    let weights = rows.states.pop();
+    for d in (0..first.dimensions.len()).filter(|d| !kept.contains(d)) {
+        rows.dimensions.insert(d, Dimension { codes: vec![0; rows.panes.len()], values: vec![Value::Null] });
+    }
+    let mut out = ByKey::new(rows, weights);
+    out.widen(width);
+    Block::ByKey(out)
 }
 
 /// Row numbers by their code in a dimension; those with the same code stay in their order.

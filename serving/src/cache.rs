@@ -21,6 +21,8 @@ pub enum BlockKey {
     Segment(ViewId, u32, u64, Offset, Offset),
     /// A roll-up of a block.
     RollUp(Box<BlockKey>, Shape),
+    /// Blocks that follow each other, merged.
+    Run(Arc<[BlockKey]>, Shape),
 }
 
 /// The name of a block in another shape; `None` if it has no name, or is in that shape.
@@ -104,6 +106,14 @@ impl BlockCache {
         }
         self.held.insert(key, rolled.clone(), rolled.bytes());
         rolled
+    }
+    /// Blocks that follow each other as one, made if that is not held.
+    pub fn run(&self, key: BlockKey, make: impl FnOnce() -> Block) -> Arc<Block> {
+        self.get(&key).unwrap_or_else(|| {
+            let run = Arc::new(make().named(&key));
+            self.held.insert(key, run.clone(), run.bytes());
+            run
+        })
     }
     /// A block in another shape, if it is held so.
     pub fn held_roll_up(&self, block: &Block, shape: Shape) -> Option<Arc<Block>> {

@@ -1,6 +1,7 @@
 //! A query's scan over blocks: which rows match, which windows they fall in, and their merged states. Pure but for a cache.
 mod cells;
 mod filter;
+mod runs;
 mod slide;
 
 use std::ops::Range;
