@@ -118,11 +118,14 @@ impl BatchView {
                 continue;
             }
             let block = self.block(choice.1, cache).await?;
-            let cache = cache.clone();
-            let rolled = tokio::task::spawn_blocking(move || {
-                shapes.into_iter().for_each(|shape| drop(cache.roll_up(&block, shape)));
-            });
-            rolled.await.map_err(|error| Error::internal("a roll-up failed").because(error))?;
+            let (rows, cache) = (block.len() as u64, cache.clone());
+            let roll_up = move || shapes.into_iter().for_each(|shape| drop(cache.roll_up(&block, shape)));
+            if rows <= INLINE_ROWS {
+                roll_up();
+                continue;
+            }
+            let rolled = tokio::task::spawn_blocking(roll_up).await;
+            rolled.map_err(|error| Error::internal("a roll-up failed").because(error))?;
         }
         Ok(())
     }

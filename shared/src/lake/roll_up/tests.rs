@@ -1,3 +1,4 @@
+//! Roll-ups hold what their rows hold, however a day was cut, and those are kept that pay.
 use super::*;
 use crate::view::value::Value;
 use std::sync::Arc;
