@@ -9,7 +9,18 @@ use crate::dice::Dice;
 /// Where event times start.
 pub const START: i64 = 1_780_272_000_000_000;
 
-/// One source in one or two partitions, with small segments, and two or three views; the third one is to start later.
+/// Measures whose partials are more than a few numbers; a seed has one of them.
+const MORE: [&str; 7] = [
+    "distinct(page)",
+    "distinct(price)",
+    "quantile(delay, 0.9)",
+    "variance(price)",
+    "stddev_pop(price)",
+    "first(price)",
+    "last(page)",
+];
+
+/// One source in one or two partitions, with small segments, and three or four views; the last one is to start later.
 pub fn config(dice: &Dice) -> Arc<Config> {
     let (partitions, horizon) = (1 + dice.below(2), 1 + dice.below(30));
     let events = 1 + dice.below(if dice.one_in(4) { 12 } else { 4 });
@@ -27,6 +38,7 @@ pub fn config(dice: &Dice) -> Arc<Config> {
     } else {
         "dimensions: []".to_owned()
     };
+    let more = dice.pick(&MORE);
     let text = format!(
         r#"
 version: 1
@@ -52,12 +64,19 @@ views:
     pane: 1m
     windows: [5m]
     measures: {{ events: count() }}
+  more:
+    from: clicks
+    dimensions: [page]
+    pane: 1m
+    windows: [5m]
+    measures: {{ more: "{more}" }}
 {later}
 metrics:
   events: {{ view: by_page, measure: events }}
   spend: {{ view: by_page, measure: price }}
   delay: {{ view: by_page, measure: delay }}
   pricey: {{ view: pricey, measure: events }}
+  more: {{ view: more, measure: more }}
 {metric}
 "#
     );

@@ -6,6 +6,7 @@ use seam_serving::Serving;
 use seam_serving::query::{Query, Question};
 use seam_shared::log::{Offset, OffsetVector};
 use seam_shared::time::{Span, Timestamp};
+use seam_shared::view::definition::StateKind;
 use seam_shared::view::oracle::Oracle;
 use seam_shared::view::value::Value;
 use serde_json::Value as Json;
@@ -57,7 +58,7 @@ impl Reader {
 
     /// Asks one of the metrics for one window; of the batch layer alone only if `any_layer`.
     pub fn asking(serving: Arc<Serving>, dice: &Dice, any_layer: bool) -> Option<Reader> {
-        let metric = dice.pick(&["events", "spend", "delay", "pricey", "delays"]);
+        let metric = dice.pick(&["events", "spend", "delay", "pricey", "delays", "more"]);
         let window = dice.pick(&["1m", "5m", "7m"]);
         let at = Timestamp(generate::START).floor(Span::MINUTE).minus(Span(dice.below(6) as i64 * Span::MINUTE.0));
         let mut parameters = vec![("window".to_owned(), window.to_owned()), ("at".to_owned(), at.to_rfc3339())];
@@ -117,11 +118,15 @@ impl Told {
     /// Both, where they differ.
     pub fn check(&self, oracle: &Oracle) -> Result<(), String> {
         let term = &self.query.terms[0];
+        let is_partial = matches!(term.definition().kind, StateKind::Partial(..));
         let (start, end) = self.query.times.span();
         let kept = oracle.answer(&term.view, &term.dimensions, (start, end), &self.coverage);
         let expected: BTreeMap<Vec<String>, String> = (kept.into_iter())
             .map(|(key, figures)| {
                 let figures = &figures[term.state];
+                if is_partial {
+                    return (key.iter().map(as_read).collect(), as_read(&figures.get(term.figure)));
+                }
                 let all = [&figures.sum, &figures.avg, &figures.min, &figures.max].map(as_read).join(" ");
                 let detail = if term.view.states[term.state].field.is_some() { all } else { String::new() };
                 (key.iter().map(as_read).collect(), format!("{} {detail}", figures.count))
@@ -130,6 +135,9 @@ impl Told {
         let told: BTreeMap<Vec<String>, String> = (self.body["points"].as_array().into_iter().flatten())
             .map(|point| {
                 let key = self.query.dimensions.iter().map(|name| point[name].to_string()).collect();
+                if is_partial {
+                    return (key, point["value"].to_string());
+                }
                 let count = point.get("count").unwrap_or(&point["value"]);
                 let all = ["sum", "avg", "min", "max"].map(|name| point[name].to_string()).join(" ");
                 let detail = if point.get("count").is_some() { all } else { String::new() };

@@ -10,7 +10,7 @@ use rdkafka::producer::{BaseRecord, DeliveryResult, NoCustomPartitioner, Produce
 use tokio::sync::oneshot;
 
 use super::client::{self, Quiet};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::log::{NewRecord, Offset};
 
 type Answer = std::result::Result<Vec<(u32, Offset)>, KafkaError>;
@@ -116,7 +116,10 @@ impl Appender {
         let answer = answered.await.unwrap_or(Err(KafkaError::Canceled));
         answer.map_err(|error| {
             self.replace_if_dead(&producer);
-            client::failed(&format!("records were not all stored in topic {topic}"), error)
+            let what = format!("records were not all stored in topic {topic}");
+            let error = client::failed(&what, error);
+            // The partitions exist: that was checked. The producer has not heard yet of one that was just added.
+            if error.kind() == Kind::NotFound { Error::unavailable(what).because(error) } else { error }
         })
     }
 
