@@ -1,4 +1,5 @@
 //! The command line: what may be typed, and nothing about how it is done.
+mod dead_letters;
 mod examples;
 mod generations;
 
@@ -6,6 +7,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use dead_letters::{Dlq, DlqList, DlqReplay, DlqShow};
 pub use generations::{BatchRollback, Diff};
 
 /// Seam: streaming and batch analytics with one exact answer.
@@ -339,14 +341,6 @@ pub enum Output {
     Csv,
 }
 
-#[derive(Debug, Subcommand)]
-pub enum Dlq {
-    /// List refused events, newest last.
-    List(DlqList),
-    /// Show one refused event with its original bytes.
-    Show(DlqShow),
-}
-
 #[derive(Debug, Args)]
 pub struct Tap {
     /// The source (may be left out when there is just one).
@@ -418,31 +412,6 @@ pub struct KeysCreate {
 pub struct Completions {
     /// The shell.
     pub shell: clap_complete::Shell,
-}
-
-#[derive(Debug, Args)]
-pub struct DlqList {
-    /// The source (may be left out when there is just one).
-    #[arg(short, long)]
-    pub source: Option<String>,
-    /// The most entries to show.
-    #[arg(long, default_value_t = 20)]
-    pub limit: usize,
-    /// The running Seam to ask.
-    #[arg(long, env = "SEAM_URL")]
-    pub url: Option<String>,
-}
-
-#[derive(Debug, Args)]
-pub struct DlqShow {
-    /// The entry's number, as `dlq list` shows it.
-    pub entry: u64,
-    /// The source (may be left out when there is just one).
-    #[arg(short, long)]
-    pub source: Option<String>,
-    /// The running Seam to ask.
-    #[arg(long, env = "SEAM_URL")]
-    pub url: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,56 +1,99 @@
-//! `seam dlq`: the refused events, with the reason and the original bytes.
+//! `seam dlq`: the refused events, with the reason and the original bytes, and their way back.
+use std::io::Write;
 use std::sync::Arc;
 
 use seam_ingest::dead_letters::{self, DeadLetter};
+use seam_ingest::{Door, Receipt};
 use seam_shared::config::Config;
-use seam_shared::log::{EventLog, Offset};
-use seam_shared::{Error, Result};
+use seam_shared::log::Offset;
+use seam_shared::{Error, Kind, Result};
 use serde_json::Value;
+use tokio::runtime::Runtime;
 
-use crate::args::{DlqList, DlqShow};
+use crate::args::{DlqList, DlqReplay, DlqShow};
 use crate::client::{Client, Credentials};
 use crate::ingest::source;
 use crate::wire::Ports;
 
-/// Where dead letters are read: from a running Seam, which holds the log, or from the log itself.
+/// Letters that are asked for at once.
+const PAGE: usize = 1_000;
+
+/// Where dead letters are: behind a running Seam, which holds the log, or in the log itself.
 enum Place {
     Running(Client),
-    Log(tokio::runtime::Runtime, Arc<dyn EventLog>),
+    Log(Runtime, Box<Door>),
 }
 
-fn place(config: Config, url: Option<&str>, credentials: &Credentials) -> Result<Place> {
-    let client = match url {
-        Some(url) => return Ok(Place::Running(Client::new(url, credentials)?)),
-        None => Client::of(&config, credentials)?,
-    };
-    if client.is_up() {
-        return Ok(Place::Running(client));
+impl Place {
+    fn of(config: Config, url: Option<&str>, credentials: &Credentials) -> Result<Place> {
+        let client = match url {
+            Some(url) => return Ok(Place::Running(Client::new(url, credentials)?)),
+            None => Client::of(&config, credentials)?,
+        };
+        if client.is_up() {
+            return Ok(Place::Running(client));
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| Error::internal("threads cannot be started").because(e))?;
+        let door = runtime.block_on(async {
+            let Ports { log, clock, config, .. } = Ports::open(config)?;
+            Door::open(Arc::clone(&log), Arc::clone(&clock), &config.sources).await
+        })?;
+        Ok(Place::Log(runtime, Box::new(door)))
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Error::internal("threads cannot be started").because(e))?;
-    let _inside = runtime.enter();
-    let log = Ports::open(config)?.log;
-    drop(_inside);
-    Ok(Place::Log(runtime, log))
+
+    /// The newest letters, or those from an entry on, oldest first; and how many are kept.
+    fn letters(&self, source: &str, from: Option<Offset>, limit: usize) -> Result<(Vec<DeadLetter>, u64)> {
+        match self {
+            Place::Log(runtime, door) => runtime.block_on(async {
+                match from {
+                    Some(from) => dead_letters::list(door.log(), source, from, limit).await,
+                    None => dead_letters::newest(door.log(), source, limit).await,
+                }
+            }),
+            Place::Running(client) => {
+                let limit = ("limit", limit.to_string());
+                let from = from.map(|from| ("from", from.to_string()));
+                let asked: Vec<_> = from.into_iter().chain([limit]).collect();
+                let answer = client.get(&format!("/v1/dead-letters/{source}"), &asked)?.success()?;
+                let letters = answer["letters"].as_array().map_or(&[][..], Vec::as_slice);
+                let letters = letters.iter().map(DeadLetter::from_json).collect::<Result<_>>()?;
+                Ok((letters, answer["kept"].as_u64().unwrap_or_default()))
+            }
+        }
+    }
+
+    fn letter(&self, source: &str, entry: Offset) -> Result<DeadLetter> {
+        match self {
+            Place::Log(runtime, door) => runtime.block_on(dead_letters::show(door.log(), source, entry)),
+            Place::Running(client) => {
+                DeadLetter::from_json(&client.get(&format!("/v1/dead-letters/{source}/{entry}"), &[])?.success()?)
+            }
+        }
+    }
+
+    fn replay(&self, source: &str, entry: Offset) -> Result<Receipt> {
+        let client = match self {
+            Place::Log(runtime, door) => return runtime.block_on(door.replay(source, entry)),
+            Place::Running(client) => client,
+        };
+        let reply = client.post(&format!("/v1/dead-letters/{source}/{entry}/replay"), "application/json", &[])?;
+        let again = reply.status == 422; // refused again: a problem that lists why, like a receipt
+        let mut receipt = if again { reply.body } else { reply.success()? };
+        if again {
+            receipt = serde_json::json!({ "accepted": 0, "rejected": 1, "errors": receipt["errors"], "position": "" });
+        }
+        serde_json::from_value(receipt).map_err(|e| Error::internal("the answer is no receipt").because(e))
+    }
 }
 
 /// Prints a line for each refused event.
 pub fn list(config: Config, command: &DlqList, credentials: &Credentials) -> Result<()> {
     let source = source(&config, command.source.as_deref())?.name.clone();
-    let (letters, kept) = match place(config, command.url.as_deref(), credentials)? {
-        Place::Log(runtime, log) => {
-            let (letters, kept) = runtime.block_on(dead_letters::newest(&log, &source, command.limit))?;
-            (letters.iter().map(row).collect::<Vec<_>>(), kept)
-        }
-        Place::Running(client) => {
-            let limit = [("limit", command.limit.to_string())];
-            let answer = client.get(&format!("/v1/dead-letters/{source}"), &limit)?.success()?;
-            let letters = answer.get("letters").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-            (letters.iter().map(json_row).collect(), answer.get("kept").and_then(Value::as_u64).unwrap_or_default())
-        }
-    };
+    let place = Place::of(config, command.url.as_deref(), credentials)?;
+    let (letters, kept) = place.letters(&source, None, command.limit)?;
     for letter in &letters {
-        println!("{letter}");
+        println!("{}", row(letter));
     }
     println!("{} of {kept} refused events of {source}; `seam dlq show NUMBER` prints one whole", letters.len());
     Ok(())
@@ -60,31 +103,53 @@ fn row(letter: &DeadLetter) -> String {
     format!("{}  {}  line {}  {}", letter.offset, letter.received, letter.line, letter.reason)
 }
 
-fn json_row(letter: &Value) -> String {
-    let text = |name: &str| match letter.get(name) {
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-        None => String::new(),
-    };
-    format!("{}  {}  line {}  {}", text("entry"), text("received"), text("line"), text("reason"))
-}
-
 /// Prints one refused event: the reason on standard error, the original bytes on standard output.
 pub fn show(config: Config, command: &DlqShow, credentials: &Credentials) -> Result<()> {
-    use std::io::Write;
     let source = source(&config, command.source.as_deref())?.name.clone();
-    let (reason, event) = match place(config, command.url.as_deref(), credentials)? {
-        Place::Log(runtime, log) => {
-            let letter = runtime.block_on(dead_letters::show(&log, &source, Offset(command.entry)))?;
-            (row(&letter), letter.event)
-        }
-        Place::Running(client) => {
-            let letter = client.get(&format!("/v1/dead-letters/{source}/{}", command.entry), &[])?.success()?;
-            let event = letter.get("event").and_then(Value::as_str).unwrap_or_default().as_bytes().to_vec();
-            (json_row(&letter), event)
-        }
-    };
-    eprintln!("{reason}");
-    let written = std::io::stdout().write_all(&event).and_then(|()| std::io::stdout().write_all(b"\n"));
+    let place = Place::of(config, command.url.as_deref(), credentials)?;
+    let letter = place.letter(&source, Offset(command.entry))?;
+    eprintln!("{}", row(&letter));
+    let written = std::io::stdout().write_all(&letter.event).and_then(|()| std::io::stdout().write_all(b"\n"));
     written.map_err(|e| Error::internal("standard output cannot be written").because(e))
+}
+
+/// Sends refused events through the door again and prints what became of each; exit code 1 if one was refused again.
+pub fn replay(config: Config, command: &DlqReplay, credentials: &Credentials) -> Result<u8> {
+    let source = source(&config, command.source.as_deref())?.name.clone();
+    let place = Place::of(config, command.url.as_deref(), credentials)?;
+    let entries = match command.all {
+        true => all(&place, &source)?,
+        false => command.entries.iter().copied().map(Offset).collect(),
+    };
+    let (mut accepted, mut position) = (0, String::new());
+    for &entry in &entries {
+        let refused = match place.replay(&source, entry) {
+            Ok(receipt) if receipt.accepted > 0 => {
+                accepted += 1;
+                position = receipt.position;
+                continue;
+            }
+            Ok(receipt) => receipt.errors.first().map_or_else(String::new, |error| error.reason.clone()),
+            // It was too large to keep whole: the others are not.
+            Err(error) if error.kind() == Kind::Invalid => error.message().to_owned(),
+            Err(error) => return Err(error),
+        };
+        eprintln!("{entry}: {refused}");
+    }
+    let up_to = if position.is_empty() { String::new() } else { format!(", up to {position}") };
+    println!("{accepted} of {} refused events of {source} accepted{up_to}", entries.len());
+    Ok(u8::from(accepted < entries.len()))
+}
+
+/// The entries that are kept now; those that are refused again while they are sent are not among them.
+fn all(place: &Place, source: &str) -> Result<Vec<Offset>> {
+    let Some(last) = place.letters(source, None, 1)?.0.pop().map(|letter| letter.offset) else { return Ok(Vec::new()) };
+    let (mut entries, mut from) = (Vec::new(), Offset(0));
+    while from <= last {
+        let (letters, _) = place.letters(source, Some(from), PAGE)?;
+        let Some(newest) = letters.last() else { break };
+        from = Offset(newest.offset.0 + 1);
+        entries.extend(letters.iter().map(|letter| letter.offset).filter(|entry| *entry <= last));
+    }
+    Ok(entries)
 }

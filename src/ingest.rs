@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use seam_ingest::door::{Door, RawEvent};
 use seam_ingest::file::FileReader;
+use seam_ingest::{Door, RawEvent};
 use seam_shared::config::Config;
 use seam_shared::view::definition::Source;
 use seam_shared::{Error, Result};

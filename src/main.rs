@@ -175,6 +175,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Doctor(command) => return doctor(file, command),
         Command::Dlq(args::Dlq::List(command)) => dlq::list(load(file)?, command, &credentials)?,
         Command::Dlq(args::Dlq::Show(command)) => dlq::show(load(file)?, command, &credentials)?,
+        Command::Dlq(args::Dlq::Replay(command)) => return Ok(dlq::replay(load(file)?, command, &credentials)?),
     }
     Ok(0)
 }

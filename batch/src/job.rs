@@ -8,15 +8,13 @@ use seam_shared::error::{Error, Result};
 use seam_shared::failpoint::{self, Failpoint};
 use seam_shared::lake::archive::{ArchiveFile, ArchiveSnapshot, ArchiveTable};
 use seam_shared::lake::views::{Generation, ViewFile, ViewTable};
-use seam_shared::log::OffsetVector;
 use seam_shared::state::StateStore;
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::View;
-use serde::Serialize;
 
-use crate::audit::Drift;
 use crate::compute;
 use crate::lease::Lease;
+pub use crate::outcome::{Outcome, Status};
 use crate::publish::{self, Candidate};
 use crate::retain;
 use crate::runs::Runs;
@@ -58,49 +56,6 @@ pub struct Options {
     pub views: Vec<String>,
     /// Recompute every day, not only those that new segments touched.
     pub full: bool,
-}
-
-/// How a run ended for a view.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// A generation was published.
-    Published,
-    /// There was nothing new.
-    Skipped,
-    /// Another run published first; nothing was changed.
-    Lost,
-    /// Another run is at work (exit code 75).
-    Held,
-    /// It failed; [`Outcome::error`] says why. The last generation goes on serving.
-    Failed,
-}
-
-/// What a run did for a view.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Outcome {
-    /// The view's public name.
-    pub view: String,
-    /// How it ended.
-    pub status: Status,
-    /// Whether there was nothing to do.
-    pub skipped: bool,
-    /// The newest generation now, as far as this run knows.
-    pub generation: Option<u64>,
-    /// What that generation covers.
-    pub cut: OffsetVector,
-    /// Archived events that count in the days recomputed.
-    pub rows: u64,
-    /// Groups of the recomputed days.
-    pub groups: u64,
-    /// Days recomputed.
-    pub days: u64,
-    /// By the clock.
-    pub seconds: f64,
-    /// What the audit found; `None` when nothing was published.
-    pub drift: Option<Drift>,
-    /// Why it failed, if it did.
-    pub error: Option<String>,
 }
 
 /// Runs once over the chosen views. What fails for one of them keeps none of the others from being published.
@@ -191,7 +146,8 @@ async fn recompute(context: &Context, view: &Arc<View>, full: bool) -> Result<Ou
         outcome.generation = Some(generation.number);
         outcome.cut = generation.cut;
         outcome.drift = Some(drift);
-        if let Err(error) = retain::retain(context, &table).await {
+        let now = context.clock.now();
+        if let Err(error) = retain::retain(&context.store, &table, context.retain, now).await {
             tracing::warn!(%error, view = %view.id, "old files could not be deleted");
         }
     }
@@ -228,24 +184,6 @@ impl<'a> Plan<'a> {
         let clean = |file: &&ViewFile| !days.contains(&file.slice_start.floor(Span::DAY));
         let kept = base.iter().flat_map(|base| &base.files).filter(clean).cloned().collect();
         Some(Plan { base, new, days, kept })
-    }
-}
-
-impl Outcome {
-    fn idle(view: &View, status: Status, newest: Option<&Generation>) -> Outcome {
-        Outcome {
-            view: view.name.clone(),
-            status,
-            skipped: status == Status::Skipped,
-            generation: newest.map(|generation| generation.number),
-            cut: newest.map(|generation| generation.cut.clone()).unwrap_or_default(),
-            rows: 0,
-            groups: 0,
-            days: 0,
-            seconds: 0.0,
-            drift: None,
-            error: None,
-        }
     }
 }
 

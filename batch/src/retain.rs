@@ -8,8 +8,6 @@ use seam_shared::error::{Kind, Result};
 use seam_shared::lake::views::{Generation, ViewTable};
 use seam_shared::time::{Span, Timestamp};
 
-use crate::job::Context;
-
 /// How much is kept at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
@@ -31,8 +29,7 @@ impl Default for Settings {
 ///
 /// # Errors
 /// Those of the store; what was deleted stays deleted.
-pub async fn retain(context: &Context, table: &ViewTable) -> Result<usize> {
-    let (settings, now) = (context.retain, context.clock.now());
+pub async fn retain(store: &dyn ObjectStore, table: &ViewTable, settings: Settings, now: Timestamp) -> Result<usize> {
     let Some(newest) = table.latest().await? else { return Ok(0) };
     let (mut kept, mut retired) = (BTreeSet::new(), BTreeSet::new());
     let mut superseded = now; // when the generation after the one looked at was published
@@ -54,14 +51,14 @@ pub async fn retain(context: &Context, table: &ViewTable) -> Result<usize> {
         }
     }
     let root = Path::from("views").join(table.view().id.as_ref());
-    let objects: Vec<object_store::ObjectMeta> = context.store.list(Some(&root)).try_collect().await?;
+    let objects: Vec<object_store::ObjectMeta> = store.list(Some(&root)).try_collect().await?;
     let mut deleted = 0;
     for object in objects {
         let written = Timestamp(object.last_modified.timestamp_micros());
         let is_file = object.location.extension() == Some("parquet");
         let unnamed = !kept.contains(&object.location);
         if is_file && unnamed && (retired.contains(&object.location) || written.plus(settings.orphans) < now) {
-            context.store.delete(&object.location).await?;
+            store.delete(&object.location).await?;
             deleted += 1;
         }
     }

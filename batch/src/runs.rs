@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use seam_shared::time::Timestamp;
 use serde::Serialize;
 
-use crate::job::{Outcome, Status};
+use crate::outcome::{Outcome, Status};
 
 /// Runs that are remembered after they ended.
 const REMEMBERED: usize = 40;

@@ -1,13 +1,15 @@
 //! Refused events: kept in the log with the reason, in the topic `<source>.dlq`.
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use seam_shared::log::{EventLog, Offset, Partition};
 use seam_shared::time::Timestamp;
 use seam_shared::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::door::{Door, RawEvent, Receipt};
 use crate::limits;
+use crate::raw_event::RawEvent;
 
 /// One refused event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,9 +54,31 @@ impl DeadLetter {
         });
         match std::str::from_utf8(&self.event) {
             Ok(text) => out["event"] = text.into(),
-            Err(_) => out["event_base64"] = base64(&self.event).into(),
+            Err(_) => out["event_base64"] = BASE64.encode(&self.event).into(),
         }
         out
+    }
+
+    /// The letter that [`DeadLetter::to_json`] shows.
+    ///
+    /// # Errors
+    /// `Corrupt` if it is none.
+    pub fn from_json(letter: &serde_json::Value) -> Result<Self> {
+        let no_letter = || Error::corrupt(format!("this is no dead letter: {letter}"));
+        let number = |name: &str| letter[name].as_u64().ok_or_else(no_letter);
+        let text = |name: &str| letter[name].as_str().ok_or_else(no_letter);
+        let event = match letter["event"].as_str() {
+            Some(text) => text.as_bytes().to_vec(),
+            None => BASE64.decode(text("event_base64")?).map_err(|e| no_letter().because(e))?,
+        };
+        Ok(Self {
+            offset: Offset(number("entry")?),
+            received: Timestamp::parse_rfc3339(text("received")?).ok_or_else(no_letter)?,
+            line: number("line")?,
+            reason: text("reason")?.to_owned(),
+            event,
+            bytes: number("bytes")?,
+        })
     }
 }
 
@@ -74,7 +98,7 @@ pub(crate) fn encode(source: &str, event: &RawEvent, reason: &str, received: Tim
         reason: reason.to_owned(),
         received: received.to_rfc3339(),
         bytes: event.value.len() as u64,
-        event_base64: text.is_none().then(|| base64(kept)),
+        event_base64: text.is_none().then(|| BASE64.encode(kept)),
         event: text,
     };
     serde_json::to_vec(&stored).expect("strings and numbers can be written as JSON")
@@ -85,7 +109,7 @@ fn decode(offset: Offset, timestamp: Timestamp, value: &[u8]) -> Result<DeadLett
     let stored: Stored = serde_json::from_slice(value).map_err(|e| damaged().because(e))?;
     let event = match (stored.event, stored.event_base64) {
         (Some(text), _) => text.into_bytes(),
-        (None, Some(text)) => from_base64(&text).ok_or_else(damaged)?,
+        (None, Some(text)) => BASE64.decode(&text).map_err(|e| damaged().because(e))?,
         (None, None) => return Err(damaged()),
     };
     let received = Timestamp::parse_rfc3339(&stored.received).unwrap_or(timestamp);
@@ -137,69 +161,16 @@ pub async fn show(log: &Arc<dyn EventLog>, source: &str, offset: Offset) -> Resu
     letter.ok_or_else(|| Error::not_found(format!("dead letter {offset} of source `{source}` does not exist")))
 }
 
-/// Sends a dead letter through the door again, e.g. after the source's definition was mended. The letter stays; if it is
-/// refused again there is a second one.
-///
-/// # Errors
-/// `Invalid` if the event was too large to keep whole; those of [`show`] and [`Door::submit`].
-pub async fn replay(door: &Door, source: &str, offset: Offset) -> Result<Receipt> {
-    let letter = show(door.log(), source, offset).await?;
-    if letter.event.len() as u64 != letter.bytes {
-        return Err(Error::invalid(format!("dead letter {offset} of source `{source}` was too large to keep whole")));
-    }
-    door.submit(source, vec![RawEvent::new(letter.line, letter.event)]).await
-}
-
-const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-/// RFC 4648 with padding.
-fn base64(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for three in bytes.chunks(3) {
-        let number = (0..3).fold(0usize, |n, i| n << 8 | usize::from(*three.get(i).unwrap_or(&0)));
-        for digit in 0..4 {
-            let present = digit <= three.len();
-            out.push(if present { char::from(DIGITS[number >> (18 - 6 * digit) & 63]) } else { '=' });
-        }
-    }
-    out
-}
-
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    for four in text.as_bytes().chunks(4) {
-        let digits: Vec<usize> = four
-            .iter()
-            .take_while(|b| **b != b'=')
-            .map(|b| DIGITS.iter().position(|d| d == b))
-            .collect::<Option<_>>()?;
-        let number = (0..4).fold(0usize, |n, i| n << 6 | digits.get(i).unwrap_or(&0));
-        let bytes = u32::try_from(number).ok()?.to_be_bytes();
-        out.extend_from_slice(bytes.get(1..digits.len())?);
-    }
-    Some(out)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn base64_as_the_standard_has_it() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64(bytes.as_bytes()), text);
-            assert_eq!(from_base64(text).as_deref(), Some(bytes.as_bytes()));
-        }
-        let all: Vec<u8> = (0..=255).collect();
-        assert_eq!(from_base64(&base64(&all)), Some(all));
-        assert_eq!(from_base64("Z!=="), None);
-    }
 
     #[test]
     fn letters_keep_the_original_bytes() {
         for bytes in [&b"{\"a\":1}"[..], &b"\xff\x00x"[..]] {
             let record = encode("clicks", &RawEvent::new(17, bytes.to_vec()), "no", Timestamp(1_000_000));
             let letter = decode(Offset(3), Timestamp(9), &record).expect("a letter that was just written");
+            assert_eq!(DeadLetter::from_json(&letter.to_json()).expect("the letter"), letter);
             assert_eq!((letter.line, letter.event, letter.received), (17, bytes.to_vec(), Timestamp(1_000_000)));
         }
         let large = RawEvent::new(1, vec![b'x'; limits::EVENT_BYTES + 1]);

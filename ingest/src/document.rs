@@ -39,20 +39,21 @@ pub fn document() -> OpenApi {
         MEDIA_TYPES.into_iter().fold(RequestBodyBuilder::new().required(Some(Required::True)), |body, media_type| {
             body.content(media_type, Content::default())
         });
-    let receipt = Content::new(Some(named("Receipt")));
-    let receipt = ResponseBuilder::new().description("What was taken").content("application/json", receipt);
-    let answers = refused(ResponsesBuilder::new().response("202", receipt), &REFUSALS.map(|(status, _)| status));
+    let answers = refused(taken(), &REFUSALS.map(|(status, _)| status));
     let events =
         events.parameter(part("source", named("SourceName"))).request_body(Some(body.build())).responses(answers);
     paths.add_path_operation("/v1/events/{source}", vec![HttpMethod::Post], events);
 
     let few = ["400", "401", "403", "404", "429", "503"];
-    let list = operation("listDeadLetters", "Refused events", "The newest first, each with the reason.");
+    let list = operation("listDeadLetters", "Refused events", "The newest, oldest first, each with the reason.");
     let limit = ParameterBuilder::new().name("limit").parameter_in(ParameterIn::Query).required(Required::False);
     let limit = limit.description(Some("The most of them")).schema(Some(number()));
+    let from = ParameterBuilder::new().name("from").parameter_in(ParameterIn::Query).required(Required::False);
+    let from = from.description(Some("The first of them; the newest otherwise")).schema(Some(number()));
     let list = list
         .parameter(part("source", named("SourceName")))
         .parameter(limit)
+        .parameter(from)
         .responses(refused(success("Letters"), &few));
     paths.add_path_operation("/v1/dead-letters/{source}", vec![HttpMethod::Get], list);
     let one = operation("showDeadLetter", "A refused event", "With its original bytes.");
@@ -61,6 +62,15 @@ pub fn document() -> OpenApi {
         "/v1/dead-letters/{source}/{entry}",
         vec![HttpMethod::Get],
         one.responses(refused(success("Letter"), &few)),
+    );
+    let replay =
+        operation("replayDeadLetter", "Send a refused event again", "After the source was mended. The letter stays.");
+    let replay = replay.parameter(part("source", named("SourceName"))).parameter(part("entry", number()));
+    let answers = refused(taken(), &[&few[..], &["422"]].concat());
+    paths.add_path_operation(
+        "/v1/dead-letters/{source}/{entry}/replay",
+        vec![HttpMethod::Post],
+        replay.responses(answers),
     );
 
     let tap = operation(
@@ -84,7 +94,16 @@ pub fn document() -> OpenApi {
             vec![("accepted", number()), ("rejected", number()), ("errors", list_of_anything()), ("position", text())],
         ),
         ("Letters", vec![("kept", number()), ("letters", list_of_anything())]),
-        ("Letter", vec![("entry", number()), ("received", text()), ("line", number()), ("reason", text())]),
+        (
+            "Letter",
+            vec![
+                ("entry", number()),
+                ("received", text()),
+                ("line", number()),
+                ("reason", text()),
+                ("bytes", number()),
+            ],
+        ),
     ] {
         components.schemas.insert(name.to_owned(), object(members));
     }
@@ -105,6 +124,13 @@ fn success(schema: &str) -> ResponsesBuilder {
     let content = Content::new(Some(named(schema)));
     ResponsesBuilder::new()
         .response("200", ResponseBuilder::new().description("As asked").content("application/json", content))
+}
+
+/// The answer to events that were taken.
+fn taken() -> ResponsesBuilder {
+    let receipt = Content::new(Some(named("Receipt")));
+    let receipt = ResponseBuilder::new().description("What was taken").content("application/json", receipt);
+    ResponsesBuilder::new().response("202", receipt)
 }
 
 fn refused(answers: ResponsesBuilder, statuses: &[&str]) -> ResponsesBuilder {

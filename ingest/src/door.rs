@@ -3,7 +3,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use bytes::Bytes;
 use seam_shared::clock::Clock;
 use seam_shared::event::decode::Shape;
 use seam_shared::failpoint::{self, Failpoint};
@@ -17,28 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::dead_letters;
 use crate::limits;
-
-/// One event of a body or file, not yet checked.
-#[derive(Debug, Clone)]
-pub struct RawEvent {
-    /// Where it stood: the line (files, NDJSON, CSV) or the place in the array, from 1.
-    pub line: u64,
-    /// The event as flat JSON; as it came in if it is refused already.
-    pub value: Bytes,
-    /// Why it cannot even be checked, e.g. a CSV row with too many cells.
-    pub refused: Option<String>,
-}
-
-impl RawEvent {
-    /// An event to check.
-    pub fn new(line: u64, value: impl Into<Bytes>) -> Self {
-        Self { line, value: value.into(), refused: None }
-    }
-    /// Bytes that are no event, and why.
-    pub fn refused(line: u64, value: impl Into<Bytes>, reason: impl Into<String>) -> Self {
-        Self { line, value: value.into(), refused: Some(reason.into()) }
-    }
-}
+use crate::raw_event::RawEvent;
 
 /// A refused event: where it stood and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -259,6 +237,21 @@ impl Door {
             sort(gate, &read(gate.shape.source())?, now)
         };
         self.append(gate, sorted, now).await
+    }
+
+    /// Sends a dead letter through the door again, e.g. after the source's definition was mended. The letter stays; if it is
+    /// refused again there is a second one. Sent twice, an event with an id counts once within the horizon of the duplicate rule.
+    ///
+    /// # Errors
+    /// `NotFound` for an unknown source or letter; `Invalid` if the event was too large to keep whole; those of [`Door::submit`].
+    pub async fn replay(&self, source: &str, letter: Offset) -> Result<Receipt> {
+        self.gate(source)?;
+        let letter = dead_letters::show(&self.log, source, letter).await?;
+        if letter.event.len() as u64 != letter.bytes {
+            let what = format!("dead letter {} of source `{source}` was too large to keep whole", letter.offset);
+            return Err(Error::invalid(what));
+        }
+        self.submit(source, vec![RawEvent::new(letter.line, letter.event)]).await
     }
 
     async fn append(&self, gate: &Gate, sorted: Sorted, begun: Timestamp) -> Result<Receipt> {

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use seam_shared::view::definition::Source;
 use seam_shared::{Error, Result};
 
-use crate::door::RawEvent;
 use crate::formats::csv::{self, Header};
 use crate::formats::json;
 use crate::formats::unpack::Encoding;
 use crate::limits;
+use crate::raw_event::RawEvent;
 
 /// How much of a file one batch takes.
 pub const BATCH_BYTES: usize = 4 << 20;

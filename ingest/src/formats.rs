@@ -8,7 +8,7 @@ use bytes::Bytes;
 use seam_shared::Result;
 use seam_shared::view::definition::Source;
 
-use crate::door::RawEvent;
+use crate::raw_event::RawEvent;
 
 /// How the events of a body are written.
 #[derive(Debug, Clone, PartialEq, Eq)]

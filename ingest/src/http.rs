@@ -88,6 +88,7 @@ pub fn routes(door: Arc<Door>, rules: Rules) -> Router {
         .route("/v1/events/{source}", post(post_events))
         .route("/v1/dead-letters/{source}", get(get_dead_letters))
         .route("/v1/dead-letters/{source}/{entry}", get(get_dead_letter))
+        .route("/v1/dead-letters/{source}/{entry}/replay", post(replay_dead_letter))
         .with_state(Collector { door: door.clone(), memory, rules })
         .merge(Router::new().route("/v1/tap/{source}", get(tap::tap)).with_state(door))
 }
@@ -105,6 +106,7 @@ const LETTERS: usize = 1_000;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LettersQuery {
+    from: Option<u64>,
     limit: Option<usize>,
 }
 
@@ -117,7 +119,11 @@ async fn get_dead_letters(
     let Query(query) = query.map_err(|e| Problem::new(StatusCode::BAD_REQUEST, "invalid", e.body_text()))?;
     collector.door.source(&source)?;
     let limit = query.limit.unwrap_or(LETTERS).min(LETTERS);
-    let (letters, kept) = dead_letters::newest(collector.door.log(), &source, limit).await?;
+    let log = collector.door.log();
+    let (letters, kept) = match query.from {
+        Some(from) => dead_letters::list(log, &source, Offset(from), limit).await?,
+        None => dead_letters::newest(log, &source, limit).await?,
+    };
     let letters: Vec<_> = letters.iter().map(DeadLetter::to_json).collect();
     Ok(axum::Json(serde_json::json!({ "kept": kept, "letters": letters })).into_response())
 }
@@ -127,6 +133,14 @@ async fn get_dead_letter(State(collector): State<Collector>, path: InPath<(Strin
     collector.door.source(&source)?;
     let letter = dead_letters::show(collector.door.log(), &source, Offset(entry)).await?;
     Ok(axum::Json(letter.to_json()).into_response())
+}
+
+async fn replay_dead_letter(
+    State(collector): State<Collector>,
+    path: InPath<(String, u64)>,
+) -> Result<Response, Problem> {
+    let Path((source, entry)) = path.map_err(unreadable)?;
+    answer(collector.door.replay(&source, Offset(entry)).await?)
 }
 
 async fn post_events(

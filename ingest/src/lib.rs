@@ -14,8 +14,10 @@ pub mod http;
 pub mod limits;
 pub mod own_stream;
 pub mod problem;
+pub mod raw_event;
 mod tap;
 
 pub use document::document;
-pub use door::{Door, LineError, RawEvent, Receipt};
+pub use door::{Door, LineError, Receipt};
 pub use http::{Rules, routes};
+pub use raw_event::RawEvent;

@@ -78,7 +78,9 @@ pub const EXPLAIN: &str = "Example:
 
 pub const DLQ: &str = "Examples:
   seam dlq list --source flights --limit 5
-  seam dlq show 17 --source flights > event.json";
+  seam dlq show 17 --source flights > event.json
+  seam dlq replay 17 18 --source flights
+  seam dlq replay --all";
 
 pub const DOCTOR: &str = "Examples:
   seam doctor

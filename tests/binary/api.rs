@@ -69,6 +69,7 @@ fn the_document_names_the_routes_of_every_role() {
     for wanted in [
         "/v1/events/{source}",
         "/v1/dead-letters/{source}/{entry}",
+        "/v1/dead-letters/{source}/{entry}/replay",
         "/api/analytics/query",
         "/api/analytics/pipeline",
         "/api/analytics/dead_letters",

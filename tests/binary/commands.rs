@@ -87,6 +87,40 @@ fn events_go_from_a_file_into_an_answer_and_refused_ones_are_kept() {
 }
 
 #[test]
+fn refused_events_go_in_once_the_source_is_mended() {
+    let folder = Folder::new("replay");
+    folder.write("seam.yaml", CONFIG);
+    let event = |id: &str, value: &str| {
+        format!(
+            "{{\"id\":\"{id}\",\"time\":\"2026-01-01T00:00:01Z\",\"type\":\"click\",\"region\":\"eu\",\"value\":{value}}}\n"
+        )
+    };
+    let mut bytes = (event("a", "1") + &event("b", "1.125") + &event("c", "2.375")).into_bytes();
+    bytes.extend_from_slice(b"{\"id\":\"d\xff\"}\n");
+    std::fs::write(folder.0.join("events.ndjson"), &bytes).expect("a file");
+    let (code, out, err) = run(&folder, &["ingest", "events.ndjson"]);
+    assert_eq!((code, out.contains("1 accepted, 3 refused")), (0, true), "{out}{err}");
+    let (code, out, err) = run(&folder, &["dlq", "replay", "0"]);
+    assert_eq!((code, out.contains("0 of 1")), (1, true), "nothing was mended: {out}{err}");
+
+    folder.write("seam.yaml", &CONFIG.replace("decimal(2)", "decimal(3)"));
+    let server = Server::start(&folder.0);
+    let shown = seam().current_dir(&folder.0).args(["dlq", "show", "2", "--url", &server.url]).output();
+    assert_eq!(shown.expect("the built program runs").stdout, b"{\"id\":\"d\xff\"}\n", "bytes that are no text");
+    // Entry 3 is entry 0 again: both are sent, and the event counts once by its id.
+    let (code, out, err) = run(&folder, &["dlq", "replay", "--all", "--url", &server.url]);
+    assert_eq!((code, out.as_str()), (1, "3 of 4 refused events of clicks accepted, up to clicks/0@4\n"), "{err}");
+    assert!(err.starts_with("2: ") && err.lines().count() == 1, "{err}");
+    let (code, _, err) = run(&folder, &["dlq", "replay", "17", "--url", &server.url]);
+    assert!(code != 0 && err.contains("dead letter 17"), "{err}");
+    let question = ["query", "value.sum", "--at", "2026-01-01T00:05:00Z", "--window", "5m", "--output", "csv"];
+    let asked = ["--url", &server.url, "--min-position", "clicks/0@4"];
+    let (code, out, err) = run(&folder, &[&question[..], &asked[..]].concat());
+    assert_eq!((code, out.contains("4.500")), (0, true), "1 + 1.125 + 2.375: {out}{err}");
+    assert_eq!(server.stop().0, Some(0));
+}
+
+#[test]
 fn batch_run_is_a_plain_command_with_exit_codes() {
     let folder = Folder::new("batch");
     folder.write("seam.yaml", CONFIG);

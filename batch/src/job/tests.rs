@@ -14,6 +14,7 @@ use seam_shared::state::{Progress, SegmentWrite, StateStore, ViewCommit};
 use seam_shared::view::rows::Rows;
 
 use super::*;
+use crate::audit::Drift;
 use crate::plan::Slice;
 use crate::plan::tests::{Event, Random, events, file, fold, source, view};
 

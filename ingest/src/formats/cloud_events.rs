@@ -13,8 +13,8 @@ use seam_shared::{Error, Result};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::door::RawEvent;
 use crate::formats::json;
+use crate::raw_event::RawEvent;
 
 /// Reads a body in structured mode.
 ///

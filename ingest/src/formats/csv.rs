@@ -9,7 +9,7 @@ use seam_shared::view::definition::Source;
 use seam_shared::view::value::FieldType;
 use seam_shared::{Error, Result};
 
-use crate::door::RawEvent;
+use crate::raw_event::RawEvent;
 
 /// How a cell is written as JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@ use bytes::Bytes;
 use seam_shared::{Error, Result};
 use serde_json::value::RawValue;
 
-use crate::door::RawEvent;
+use crate::raw_event::RawEvent;
 
 /// Reads a body that does not say which of the three it is. Several lines count as NDJSON if the first of them is whole.
 ///

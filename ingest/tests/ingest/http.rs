@@ -99,7 +99,7 @@ async fn one_event_an_array_and_lines() {
     let shown = dead_letters::show(server.door.log(), "clicks", Offset(0)).await.expect("the letter");
     assert_eq!(shown, letters[0]);
     assert!(dead_letters::show(server.door.log(), "clicks", Offset(1)).await.is_err());
-    let replayed = dead_letters::replay(&server.door, "clicks", Offset(0)).await.expect("the letter is whole");
+    let replayed = server.door.replay("clicks", Offset(0)).await.expect("the letter is whole");
     assert_eq!((replayed.accepted, replayed.rejected), (0, 1), "it is no better the second time");
     let counts = server.door.counts()["clicks"];
     assert_eq!((counts.accepted, counts.rejected, counts.bytes), (5, 2, 5 * GOOD.len() as u64));

@@ -2,8 +2,16 @@
 //! feed cannot send headers.
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, Uri, header};
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use seam_shared::config::KEY_PREFIX;
 
+/// RFC 7617 asks for padding; not every client writes it.
+const LOGIN: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
 /// The parameter that holds a key.
 const PARAMETER: &str = "token";
 
@@ -18,7 +26,7 @@ pub fn of_headers(headers: &HeaderMap) -> Option<String> {
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let login = String::from_utf8(base64(rest)?).ok()?;
+    let login = String::from_utf8(LOGIN.decode(rest).ok()?).ok()?;
     let (user, password) = login.split_once(':').unwrap_or((&login, ""));
     // Collectors send the key as the user, whatever they send as the password.
     let secret = if user.starts_with(KEY_PREFIX) || password.is_empty() { user } else { password };
@@ -37,28 +45,6 @@ pub fn take_parameter(uri: &mut Uri) -> Option<String> {
     parts.path_and_query = Some(PathAndQuery::try_from(path).expect("a part of what was a path and query"));
     *uri = Uri::from_parts(parts).expect("as the parts were");
     token.map(|token| super::rules::decoded(&token).unwrap_or_default())
-}
-
-/// Decodes RFC 4648, with or without padding.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let digit = |byte: u8| match byte {
-        b'A'..=b'Z' => Some(byte - b'A'),
-        b'a'..=b'z' => Some(byte - b'a' + 26),
-        b'0'..=b'9' => Some(byte - b'0' + 52),
-        b'+' | b'-' => Some(62),
-        b'/' | b'_' => Some(63),
-        _ => None,
-    };
-    let (mut out, mut bits, mut count) = (Vec::with_capacity(text.len() * 3 / 4), 0_u32, 0);
-    for byte in text.trim_end_matches('=').bytes() {
-        bits = bits << 6 | u32::from(digit(byte)?);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-        }
-    }
-    Some(out)
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub enum Need {
 }
 
 /// `{name}` stands for one part of a path, a `*` at the end for any rest: of the path if it stands alone, else of its last part.
-const RULES: [(&str, Need); 29] = [
+const RULES: [(&str, Need); 30] = [
     ("/", Need::Nothing),
     ("/assets/*", Need::Nothing),
     ("/page/*", Need::Nothing),
@@ -31,6 +31,7 @@ const RULES: [(&str, Need); 29] = [
     ("/v1/events/{source}", Need::Ingest),
     ("/v1/dead-letters/{source}", Need::Admin),
     ("/v1/dead-letters/{source}/{entry}", Need::Admin),
+    ("/v1/dead-letters/{source}/{entry}/replay", Need::Admin),
     ("/v1/tap/{source}", Need::Admin),
     ("/api/analytics/metrics", Need::Query),
     ("/api/analytics/metrics/{metric}", Need::Query),
