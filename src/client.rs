@@ -300,6 +300,30 @@ pub fn table(names: &[String], rows: &[Vec<String>]) -> String {
     out.join("\n")
 }
 
+/// How many events of an answer came out of a generation.
+pub fn batch_events(client: &Client, query: &Query) -> Result<u64> {
+    Ok(shares(&answer(client, query)?).0)
+}
+
+/// What each half put into an answer, in a sentence.
+pub fn parts(client: &Client, query: &Query) -> Result<String> {
+    Ok(match shares(&answer(client, query)?) {
+        (0, speed) => format!("The answer is the speed layer's: {speed} events"),
+        (batch, speed) => format!("The answer is the batch layer's ({batch} events) and the speed layer's ({speed})"),
+    })
+}
+
+fn answer(client: &Client, query: &Query) -> Result<Value> {
+    client.get(&format!("/api/analytics/metrics/{}", query.metric), &parameters(query))?.success()
+}
+
+/// The events that batch and speed put into an answer from one view.
+fn shares(answer: &Value) -> (u64, u64) {
+    let events = |half: &str| answer.pointer(&format!("/meta/stamp/views/0/shares/{half}/events"));
+    let count = |half: &str| events(half).and_then(Value::as_u64).unwrap_or_default();
+    (count("batch"), count("speed"))
+}
+
 fn stamp(answer: &Value) -> String {
     let text = |path: &str| answer.pointer(path).and_then(Value::as_str).unwrap_or("nothing").to_owned();
     let mut lines = vec![format!("exact up to {}", text("/meta/stamp/coverage"))];
@@ -320,6 +344,11 @@ fn stamp(answer: &Value) -> String {
             part("/batch/text"),
             part("/speed/text"),
         ));
+        let excluded = |what: &str| view.pointer(&format!("/excluded/{what}")).and_then(Value::as_u64).unwrap_or(0);
+        let (invalid, duplicates) = (excluded("invalid"), excluded("duplicates"));
+        if invalid + duplicates > 0 {
+            lines.push(format!("    left out: {duplicates} duplicates and {invalid} records that are no events"));
+        }
     }
     lines.join("\n")
 }

@@ -1,10 +1,12 @@
-//! `seam demo`: replays real flights through every layer of this very program, then says where to look.
+//! `seam demo`: replays real flights through every layer of this very program, shows an answer out of both halves, and says where to
+//! look.
 use std::io::Read;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use seam_shared::config::{self, Config};
+use seam_shared::time::Span;
 use seam_shared::{Error, Result};
 
 use crate::args::{Demo, Output, Query};
@@ -17,11 +19,15 @@ const CONFIGURATION: &str = include_str!("../seam.yaml");
 const FLIGHTS: &[u8] = include_bytes!("../examples/flights/departures.ndjson.gz");
 /// Events of one request.
 const BATCH: usize = 100;
+/// How long a generation may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Replays, prints an answer, and serves on until a signal (or ends, with `--once`).
 pub fn run(command: &Demo) -> Result<()> {
     let folder = command.data.clone().unwrap_or_else(fresh_folder);
     let config = configuration(command, &folder)?;
+    let segment = config.sources.first().map_or(Span::MINUTE, |source| source.segments.interval);
+    let segment = Duration::from_micros(segment.0.unsigned_abs());
     runtime()?.block_on(async {
         let signal = shutdown::on_signal().map_err(|e| Error::internal("signals cannot be caught").because(e))?;
         let running = up::start(config).await?;
@@ -29,7 +35,7 @@ pub fn run(command: &Demo) -> Result<()> {
         println!("Seam is up at {url}; its data is in {}", folder.display());
         let (client, rate) = (Client::new(&url, &Credentials::default())?, command.rate.max(1));
         let replayed = tokio::select! {
-            replayed = tokio::task::spawn_blocking(move || replay(&client, rate)) => replayed,
+            replayed = tokio::task::spawn_blocking(move || replay(&client, rate, segment)) => replayed,
             () = signal.cancelled() => return running.stop().await,
         };
         let replayed = replayed.map_err(|e| Error::internal("the replay broke off").because(e)).flatten();
@@ -64,13 +70,33 @@ fn configuration(command: &Demo, folder: &std::path::Path) -> Result<Config> {
     Ok(config)
 }
 
-fn replay(client: &Client, rate: u32) -> Result<()> {
+/// Lets flights come in until a generation is published, then more of them, and asks: the answer's older part is the batch layer's,
+/// its newer part the speed layer's.
+fn replay(client: &Client, rate: u32, segment: Duration) -> Result<()> {
     let mut text = String::new();
     flate2::read::GzDecoder::new(FLIGHTS)
         .read_to_string(&mut text)
         .map_err(|e| Error::internal("the demo's flights are damaged").because(e))?;
     let lines: Vec<&str> = text.lines().collect();
+    let (first, rest) = lines.split_at(lines.len() * 2 / 3);
     println!("Replaying {} flights that left New York City in January 2013, {rate} a second", lines.len());
+    let asked = question(send(client, first, rate)?);
+    println!("{} are in. {}", first.len(), client::parts(client, &asked)?);
+    // Only what comes after it ends a segment; only closed segments are archived.
+    std::thread::sleep(segment);
+    let (next, rest) = rest.split_at(BATCH);
+    send(client, next, rate)?;
+    println!("The batch layer archives them and recomputes the views …");
+    await_generation(client, &asked)?;
+    let asked = question(send(client, rest, rate)?);
+    println!("It has; {} more flights came since.", next.len() + rest.len());
+    println!("\nMean delay in minutes by carrier, 2013-01-01 to 2013-01-15:");
+    println!("{}", client::query(client, &Query { by: vec!["carrier".to_owned()], ..asked })?);
+    Ok(())
+}
+
+/// Sends events; the position behind the last of them.
+fn send(client: &Client, lines: &[&str], rate: u32) -> Result<String> {
     let bar = ProgressBar::new(lines.len() as u64);
     let style = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} events, {per_sec}");
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -85,10 +111,26 @@ fn replay(client: &Client, rate: u32) -> Result<()> {
         bar.inc(batch.len() as u64);
     }
     bar.finish_and_clear();
-    println!("\nMean delay in minutes by carrier, 2013-01-01 to 2013-01-15:");
-    let query = Query {
+    Ok(position)
+}
+
+/// Waits until a part of the answer is out of a generation.
+fn await_generation(client: &Client, query: &Query) -> Result<()> {
+    let give_up = Instant::now() + PATIENCE;
+    while client::batch_events(client, query)? == 0 {
+        if Instant::now() > give_up {
+            return Err(Error::unavailable(format!("no generation was published within {} s", PATIENCE.as_secs())));
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+/// The mean delay of two weeks, of all that came below a position.
+fn question(position: String) -> Query {
+    Query {
         metric: "delay".to_owned(),
-        by: vec!["carrier".to_owned()],
+        by: Vec::new(),
         window: Some("14d".to_owned()),
         cumulative: None,
         tz: None,
@@ -107,9 +149,7 @@ fn replay(client: &Client, rate: u32) -> Result<()> {
         min_position: Some(position),
         output: Output::Table,
         url: None,
-    };
-    println!("{}", client::query(client, &query)?);
-    Ok(())
+    }
 }
 
 fn guide(url: &str, once: bool) {

@@ -109,6 +109,11 @@ fn run(cli: Cli) -> Result<u8, Failure> {
     let file = cli.config.as_path();
     let credentials = credentials(&cli);
     match &cli.command {
+        #[cfg(feature = "sql")]
+        Command::SqlEngine => {
+            let served = seam_sql::engine::serve();
+            served.map_err(|e| Error::unavailable("nobody reads what SQL's engine answers").because(e))?;
+        }
         Command::Schema => println!("{:#}", config::schema()),
         Command::Grafana(command) => grafana::write(&load(file)?, command)?,
         Command::Validate(command) => return Ok(validate(file, command.json)?),

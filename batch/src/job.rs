@@ -139,7 +139,8 @@ async fn recompute(context: &Context, view: &Arc<View>, full: bool) -> Result<Ou
     }
     failpoint::reach(Failpoint::BatchComputed);
     let cut = &snapshot.positions;
-    let candidate = Candidate { parent: parent.as_ref(), cut, incarnation: &archive.incarnation, files };
+    let (incarnation, excluded) = (archive.incarnation.as_str(), snapshot.excluded());
+    let candidate = Candidate { parent: parent.as_ref(), cut, incarnation, excluded, files };
     if let Some((generation, drift)) = publish::publish(&table, context.state.as_deref(), candidate).await? {
         failpoint::reach(Failpoint::BatchPublished);
         outcome.status = Status::Published;

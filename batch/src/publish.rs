@@ -1,6 +1,9 @@
 //! From computed files to a published generation: audit, then the one create-only commit at which the view changes.
+use std::collections::BTreeMap;
+
 use seam_shared::error::{Kind, Result};
-use seam_shared::lake::views::{Generation, Publication, ViewFile, ViewTable};
+use seam_shared::event::batch::Excluded;
+use seam_shared::lake::views::{Generation, Publication, ViewFile, ViewTable, excluded_info};
 use seam_shared::log::OffsetVector;
 use seam_shared::state::StateStore;
 use serde_json::json;
@@ -16,6 +19,8 @@ pub struct Candidate<'a> {
     pub cut: &'a OffsetVector,
     /// Which log B counts in.
     pub incarnation: &'a str,
+    /// What lies below B and counts nowhere.
+    pub excluded: BTreeMap<u32, Excluded>,
     /// All of its files.
     pub files: Vec<ViewFile>,
 }
@@ -29,7 +34,7 @@ pub async fn publish(
     state: Option<&dyn StateStore>,
     candidate: Candidate<'_>,
 ) -> Result<Option<(Generation, Drift)>> {
-    let Candidate { parent, cut, incarnation, files } = candidate;
+    let Candidate { parent, cut, incarnation, excluded, files } = candidate;
     let drift = match (audit::nothing_to_compare(parent, incarnation, state.is_some()), parent, state) {
         (None, Some(parent), Some(state)) => match audit::audit(table, state, parent, cut, &files).await {
             Ok(drift) => drift,
@@ -42,6 +47,7 @@ pub async fn publish(
     let mut info = serde_json::Map::new();
     info.insert("engine".to_owned(), json!(concat!("seam-batch ", env!("CARGO_PKG_VERSION"))));
     info.insert("drift".to_owned(), json!(drift));
+    info.extend([excluded_info(&excluded)]);
     let publication = Publication {
         parent: parent.map(|generation| generation.number),
         cut: cut.clone(),

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use seam_shared::error::{Kind, Result};
+use seam_shared::error::Result;
 use seam_shared::lake::views::{Generation, ViewTable};
 use seam_shared::time::{Span, Timestamp};
+
+/// Generations that are read at once.
+const AT_ONCE: u64 = 100;
 
 /// How much is kept at least.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,29 +36,33 @@ pub async fn retain(store: &dyn ObjectStore, table: &ViewTable, settings: Settin
     let Some(newest) = table.latest().await? else { return Ok(0) };
     let (mut kept, mut retired) = (BTreeSet::new(), BTreeSet::new());
     let mut superseded = now; // when the generation after the one looked at was published
-    for number in (1..=newest.number).rev() {
-        let generation = match table.at(number).await {
-            Ok(generation) => generation,
-            Err(error) if error.kind() == Kind::NotFound => break,
-            Err(error) => return Err(error),
-        };
-        let recent = newest.number - number < settings.generations || superseded.plus(settings.age) >= now;
-        let names = paths(&generation);
-        superseded = generation.published;
-        if recent {
-            kept.extend(names);
-        } else if names.iter().all(|name| kept.contains(name) || retired.contains(name)) {
-            break; // an earlier run has been here
-        } else {
-            retired.extend(names);
+    let mut until = newest.number;
+    'all: while until > 0 {
+        // Back from one hundred to the one before: each is read once.
+        let since = (until - 1) / AT_ONCE * AT_ONCE + 1;
+        for generation in table.between(since, until).await?.into_iter().rev() {
+            let recent =
+                newest.number - generation.number < settings.generations || superseded.plus(settings.age) >= now;
+            let names = paths(&generation);
+            superseded = generation.published;
+            if recent {
+                kept.extend(names);
+            } else if names.iter().all(|name| kept.contains(name) || retired.contains(name)) {
+                break 'all; // an earlier run has been here
+            } else {
+                retired.extend(names);
+            }
         }
+        until = since - 1;
     }
     let root = Path::from("views").join(table.view().id.as_ref());
+    let log = root.clone().join("_delta_log"); // checkpoints are Parquet, too
     let objects: Vec<object_store::ObjectMeta> = store.list(Some(&root)).try_collect().await?;
     let mut deleted = 0;
     for object in objects {
         let written = Timestamp(object.last_modified.timestamp_micros());
-        let is_file = object.location.extension() == Some("parquet");
+        let is_log = object.location.prefix_match(&log).is_some();
+        let is_file = object.location.extension() == Some("parquet") && !is_log;
         let unnamed = !kept.contains(&object.location);
         if is_file && unnamed && (retired.contains(&object.location) || written.plus(settings.orphans) < now) {
             store.delete(&object.location).await?;

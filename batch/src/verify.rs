@@ -2,7 +2,7 @@
 use std::collections::BTreeMap;
 
 use seam_shared::error::{Kind, Result};
-use seam_shared::event::batch::{EventBatch, Verdict};
+use seam_shared::event::batch::{EventBatch, Excluded};
 use seam_shared::lake::archive::{ArchiveFile, ArchiveTable};
 use seam_shared::lake::{archive_file, verified};
 use seam_shared::log::{Offset, OffsetVector};
@@ -110,15 +110,15 @@ impl Report {
     fn check(&mut self, file: &ArchiveFile, source: &Source, records: &EventBatch) {
         let rows = records.offsets.len() as u64;
         self.records += rows;
-        let mut counts = 0;
-        for verdict in &records.verdicts {
-            match verdict {
-                Verdict::Counts => counts += 1,
-                Verdict::Duplicate => self.duplicates += 1,
-                Verdict::Invalid => self.invalid += 1,
-            }
-        }
+        let mut excluded = Excluded::default();
+        records.verdicts.iter().for_each(|&verdict| excluded.note(verdict));
+        let counts = rows - excluded.duplicates - excluded.invalid;
         self.counts += counts;
+        self.duplicates += excluded.duplicates;
+        self.invalid += excluded.invalid;
+        if file.excluded.is_some_and(|said| said != excluded) {
+            self.problem_in(file, format!("has {excluded:?}, the table says {:?}", file.excluded));
+        }
         if rows != file.rows {
             self.problem_in(file, format!("has {rows} records, the table says {}", file.rows));
         }

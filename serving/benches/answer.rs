@@ -142,7 +142,7 @@ async fn commit(
 ) -> Result<(), Failure> {
     let start = Offset(start);
     let segment = OpenSegment { start, count: to - start.0, max_timestamp: NOW };
-    let progress = Progress { position: Offset(to), floor: start, segment, anchor: None };
+    let progress = Progress { position: Offset(to), floor: start, segment, anchor: None, excluded: None };
     let segments = vec![SegmentWrite { start, end: None, rows }];
     let commit = ViewCommit { view: view.id.clone(), from: Offset(from), progress, segments };
     match state.commit(&Partition::new("shop", 0), vec![commit]).await? {

@@ -8,7 +8,7 @@ use crate::pin::PinnedView;
 use crate::query::{Layer, Spelling};
 
 /// Raised when the same inputs begin to be written as other bytes.
-const FORMAT: &str = concat!("seam-answer-4 ", env!("CARGO_PKG_VERSION"));
+const FORMAT: &str = concat!("seam-answer-5 ", env!("CARGO_PKG_VERSION"));
 
 /// The strong tag, in quotes, of what a question in that spelling is answered with from what was `pinned`, by its hash.
 pub fn tag(question: &[u8], pinned: &[u8; 32]) -> String {
@@ -30,7 +30,7 @@ fn spelling(layer: Layer, pinned: &[PinnedView]) -> Vec<u8> {
     let mut out = Spelling::default();
     (FORMAT, layer).hash(&mut out);
     for view in pinned {
-        (&view.view.id, &view.successor).hash(&mut out);
+        (&view.view.id, &view.successor, view.excluded()).hash(&mut out);
         view.generation.as_ref().map(|g| (g.number, &g.incarnation, &g.cut.0)).hash(&mut out);
         for (number, part) in &view.parts {
             let held = part.held.as_ref().map(|held| held.progress.position);

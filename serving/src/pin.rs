@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use seam_shared::event::batch::Excluded;
 use seam_shared::lake::views::Generation;
 use seam_shared::log::{Offset, OffsetVector, Partition};
 use seam_shared::state::{ClosedSegment, ViewId};
@@ -51,6 +52,22 @@ impl PinnedView {
     /// How far the answer reaches in each partition.
     pub fn coverage(&self) -> OffsetVector {
         OffsetVector(self.parts.iter().map(|(&number, part)| (number, part.coverage)).collect())
+    }
+    /// What lies below the coverage and counts nowhere; `None` where that is not known of every partition, and for an answer that begins in
+    /// mid-log.
+    pub fn excluded(&self) -> Option<Excluded> {
+        let of = |(&number, part): (&u32, &Part)| {
+            let cut = self.generation.as_ref().map_or(Offset(0), |generation| generation.cut.get(number));
+            if part.from > cut {
+                return None;
+            }
+            if part.coverage == cut {
+                let generation = self.generation.as_ref();
+                return generation.map_or(Some(Excluded::default()), |generation| generation.excluded(number));
+            }
+            part.held.as_ref()?.progress.excluded
+        };
+        self.parts.iter().map(of).try_fold(Excluded::default(), |sum, part| Some(sum.plus(part?)))
     }
     /// Where the speed layer stands, in the partitions in which it has state.
     pub fn positions(&self) -> OffsetVector {

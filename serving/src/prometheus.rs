@@ -11,6 +11,7 @@ pub mod panes;
 pub mod plan;
 pub mod provisioning;
 pub mod source;
+pub mod syntax;
 
 mod http;
 mod write;
@@ -75,11 +76,13 @@ pub fn routes(serving: Arc<Serving>) -> Router {
         .route("/metadata", get(http::metadata))
         .route("/rules", get(http::rules))
         .route("/alerts", get(http::alerts))
+        .route("/parse_query", get(http::parse_query).post(http::parse_query))
         .route("/format_query", get(http::format_query).post(http::format_query))
         .route("/status/buildinfo", get(http::build_info))
         .fallback(http::not_found)
         .with_state(Arc::new(Prometheus { serving, catalogue }));
-    Router::new().nest("/prometheus/api/v1", api)
+    let signs = Router::new().route("/-/healthy", get(http::alive)).route("/-/ready", get(http::alive));
+    Router::new().nest("/prometheus/api/v1", api).nest("/prometheus", signs)
 }
 
 impl Prometheus {

@@ -169,6 +169,7 @@ mod tests {
                 floor: Offset(floor),
                 segment: OpenSegment::at(Offset(open)),
                 anchor: None,
+                excluded: None,
             },
             closed: closed.iter().map(|&(s, e)| ClosedSegment { start: Offset(s), end: Offset(e) }).collect(),
             open: Open::new(Arc::default(), BlockKey::Segment("clicks@1".into(), 0, 0, Offset(open), Offset(position))),

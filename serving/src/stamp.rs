@@ -1,6 +1,7 @@
 //! The stamp: the proof in every answer. It holds nothing but what the answer is a function of: no clock, no lag.
 use std::sync::Arc;
 
+use seam_shared::event::batch::Excluded;
 use seam_shared::log::OffsetVector;
 use seam_shared::view::definition::{StateDefinition, View};
 
@@ -138,6 +139,13 @@ fn of_view(layer: Layer, pinned: &PinnedView) -> Json {
         write_vector(json.key("speed_from"), source, &OffsetVector(from));
     }
     write_vector(json.key("coverage"), source, &pinned.coverage());
+    json.key("excluded");
+    match pinned.excluded() {
+        Some(Excluded { invalid, duplicates }) => {
+            json.open('{').key("invalid").number(invalid).key("duplicates").number(duplicates).close('}')
+        }
+        None => json.null(),
+    };
     json
 }
 

@@ -9,8 +9,9 @@ use axum::http::{Request, Response};
 use object_store::memory::InMemory;
 use seam_shared::clock::{Clock, ManualClock};
 use seam_shared::config::{self, Config};
+use seam_shared::event::batch::Excluded;
 use seam_shared::lake::roll_up::{Keep, Narrow, Wide};
-use seam_shared::lake::views::{Publication, ViewTable};
+use seam_shared::lake::views::{Publication, ViewTable, excluded_info};
 use seam_shared::log::{Offset, OffsetVector, Partition};
 use seam_shared::segment::OpenSegment;
 use seam_shared::state::memory::MemoryState;
@@ -100,6 +101,11 @@ pub struct World {
     pub rolled: bool,
 }
 
+/// What is said to lie below an offset and to count nowhere: any function of it.
+pub fn excluded(offset: u64) -> Excluded {
+    Excluded { invalid: offset / 7, duplicates: offset / 5 }
+}
+
 impl World {
     pub fn new(seed: u64) -> World {
         let config = config::load(CONFIG, "test.yaml").unwrap_or_else(|report| panic!("{report}"));
@@ -177,7 +183,13 @@ impl World {
         let rows = self.rows(view, partition, open, position);
         segments.push(SegmentWrite { start: Offset(open), end: None, rows });
         let segment = OpenSegment { start: Offset(open), count: position - open, max_timestamp: NOW };
-        let progress = Progress { position: Offset(position), floor: Offset(start), segment, anchor: None };
+        let progress = Progress {
+            position: Offset(position),
+            floor: Offset(start),
+            segment,
+            anchor: None,
+            excluded: Some(excluded(position)),
+        };
         let commit = ViewCommit { view: view.id.clone(), from: Offset(start), progress, segments };
         let committed = self.state.commit(&place, vec![commit]).await.expect("committed");
         assert_eq!(committed, Committed::Applied);
@@ -219,7 +231,8 @@ impl World {
             }
         }
         let parent = table.latest().await.expect("read").map(|g| g.number);
-        let info = serde_json::Map::new();
+        let below = cut.0.iter().map(|(&number, position)| (number, excluded(position.0))).collect();
+        let info = [excluded_info(&below)].into_iter().collect();
         let publication = Publication { parent, cut, incarnation: self.incarnation.clone(), files, info };
         table.publish(publication).await.expect("published");
     }

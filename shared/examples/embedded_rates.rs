@@ -145,7 +145,7 @@ async fn state_rates(database: &Database) -> Result<()> {
     let write = |from: u64, segment: SegmentWrite| {
         let position = Offset(from + 1);
         let open = OpenSegment { start: segment.end.unwrap_or(segment.start), count: 1, max_timestamp: Timestamp(0) };
-        let progress = Progress { position, floor: Offset(0), segment: open, anchor: None };
+        let progress = Progress { position, floor: Offset(0), segment: open, anchor: None, excluded: None };
         vec![ViewCommit { view: Arc::clone(&view), from: Offset(from), progress, segments: vec![segment] }]
     };
     let full = rows(60_000);

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
+use crate::event::batch::Excluded;
 use crate::log::{Anchor, Offset, Partition};
 use crate::segment::OpenSegment;
 pub use crate::view::definition::ViewId;
@@ -30,12 +31,17 @@ pub struct Progress {
     /// The last record folded, which recovery compares with the log; `None` where none was folded yet.
     #[serde(default)]
     pub anchor: Option<Anchor>,
+    /// What lies below the position and counts nowhere; `None` where that is not known, as after a claim in mid-log until the
+    /// first commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub excluded: Option<Excluded>,
 }
 
 impl Progress {
     /// Nothing folded yet, from a segment boundary on.
     pub fn at(boundary: Offset) -> Self {
-        Self { position: boundary, floor: boundary, segment: OpenSegment::at(boundary), anchor: None }
+        let excluded = (boundary == Offset(0)).then(Excluded::default);
+        Self { position: boundary, floor: boundary, segment: OpenSegment::at(boundary), anchor: None, excluded }
     }
 }
 

@@ -7,6 +7,7 @@ use object_store::ObjectStore;
 
 use seam_shared::clock::Clock;
 use seam_shared::error::Result;
+use seam_shared::event::batch::Excluded;
 use seam_shared::lake::views::ViewTable;
 use seam_shared::log::{Offset, OffsetVector};
 use seam_shared::state::ViewId;
@@ -22,6 +23,11 @@ pub trait Cuts: Send + Sync + std::fmt::Debug {
     /// Of a view with a count window: how many events of each key lie below a boundary of a partition, and that boundary, which is
     /// the newest one that is known. Offset 0 without any while it has no generation.
     async fn ranks(&self, view: &View, partition: u32) -> Result<(Offset, Ranks)>;
+    /// What lies below a boundary of a partition and counts nowhere, and that boundary: the newest generation's cut, or offset 0 while there
+    /// is none. `None` where the generation does not say.
+    async fn excluded(&self, _view: &View, _partition: u32) -> Result<Option<(Offset, Excluded)>> {
+        Ok(None)
+    }
     /// The newest generation, if it went back to an earlier one: state may begin above its cut then.
     async fn rewound(&self, _view: &View) -> Result<Option<Rewound>> {
         Ok(None)
@@ -56,6 +62,11 @@ impl Cuts for LakeCuts {
     async fn cut(&self, view: &View) -> Result<Option<OffsetVector>> {
         let Some(table) = self.tables.get(&view.id) else { return Ok(None) };
         Ok(table.latest().await?.map(|generation| generation.cut))
+    }
+    async fn excluded(&self, view: &View, partition: u32) -> Result<Option<(Offset, Excluded)>> {
+        let Some(table) = self.tables.get(&view.id) else { return Ok(None) };
+        let Some(newest) = table.latest().await? else { return Ok(Some((Offset(0), Excluded::default()))) };
+        Ok(newest.excluded(partition).map(|excluded| (newest.cut.get(partition), excluded)))
     }
     async fn rewound(&self, view: &View) -> Result<Option<Rewound>> {
         let Some(table) = self.tables.get(&view.id) else { return Ok(None) };

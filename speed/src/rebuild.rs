@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use seam_shared::error::{Error, Kind, Result};
+use seam_shared::event::batch::Excluded;
 use seam_shared::log::{Chunk, EventLog, NewRecord, Offset, OffsetVector, Partition, Topic};
 use seam_shared::segment::OpenSegment;
 use seam_shared::state::{Committed, Progress, SegmentWrite, Snapshot, ViewCommit, ViewId};
@@ -203,7 +204,9 @@ impl Rebuild<'_> {
         ranks: (Offset, Ranks),
         to: Offset,
     ) -> Result<u64> {
-        let places = Places { log, state: self.places.state.clone(), cuts: Arc::new(NoCuts { ranks }) };
+        let excluded = self.places.cuts.excluded(self.view, self.number).await?;
+        let cuts = Arc::new(NoCuts { ranks, excluded });
+        let places = Places { log, state: self.places.state.clone(), cuts };
         let limits = Limits::default();
         let mut worker = Worker::new(places, self.source.clone(), vec![shadow.clone()], self.number, limits);
         let mut folded = 0;
@@ -344,6 +347,7 @@ impl EventLog for Until {
 #[derive(Debug)]
 struct NoCuts {
     ranks: (Offset, Ranks),
+    excluded: Option<(Offset, Excluded)>,
 }
 
 #[async_trait]
@@ -353,5 +357,8 @@ impl Cuts for NoCuts {
     }
     async fn ranks(&self, _view: &View, _partition: u32) -> Result<(Offset, Ranks)> {
         Ok(self.ranks.clone())
+    }
+    async fn excluded(&self, _view: &View, _partition: u32) -> Result<Option<(Offset, Excluded)>> {
+        Ok(self.excluded)
     }
 }

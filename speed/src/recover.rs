@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use seam_shared::error::{Error, Kind, Result};
+use seam_shared::event::batch::Excluded;
 use seam_shared::event::decode::Decoder;
 use seam_shared::event::lookback;
 use seam_shared::log::{Anchor, EventLog, Offset, Partition, anchor};
@@ -47,7 +48,7 @@ impl Places {
         let mut checked: Vec<Anchor> = Vec::new();
         for (view, snapshot) in ready.into_iter().zip(held) {
             let lost = || Error::unavailable(format!("state of {} in {partition} was lost just now", view.id));
-            let snapshot = snapshot.ok_or_else(lost)?;
+            let mut snapshot = snapshot.ok_or_else(lost)?;
             if let Some(anchor) = snapshot.progress.anchor.filter(|anchor| !checked.contains(anchor)) {
                 anchor.check(self.log.as_ref(), partition).await?;
                 checked.push(anchor);
@@ -56,6 +57,14 @@ impl Places {
                 Some(_) => self.ranks(partition, &view, &snapshot).await?,
                 None => Ranks::default(),
             };
+            if snapshot.progress.excluded.is_none() {
+                let known = resumed.iter().map(|resumed| resumed.snapshot.progress);
+                let known = known.filter(|known| known.position == snapshot.progress.position);
+                snapshot.progress.excluded = match known.filter_map(|known| known.excluded).next() {
+                    Some(excluded) => Some(excluded),
+                    None => self.excluded(partition, source, &view, snapshot.progress.position).await?,
+                };
+            }
             resumed.push(Resumed { view, snapshot, ranks });
         }
         let lowest = resumed.iter().map(|resumed| resumed.snapshot.progress.position).min();
@@ -89,6 +98,32 @@ impl Places {
             ranks.add_rows(view, partition.number, open)?;
         }
         Ok(ranks)
+    }
+
+    /// What lies below `position` and counts nowhere: what the newest generation says of the records below its cut, and those of the
+    /// log from there on, read again. After a claim the cut is the position. `None` where the generation does not say.
+    async fn excluded(
+        &self,
+        partition: &Partition,
+        source: &Arc<Source>,
+        view: &View,
+        position: Offset,
+    ) -> Result<Option<Excluded>> {
+        let known = self.cuts.excluded(view, partition.number).await?;
+        let Some((mut at, mut excluded)) = known.filter(|(at, _)| *at <= position) else { return Ok(None) };
+        let mut decoder = Decoder::new(source.clone());
+        let mut duplicates = match at == position {
+            true => return Ok(Some(excluded)),
+            false => lookback::duplicates(self.log.as_ref(), partition, source, &mut decoder, at).await?,
+        };
+        while at < position {
+            let chunk = lookback::read_below(self.log.as_ref(), partition, at, position).await?;
+            at = if chunk.next > at { chunk.next } else { position };
+            let mut batch = decoder.decode(&chunk);
+            duplicates.mark(&mut batch);
+            batch.verdicts.iter().for_each(|&verdict| excluded.note(verdict));
+        }
+        Ok(Some(excluded))
     }
 
     /// Makes a view's stored position one that the log can go on from; `false` if that has to wait for a generation.

@@ -1,6 +1,7 @@
 //! Chunks of the log -> segments -> commits: what a worker holds in memory. Pure; dropped whenever it is in doubt.
 use std::sync::Arc;
 
+use seam_shared::event::batch::Excluded;
 use seam_shared::event::decode::Decoder;
 use seam_shared::event::duplicates::Duplicates;
 use seam_shared::log::{Anchor, Chunk, Offset};
@@ -39,6 +40,8 @@ pub struct Segments {
     open: OpenSegment,
     /// The last record below `position`.
     anchor: Option<Anchor>,
+    /// What lies below `position` and counts nowhere, where that is known.
+    excluded: Option<Excluded>,
 }
 
 /// A view, and what its state is where it stands.
@@ -62,8 +65,9 @@ struct Seat {
     committed: Offset,
     /// The start of its open segment.
     open: Offset,
-    /// The last record below `open`, once a segment has closed here.
+    /// The last record below `open`, once a segment has closed here; and what lies below it and counts nowhere.
     anchor: Option<Anchor>,
+    excluded: Option<Excluded>,
     /// Segments that closed since the last commit.
     closed: Vec<SegmentWrite>,
 }
@@ -88,13 +92,13 @@ impl Segments {
         for (v, Resumed { view, snapshot, ranks }) in views.into_iter().enumerate() {
             fold.refill(v, &snapshot.open);
             fold.count_from(v, ranks);
-            let Progress { position, segment, anchor, .. } = snapshot.progress;
+            let Progress { position, segment, anchor, excluded, .. } = snapshot.progress;
             let (open, closed) = (segment.start, Vec::new());
-            seats.push(Seat { view, position, committed: position, open, anchor, closed });
+            seats.push(Seat { view, position, committed: position, open, anchor, excluded, closed });
         }
         let source = source.clone();
-        let Progress { position, segment: open, anchor, .. } = lowest;
-        Self { source, decoder, duplicates, fold, tallies, seats, position, open, anchor }
+        let Progress { position, segment: open, anchor, excluded, .. } = lowest;
+        Self { source, decoder, duplicates, fold, tallies, seats, position, open, anchor, excluded }
     }
 
     /// The next offset to read.
@@ -126,6 +130,9 @@ impl Segments {
                 run = i;
                 closed += 1;
             }
+            if let Some(excluded) = &mut self.excluded {
+                excluded.note(batch.verdicts[i]);
+            }
         }
         self.fold.fold(&batch, run..batch.offsets.len(), &starts);
         self.position = chunk.next;
@@ -152,7 +159,7 @@ impl Segments {
     fn close(&mut self, start: Offset, boundary: Offset, last: Option<Anchor>) {
         for (v, seat) in self.seats.iter_mut().enumerate().filter(|(_, seat)| seat.open == start) {
             seat.closed.push(SegmentWrite { start, end: Some(boundary), rows: self.fold.take_all(v) });
-            (seat.open, seat.anchor) = (boundary, last);
+            (seat.open, seat.anchor, seat.excluded) = (boundary, last, self.excluded);
         }
     }
 
@@ -167,9 +174,9 @@ impl Segments {
                 continue;
             }
             let mut segments = std::mem::take(&mut seat.closed);
-            let mut progress = Progress { anchor: seat.anchor, ..Progress::at(position) };
+            let mut progress = Progress { anchor: seat.anchor, excluded: seat.excluded, ..Progress::at(position) };
             if everything {
-                (progress.segment, progress.anchor) = (self.open, self.anchor);
+                (progress.segment, progress.anchor, progress.excluded) = (self.open, self.anchor, self.excluded);
                 let rows = self.fold.take_changes(v);
                 if !rows.is_empty() {
                     segments.push(SegmentWrite { start: self.open.start, end: None, rows });

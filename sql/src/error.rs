@@ -39,6 +39,14 @@ pub mod state {
     pub const BUSY: &str = "53300";
     pub const CORRUPT: &str = "XX001";
     pub const INTERNAL: &str = "XX000";
+    pub const OUT_OF_MEMORY: &str = "53200";
+    pub const AMBIGUOUS: &str = "42702";
+    pub const GROUPING: &str = "42803";
+    pub const BAD_DATA: &str = "22000";
+
+    /// Those that an engine says.
+    pub const ALL: [&str; 10] =
+        [NO_COLUMN, NO_FUNCTION, NOT_SUPPORTED, TYPES, OUT_OF_RANGE, AMBIGUOUS, GROUPING, BAD_DATA, TOO_MUCH, INTERNAL];
 }
 
 impl SqlError {

@@ -33,14 +33,17 @@ use seam_serving::access::Access;
 use seam_serving::access::tls::Certificate;
 use seam_shared::config::SqlSettings;
 use seam_shared::{Error, Result};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use engine::Polars;
+use engine::Engine;
 use service::{Limits, Service};
 use wire::Handlers;
 
+/// How often a connection is looked at whose client has sent something that nobody has read yet.
+const LOOK: Duration = Duration::from_millis(100);
 /// Connections at once.
 const CONNECTIONS_MAX: usize = 256;
 
@@ -58,7 +61,12 @@ impl Server {
     ///
     /// # Errors
     /// `Unavailable` when the address is taken; `Invalid` when the certificate cannot be used.
-    pub async fn bind(settings: &SqlSettings, serving: Arc<Serving>, access: Arc<Access>) -> Result<Server> {
+    pub async fn bind(
+        settings: &SqlSettings,
+        serving: Arc<Serving>,
+        access: Arc<Access>,
+        engine: Arc<dyn Engine>,
+    ) -> Result<Server> {
         let listen = settings.listen;
         let taken = |e| Error::unavailable(format!("cannot listen on {listen} for SQL")).because(e);
         let listener = TcpListener::bind(listen).await.map_err(taken)?;
@@ -70,7 +78,7 @@ impl Server {
             rows: usize::try_from(settings.max_rows).unwrap_or(usize::MAX),
             statements: std::thread::available_parallelism().map_or(2, usize::from).max(2),
         };
-        let service = Service::new(serving, Arc::new(Polars), limits);
+        let service = Service::new(serving, engine, limits);
         let handlers = Arc::new(Handlers::new(Arc::new(service), settings, access));
         Ok(Server { listener, address, handlers, certificate })
     }
@@ -92,7 +100,7 @@ impl Server {
                     let tls = self.certificate.as_ref().map(Certificate::acceptor);
                     let handlers = self.handlers.clone();
                     connections.spawn(async move {
-                        if let Err(error) = process_socket(socket, tls, handlers).await {
+                        if let Err(error) = connection(socket, tls, handlers).await {
                             tracing::debug!(%error, %peer, "a SQL connection ended");
                         }
                     });
@@ -106,5 +114,24 @@ impl Server {
                 }
             }
         }
+    }
+}
+
+/// Answers one connection; ends what it asked for when it is gone.
+async fn connection(socket: TcpStream, tls: Option<TlsAcceptor>, handlers: Arc<Handlers>) -> std::io::Result<()> {
+    // While a statement is at work nobody reads: a second handle sees the end.
+    let socket = socket.into_std()?;
+    let watched = TcpStream::from_std(socket.try_clone()?)?;
+    tokio::select! {
+        ended = process_socket(TcpStream::from_std(socket)?, tls, handlers) => ended,
+        () = gone(watched) => Ok(()),
+    }
+}
+
+/// Until the client has closed the connection and all that it sent before is read.
+async fn gone(socket: TcpStream) {
+    let mut byte = [0];
+    while let Ok(1..) = socket.peek(&mut byte).await {
+        tokio::time::sleep(LOOK).await;
     }
 }

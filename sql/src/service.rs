@@ -244,7 +244,8 @@ impl Service {
         })
     }
 
-    /// Runs the engine on a thread of its own. The permit is given back when that ends, even if nobody waits for it any more.
+    /// Runs the engine on a thread of its own, until it is done or nobody waits for it any more. The permit is given back when it has
+    /// ended.
     async fn execute(
         &self,
         text: String,
@@ -254,9 +255,11 @@ impl Service {
         tables: impl FnOnce() -> Result<Vec<(String, Frame)>, SqlError> + Send + 'static,
     ) -> Result<Frame, SqlError> {
         let engine = self.engine.clone();
+        let cancel = CancellationToken::new();
+        let _cancelled_with_the_statement = cancel.clone().drop_guard();
         let work = move || {
             let _held_to_the_end = permit;
-            engine.run(&text, tables()?)
+            engine.run(&text, tables()?, &cancel)
         };
         let done = tokio::task::spawn_blocking(work).await;
         let done = done.unwrap_or_else(|_| Err(SqlError::new(state::INTERNAL, "the query engine failed")));

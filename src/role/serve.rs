@@ -6,10 +6,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use seam_serving::http::openapi;
 use seam_serving::{Serving, Settings, Stores};
-use seam_shared::Result;
+use seam_shared::{Error, Result};
 
 use super::Process;
 use super::health::Part;
+#[cfg(feature = "sql")]
+use crate::args::SQL_ENGINE;
 
 /// Adds the serving layer to a process. Stores that are away do not keep it from starting: it says what is missing.
 pub async fn start(process: &mut Process) -> Result<()> {
@@ -44,7 +46,10 @@ pub async fn serving(process: &mut Process) -> Result<Arc<Serving>> {
 #[cfg(feature = "sql")]
 async fn sql(process: &mut Process, serving: &Arc<Serving>) -> Result<()> {
     let Some(settings) = process.ports.config.server.sql.clone() else { return Ok(()) };
-    let server = seam_sql::Server::bind(&settings, serving.clone(), process.access.clone()).await?;
+    let program = std::env::current_exe();
+    let program = program.map_err(|e| Error::internal("the name of this program is not known").because(e))?;
+    let engine = Arc::new(seam_sql::engine::Workers::new(program, &[SQL_ENGINE]));
+    let server = seam_sql::Server::bind(&settings, serving.clone(), process.access.clone(), engine).await?;
     tracing::info!(address = %server.address(), "SQL is answered");
     let cancel = process.layers();
     process.work("sql", async move { server.run(cancel).await })
@@ -53,7 +58,7 @@ async fn sql(process: &mut Process, serving: &Arc<Serving>) -> Result<()> {
 #[cfg(not(feature = "sql"))]
 async fn sql(process: &mut Process, _: &Arc<Serving>) -> Result<()> {
     match process.ports.config.server.sql {
-        Some(_) => Err(seam_shared::Error::invalid("this build has no SQL: its feature `sql` is off")),
+        Some(_) => Err(Error::invalid("this build has no SQL: its feature `sql` is off")),
         None => Ok(()),
     }
 }

@@ -144,7 +144,15 @@ fn the_demo_replays_real_flights_and_says_where_to_look() {
     let (code, out, err) = run(&folder, &arguments);
     assert_eq!(code, 0, "{out}{err}");
     assert!(out.contains("/api/analytics/metrics/"), "{out}");
-    assert!(out.contains("12000") || out.contains("12,000"), "{out}");
+    assert!(out.contains("Replaying 12000 flights"), "{out}");
+    // The seam: the stamp of the last answer names a generation, a position of the speed layer behind it, and what each half put in.
+    let stamp = out.lines().find(|line| line.starts_with("by_carrier: generation ")).unwrap_or_else(|| panic!("{out}"));
+    let numbers: Vec<u64> =
+        stamp.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect();
+    let &[generation, _, cut, batch, _, position, speed] = &numbers[..] else { panic!("{stamp}") };
+    assert!(generation >= 1 && cut < position && position == 12_000, "{stamp}");
+    assert!(batch > 0 && speed > 0, "{stamp}");
+    assert_eq!(batch + speed, 12_000, "each flight once: {stamp}");
 }
 
 #[test]

@@ -114,7 +114,7 @@ const QUESTIONS: &str = r#"{
 const PANEL: &str = r#""from": 1767225600000, "to": 1767225780000, "intervalMs": 60000, "maxDataPoints": 100"#;
 
 /// Grafana's own code for a Prometheus data source, given questions; `None` where it is not installed.
-fn datasource(url: &str, questions: &str) -> Option<Value> {
+pub fn datasource(url: &str, questions: &str) -> Option<Value> {
     let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("infra/services/services.sh");
     let there = Command::new(&script).args(["check", "grafana"]).stderr(Stdio::null()).status();
     if !there.is_ok_and(|status| status.success()) {

@@ -2,8 +2,9 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::grafana::datasource;
 use crate::server::{Folder, Server, agent, free_port, seam};
 
 const CONFIG: &str = r#"
@@ -106,4 +107,88 @@ fn prometheus_scrapes_the_built_program_and_its_rules_are_quiet() {
     let checked = check.wait_with_output().expect("it ends");
     let told = String::from_utf8_lossy(&checked.stdout).into_owned() + &String::from_utf8_lossy(&checked.stderr);
     assert!(checked.status.success(), "{told}");
+}
+
+/// What a dashboard's annotations ask, as Grafana sends it.
+fn annotations(folder: &Folder, dashboard: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(folder.0.join("grafana/provisioning/dashboards/seam").join(dashboard));
+    let dashboard: Value = serde_json::from_str(&text.expect("it was written")).expect("JSON");
+    dashboard["annotations"]["list"].as_array().expect("a list").clone()
+}
+
+#[test]
+fn grafanas_own_data_source_finds_publishes_and_alerts_to_mark() {
+    let folder = Folder::new("annotations");
+    folder.write("seam.yaml", CONFIG);
+    let line = |i: u32| format!("{{\"id\":\"{i}\",\"time\":\"2026-01-01T00:00:{i:02}Z\",\"region\":\"eu\"}}\n");
+    let events = folder.write("events.ndjson", &(0..40).map(line).collect::<String>());
+    let server = Server::start(&folder.0);
+    let run = |arguments: &[&str]| {
+        let done = seam().current_dir(&folder.0).args(arguments).output().expect("the program runs");
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    run(&["ingest", "--quiet", "--url", &server.url, &events.display().to_string()]);
+    run(&["grafana"]);
+    let Some(prometheus) = Prometheus::start(&folder, server.url.trim_start_matches("http://")) else { return };
+    let started = now_millis();
+    let refuse = || {
+        let post = agent().post(format!("{}/v1/events/clicks", server.url)).header("content-type", "application/json");
+        post.send("{\"region\": 1}").expect("it answers");
+    };
+    // A counter grows between two looks at it: then the alert about dead letters fires.
+    let give_up = Instant::now() + Duration::from_secs(60);
+    while prometheus.value("count(ALERTS%7Balertstate%3D%22firing%22%7D)").is_none() {
+        assert!(Instant::now() < give_up, "an alert fires within 60 s");
+        refuse();
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    let published = "data_pipeline_batch_last_success_timestamp_seconds";
+    while prometheus.value(published).is_none() {
+        assert!(Instant::now() < give_up, "a generation is published within 60 s");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    for dashboard in ["view-by_region.json", "pipeline.json", "slo.json"] {
+        let asked = annotations(&folder, dashboard);
+        let questions: Vec<Value> = asked
+            .iter()
+            .map(|annotation| {
+                let mut target = annotation["target"].clone();
+                for (name, value) in [
+                    ("refId", annotation["name"].clone()),
+                    ("from", json!(started - 60_000)),
+                    ("to", json!(now_millis())),
+                    ("intervalMs", json!(1_000)),
+                    ("maxDataPoints", json!(1_000)),
+                ] {
+                    target[name] = value;
+                }
+                // Steps of Prometheus, so that a few seconds are enough to see it.
+                target["interval"] = json!("1s");
+                target
+            })
+            .collect();
+        let Some(answers) = datasource(&prometheus.1, &json!({ "queries": questions }).to_string()) else { return };
+        let frames = |name: &str| answers["queries"]["results"][name]["frames"].clone();
+        let publishes = &frames("Batch publishes")[0];
+        assert_eq!(publishes["schema"]["fields"][1]["labels"]["view"], "by_region", "{dashboard}: {answers}");
+        // The value is the moment of the publish in milliseconds, as `useValueForTime` takes it.
+        let moments = publishes["data"]["values"][1].as_array().expect("values").clone();
+        let within =
+            |at: &Value| at.as_f64().is_some_and(|at| (started - 60_000..=now_millis()).contains(&(at as i64)));
+        assert!(!moments.is_empty() && moments.iter().all(within), "{dashboard}: {publishes}");
+        let alert = &frames("Alerts")[0];
+        let labels = &alert["schema"]["fields"][1]["labels"];
+        assert_eq!(
+            (&labels["alertname"], &labels["alertstate"]),
+            (&json!("SeamDeadLetters"), &json!("firing")),
+            "{answers}"
+        );
+        let values = alert["data"]["values"][1].as_array().expect("values");
+        assert!(!values.is_empty() && values.iter().all(|value| value == 1), "{dashboard}: {alert}");
+    }
+}
+
+fn now_millis() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    i64::try_from(since.as_millis()).expect("it fits")
 }

@@ -41,6 +41,8 @@ pub struct Summary {
     pub crashes: u64,
     /// Answers that were compared with the oracle.
     pub answers: u64,
+    /// Those of them that knew of records which count nowhere.
+    pub excluded: u64,
     /// Questions that got no answer.
     pub refused: u64,
     /// Generations published.
@@ -58,6 +60,7 @@ impl Summary {
         self.events += other.events;
         self.crashes += other.crashes;
         self.answers += other.answers;
+        self.excluded += other.excluded;
         self.refused += other.refused;
         self.generations += other.generations;
         self.rollbacks += other.rollbacks;

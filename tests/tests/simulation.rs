@@ -26,6 +26,7 @@ fn simulation_every_answer_equals_the_oracle_at_its_stamp() {
         all.answers > 4 * seeds && all.generations > 2 * seeds && all.rollbacks > seeds / 8,
         "the world hardly moved: {all:?}"
     );
+    assert!(all.excluded > seeds, "hardly an answer knew what it left out: {all:?}");
 }
 
 /// A seed that fails must fail again: it goes the same way every time, the real batch job included.

@@ -149,7 +149,8 @@ async fn the_audit_compares_with_the_speed_layer() {
         let slice = Slice { start: Timestamp(i64::MIN), end: Timestamp(i64::MAX) };
         let counted = if wrong { &new[..new.len() - 20] } else { &new[..] };
         let rows = fold(&world.context.views[0], counted, slice);
-        let progress = Progress { position: to, floor: from, segment: OpenSegment::at(to), anchor: None };
+        let progress =
+            Progress { position: to, floor: from, segment: OpenSegment::at(to), anchor: None, excluded: None };
         let segments = vec![SegmentWrite { start: from, end: Some(to), rows }];
         let commit = ViewCommit { view: Arc::clone(&id), from, progress, segments };
         state.commit(&partition, vec![commit]).await.unwrap();

@@ -280,6 +280,7 @@ async fn input(view: &View, slice: Slice, from: u64, events: &[Event]) -> Input 
         to: Offset(from + events.len() as u64),
         boundaries: Vec::new(),
         anchor: None,
+        excluded: None,
         blake3: String::new(),
         bytes: written.bytes.len() as u64,
         footer: written.footer,

@@ -147,7 +147,8 @@ pub async fn commit(
     let (state, view) = world;
     let begin = Offset(if close { to } else { start });
     let segment = OpenSegment { start: begin, count: to - begin.0, max_timestamp: now() };
-    let progress = Progress { position: Offset(to), floor: floor(state, view).await?, segment, anchor: None };
+    let progress =
+        Progress { position: Offset(to), floor: floor(state, view).await?, segment, anchor: None, excluded: None };
     let segments = vec![SegmentWrite { start: Offset(start), end: close.then_some(Offset(to)), rows }];
     let commit = ViewCommit { view: view.id.clone(), from: Offset(from), progress, segments };
     match state.commit(&partition(), vec![commit]).await? {

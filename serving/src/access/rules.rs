@@ -17,7 +17,7 @@ pub enum Need {
 }
 
 /// `{name}` stands for one part of a path, a `*` at the end for any rest: of the path if it stands alone, else of its last part.
-const RULES: [(&str, Need); 30] = [
+const RULES: [(&str, Need); 32] = [
     ("/", Need::Nothing),
     ("/assets/*", Need::Nothing),
     ("/page/*", Need::Nothing),
@@ -48,6 +48,8 @@ const RULES: [(&str, Need); 30] = [
     ("/api/analytics/views/{view}", Need::Query),
     ("/api/analytics/views/{view}/*", Need::Query),
     ("/prometheus/api/v1/*", Need::Query),
+    ("/prometheus/-/healthy", Need::Nothing),
+    ("/prometheus/-/ready", Need::Nothing),
 ];
 
 /// Routes that browsers open as feeds, which cannot send headers: `?token=` is taken.

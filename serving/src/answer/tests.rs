@@ -21,7 +21,7 @@ use crate::cache::BlockCache;
 use crate::http::router;
 use crate::query::{Query, Question};
 use crate::scan::{Access, Scan};
-use crate::testing::{Dice, Event, NOW, World, get, json};
+use crate::testing::{Dice, Event, NOW, World, excluded, get, json};
 
 mod windows;
 
@@ -75,6 +75,36 @@ fn check(world: &World, body: &Json, layer: &str, window: Span, broken_down: boo
 
 fn as_decimal(number: &Json) -> String {
     number.as_f64().map_or("null".to_owned(), |f| decimal_text((f * 100.0).round() as i128, 2))
+}
+
+#[tokio::test]
+async fn the_stamp_says_what_counts_nowhere_where_that_is_known() {
+    let world = World::new(4);
+    let view = world.view("by_route");
+    let ask = async |layer: &str| {
+        let router = router(world.serving().await);
+        let body = json(get(&router, &format!("/api/analytics/metrics/spend?layer={layer}")).await).await;
+        body["meta"]["stamp"]["views"][0].clone()
+    };
+    // Each half says it up to where it reaches; the answer takes, in each partition, what is said where it ends.
+    let cuts = [world.boundaries[0][2], world.boundaries[1][1]];
+    world.publish(&view, cuts).await;
+    world.fold(&view, 0, 1, world.end(0)).await;
+    let sum = |offsets: [u64; 2]| {
+        let [a, b] = offsets.map(excluded);
+        serde_json::json!({ "invalid": a.invalid + b.invalid, "duplicates": a.duplicates + b.duplicates })
+    };
+    assert_eq!(ask("merged").await["excluded"], sum([world.end(0), cuts[1]]));
+    assert_eq!(ask("batch").await["excluded"], sum(cuts));
+    assert_eq!(ask("speed").await["excluded"], Json::Null, "it begins in mid-log");
+    // A commit by a process that does not say it.
+    let place = Partition::new("clicks", 0);
+    let held = world.state.snapshot(&place, std::slice::from_ref(&view.id)).await.expect("held");
+    let progress = held[0].as_ref().expect("folded").progress;
+    let silent = Progress { position: Offset(world.end(0) + 1), excluded: None, ..progress };
+    let commit = ViewCommit { view: view.id.clone(), from: progress.position, progress: silent, segments: Vec::new() };
+    assert_eq!(world.state.commit(&place, vec![commit]).await.expect("committed"), Committed::Applied);
+    assert_eq!(ask("merged").await["excluded"], Json::Null);
 }
 
 #[tokio::test]

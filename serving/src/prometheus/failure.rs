@@ -17,6 +17,8 @@ pub enum Reason {
     Unavailable,
     /// The caller may not see it.
     Denied,
+    /// There is no such endpoint.
+    NotFound,
     /// Something is broken here.
     Internal,
 }
@@ -51,6 +53,7 @@ impl Failure {
             Reason::Timeout => (StatusCode::SERVICE_UNAVAILABLE, "timeout"),
             Reason::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
             Reason::Denied => (StatusCode::FORBIDDEN, "forbidden"),
+            Reason::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Reason::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "internal"),
         }
     }

@@ -5,13 +5,13 @@ mod parameters;
 use std::sync::Arc;
 
 use axum::extract::{Extension, Path, State};
-use axum::http::StatusCode;
 use axum::response::Response;
 use seam_shared::access::Caller;
 
-use super::failure::Failure;
+use super::failure::{Failure, Reason};
 use super::plan::{parse, plan};
 use super::source::Grid;
+use super::syntax::tree;
 use super::write::{labels as write_labels, respond, result, texts};
 use super::{Prometheus, STEPS_MAX, Told};
 use parameters::{Given, Parameters};
@@ -151,6 +151,19 @@ pub async fn format_query(given: Given) -> Response {
     })
 }
 
+/// `parse_query`: the tree of a query, for whoever draws or edits it; what Seam cannot answer is parsed too.
+pub async fn parse_query(given: Given) -> Response {
+    let parsed = async { Ok(told(tree(&parse(given.0?.needed("query")?)?))) };
+    respond(parsed.await, |json, tree| {
+        json.tree(Some(&tree));
+    })
+}
+
+/// `-/healthy` and `-/ready`, as `promtool check` asks: whoever can ask can be answered.
+pub async fn alive() -> &'static str {
+    "Seam is up.\n"
+}
+
 /// `status/buildinfo`: the version of Prometheus' API that this is. No features: those would make Grafana think of Mimir.
 pub async fn build_info() -> Response {
     respond(Ok(told(())), |json, ()| {
@@ -162,7 +175,6 @@ pub async fn build_info() -> Response {
 
 /// What Prometheus has and Seam does not.
 pub async fn not_found() -> Response {
-    let mut response = respond::<()>(Err(Failure::bad_data("Seam does not have this endpoint")), |_, ()| {});
-    *response.status_mut() = StatusCode::NOT_FOUND;
-    response
+    let text = "Seam does not have this endpoint: it scrapes no targets and keeps no rules of its own".to_owned();
+    respond::<()>(Err(Failure { reason: Reason::NotFound, text }), |_, ()| {})
 }

@@ -115,12 +115,12 @@ providers:
     )
 }
 
-/// A dashboard of panels, with what all have in common.
-fn dashboard(uid: &str, title: &str, tags: &[&str], variables: Vec<Value>, panels: Vec<Value>) -> Value {
+/// A dashboard of panels, with what all have in common; of one view, or of all.
+fn dashboard(page: &Page<'_>, variables: Vec<Value>, panels: Vec<Value>) -> Value {
     json!({
-        "uid": uid,
-        "title": title,
-        "tags": tags,
+        "uid": page.uid,
+        "title": page.title,
+        "tags": page.tags,
         "schemaVersion": 39,
         "version": 1,
         "editable": true,
@@ -128,26 +128,53 @@ fn dashboard(uid: &str, title: &str, tags: &[&str], variables: Vec<Value>, panel
         "refresh": "30s",
         "time": { "from": "now-6h", "to": "now" },
         "timezone": "browser",
-        "annotations": { "list": [publishes()] },
+        "annotations": { "list": [publishes(page.view), alerts(page.view)] },
         "templating": { "list": variables },
         "links": [{ "type": "dashboards", "title": "Seam", "tags": ["seam"], "asDropdown": true, "includeVars": false, "keepTime": true }],
         "panels": panels,
     })
 }
 
+/// What a dashboard is called and about.
+struct Page<'a> {
+    uid: &'a str,
+    title: &'a str,
+    tags: &'a [&'a str],
+    /// The view's name; `None` for all.
+    view: Option<&'a str>,
+}
+
 /// A mark where a generation was published.
-fn publishes() -> Value {
+fn publishes(view: Option<&str>) -> Value {
+    let of = view.map_or(String::new(), |view| format!("{{view={view:?}}}"));
+    let expression = format!("max by (view) (data_pipeline_batch_last_success_timestamp_seconds{of}) * 1000");
+    let mut out = annotation("Batch publishes", "blue", &expression, "batch publish", "{{view}}", "view");
+    out["useValueForTime"] = json!(true);
+    out
+}
+
+/// A bar for as long as an alert of `infra/prometheus/rules.yaml` fires: those of the view, and those that are about no view.
+fn alerts(view: Option<&str>) -> Value {
+    let of = view.map_or(String::new(), |view| format!(", view=~{:?}", format!("{}|", regex::escape(view))));
+    let expression = format!("ALERTS{{alertname=~\"Seam.*\", alertstate=\"firing\"{of}}}");
+    annotation("Alerts", "red", &expression, "{{alertname}}", "{{severity}} {{view}}{{source}}", "alertname,severity")
+}
+
+/// An annotation out of a Prometheus. `target` is what Grafana asks; `expr` and `step` are the same for old ones.
+fn annotation(name: &str, color: &str, expression: &str, title: &str, text: &str, tags: &str) -> Value {
+    const STEP: &str = "15s";
     json!({
-        "name": "Batch publishes",
+        "name": name,
         "datasource": panel::data_source(OPERATIONS),
         "enable": true,
-        "iconColor": "blue",
-        "expr": "max by (view) (data_pipeline_batch_last_success_timestamp_seconds) * 1000",
-        "step": "15s",
-        "titleFormat": "batch publish",
-        "textFormat": "{{view}}",
-        "tagKeys": "view",
-        "useValueForTime": "on",
+        "iconColor": color,
+        "target": { "refId": "Anno", "expr": expression, "interval": STEP, "range": true, "instant": false },
+        "expr": expression,
+        "step": STEP,
+        "titleFormat": title,
+        "textFormat": text,
+        "tagKeys": tags,
+        "useValueForTime": false,
     })
 }
 

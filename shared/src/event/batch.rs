@@ -1,6 +1,8 @@
 //! Decoded events in columns, as the speed fold and the archive take them.
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::log::Offset;
 use crate::time::Timestamp;
 use crate::view::value::Value;
@@ -14,6 +16,31 @@ pub enum Verdict {
     Duplicate,
     /// It is no valid event of its source.
     Invalid,
+}
+
+/// How many records of a log, from its beginning up to some offset, count nowhere. A function of the log, as the verdicts are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Excluded {
+    /// No valid events of their source.
+    pub invalid: u64,
+    /// Events whose id was seen within the horizon.
+    pub duplicates: u64,
+}
+
+impl Excluded {
+    /// Takes in one more record.
+    pub fn note(&mut self, verdict: Verdict) {
+        match verdict {
+            Verdict::Counts => {}
+            Verdict::Duplicate => self.duplicates += 1,
+            Verdict::Invalid => self.invalid += 1,
+        }
+    }
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Excluded) -> Excluded {
+        Excluded { invalid: self.invalid + other.invalid, duplicates: self.duplicates + other.duplicates }
+    }
 }
 
 /// A typed column with one entry a record; what an invalid entry holds is meaningless.

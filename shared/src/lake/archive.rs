@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
+use crate::event::batch::Excluded;
 use crate::failpoint::{self, Failpoint};
 use crate::lake::archive_file::{self, Written};
 use crate::lake::delta::{Add, Commit, Metadata, Snapshot, Table, Transaction, schema};
@@ -45,6 +46,8 @@ pub struct ArchiveFile {
     pub days: BTreeMap<Timestamp, u64>,
     /// The earliest and latest time of its valid events, rounded outwards to milliseconds; `None` if it has none.
     pub times: Option<(Timestamp, Timestamp)>,
+    /// Its records that count nowhere; `None` in files of before that was said.
+    pub excluded: Option<Excluded>,
     /// Its last record, which the archiver compares with the log; `None` in files of before there were anchors.
     pub anchor: Option<Anchor>,
 }
@@ -99,6 +102,14 @@ impl ArchiveSnapshot {
         let files = self.files_of(partition);
         let starts = files.iter().flat_map(|f| f.boundaries.iter().copied());
         starts.chain(files.last().map(|f| f.to)).collect()
+    }
+    /// What lies below A of each partition and counts nowhere; without the partitions in which an old file does not say.
+    pub fn excluded(&self) -> BTreeMap<u32, Excluded> {
+        let of = |number: u32| {
+            let mut files = self.files_of(number).iter().map(|file| file.excluded);
+            files.try_fold(Excluded::default(), |sum, file| Some(sum.plus(file?)))
+        };
+        self.positions.0.keys().filter_map(|&number| Some((number, of(number)?))).collect()
     }
     /// A of a partition, `None` if nothing of it is archived yet.
     pub fn position(&self, partition: u32) -> Option<Offset> {
@@ -259,6 +270,7 @@ impl ArchiveTable {
             ("footer_blake3", written.footer.blake3.clone()),
             ("rows", written.rows.to_string()),
             ("days", Json::Object(days).to_string()),
+            ("excluded", json!(written.excluded).to_string()),
         ];
         let anchor = file.anchor.map(|anchor| ("anchor", json!(anchor).to_string()));
         let tags = tags.into_iter().chain(anchor).map(|(key, value)| (key.to_owned(), value)).collect();
@@ -345,6 +357,7 @@ fn parse(path: Path, add: &Add) -> Result<ArchiveFile> {
             rows: tag("rows")?.parse().ok()?,
             days: days.collect::<Option<_>>()?,
             times: times(add),
+            excluded: tag("excluded").map(|text| serde_json::from_str(text)).transpose().ok()?,
             anchor: tag("anchor").map(|text| serde_json::from_str(text)).transpose().ok()?,
         })
     };

@@ -20,7 +20,7 @@ use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::error::Result;
-use crate::event::batch::{Column, EventBatch, Verdict};
+use crate::event::batch::{Column, EventBatch, Excluded, Verdict};
 use crate::lake::parquet_file::{GROUP_ROWS, Spelling, Writer, unbuilt, unread};
 use crate::lake::sealed::Footer;
 use crate::log::{Chunk, Offset};
@@ -53,6 +53,8 @@ pub struct Written {
     pub days: BTreeMap<Timestamp, u64>,
     /// The first and last event time; `None` when no record is valid.
     pub times: Option<(Timestamp, Timestamp)>,
+    /// Its records that count nowhere.
+    pub excluded: Excluded,
 }
 
 /// The columns of a source's archive. What a recompute reads lies side by side; ids and payloads are at the end.
@@ -111,9 +113,11 @@ pub fn write(source: &Source, partition: u32, parts: &[(EventBatch, Chunk)], ran
     let (bytes, footer) = writer.seal()?;
     let mut days = BTreeMap::new();
     let mut times: Option<(Timestamp, Timestamp)> = None;
+    let mut excluded = Excluded::default();
     for place in &places {
         let batch = &parts[place.part].0;
         let (time, verdict) = (batch.times[place.row], batch.verdicts[place.row]);
+        excluded.note(verdict);
         if verdict == Verdict::Counts {
             *days.entry(time.floor(Span::DAY)).or_insert(0) += 1;
         }
@@ -121,7 +125,7 @@ pub fn write(source: &Source, partition: u32, parts: &[(EventBatch, Chunk)], ran
             times = Some(times.map_or((time, time), |(first, last)| (first.min(time), last.max(time))));
         }
     }
-    Ok(Written { bytes, footer, rows: places.len() as u64, days, times })
+    Ok(Written { bytes, footer, rows: places.len() as u64, days, times, excluded })
 }
 
 /// Where a row of the file comes from.

@@ -2,8 +2,9 @@
 //!
 //! Correctness needs GET and create-only PUT, no LIST: the next version is probed until it is absent. Of two writers of one version
 //! one wins; whose commit it is, is decided by a nonce that is read back, so that a lost reply is no lost or doubled commit.
-//! Checkpoints are not written yet: a reader replays from version 0 once, later versions on top of what it has in memory.
+//! A reader replays once, from the newest checkpoint on, and later versions on top of what it has in memory.
 pub mod action;
+mod checkpoint;
 pub mod schema;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
 use action::{Action, PROTOCOL};
 pub use action::{Add, Metadata, Remove, Transaction};
+use checkpoint::{Checkpoints, EVERY};
 
 /// How often a commit is tried whose fate stays unknown.
 const ATTEMPTS: usize = 5;
@@ -113,16 +115,41 @@ impl Table {
     /// # Errors
     /// As [`Table::latest`].
     pub async fn history(&self, since: u64) -> Result<Vec<Arc<Snapshot>>> {
+        self.between(since, u64::MAX).await
+    }
+    /// The versions from `since` to `until`, in order, as far as there are.
+    ///
+    /// # Errors
+    /// As [`Table::latest`].
+    pub async fn between(&self, since: u64, until: u64) -> Result<Vec<Arc<Snapshot>>> {
         let mut kept = Vec::new();
-        self.replay(None, u64::MAX, Some((since, &mut kept))).await?;
+        self.replay(None, until, Some((since, &mut kept))).await?;
         Ok(kept)
     }
-    /// Creates `version` with what `commit` says. The caller has checked it against the snapshot of the version before.
+    /// Creates `version` with what `commit` says; now and then a checkpoint, too. The caller has checked it against the snapshot of the
+    /// version before.
     ///
     /// # Errors
     /// `Conflict` if another writer made that version; `Unavailable` if the store does not tell: then the commit may still
     /// appear, so read the table again before deciding anything.
     pub async fn commit(&self, version: u64, commit: Commit) -> Result<()> {
+        self.create(version, commit).await?;
+        if version > 0
+            && version.is_multiple_of(EVERY)
+            && let Err(error) = self.checkpoint(version).await
+        {
+            tracing::warn!(%error, version, table = %self.root, "no checkpoint was written; the table opens slower");
+        }
+        Ok(())
+    }
+    async fn checkpoint(&self, version: u64) -> Result<()> {
+        let snapshot = self.at(version).await?;
+        self.checkpoints().write(&snapshot).await
+    }
+    fn checkpoints(&self) -> Checkpoints<'_> {
+        Checkpoints { store: self.store.as_ref(), root: &self.root }
+    }
+    async fn create(&self, version: u64, commit: Commit) -> Result<()> {
         let nonce = self.clock.nonce();
         let text = self.text(version, &nonce, commit);
         let path = self.version_path(version);
@@ -189,15 +216,31 @@ impl Table {
     ) -> Result<Option<Arc<Snapshot>>> {
         let mut found = known;
         let mut width = 1;
+        // The commit of a checkpoint's version is applied once more, which changes nothing: it says who wrote it.
+        let mut again = None;
+        if found.is_none() {
+            let first = keep.as_ref().map_or(until, |(since, _)| *since);
+            found = self.checkpoints().read(first).await?.map(Arc::new);
+            again = found.as_ref().map(|checkpoint| checkpoint.version);
+        }
         loop {
-            let next = found.as_ref().map_or(0, |s| s.version + 1);
+            let next = again.unwrap_or_else(|| found.as_ref().map_or(0, |s| s.version + 1));
             let last = until.min(next + width - 1);
             let commits = join_all((next..=last).map(|version| self.read_commit(version))).await;
             if commits.is_empty() {
                 return Ok(found);
             }
             for (version, commit) in (next..).zip(commits) {
-                let Some(actions) = commit? else { return Ok(found) };
+                let Some(actions) = commit? else {
+                    return match again {
+                        None => Ok(found),
+                        Some(version) => {
+                            let path = self.version_path(version);
+                            Err(Error::corrupt(format!("commit {path} is gone, but there is a checkpoint of it")))
+                        }
+                    };
+                };
+                again = None;
                 let mut snapshot = match found.take() {
                     Some(before) => Arc::unwrap_or_clone(before),
                     None => self.first(&actions)?,

@@ -14,6 +14,7 @@ use serde_json::{Value as Json, json};
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
+use crate::event::batch::Excluded;
 use crate::lake::delta::{Add, Commit, Metadata, Remove, Snapshot, Table, Transaction, schema};
 use crate::lake::roll_up::{self, RollUp};
 use crate::lake::sealed::Footer;
@@ -64,7 +65,24 @@ pub struct Generation {
     pub info: Arc<serde_json::Map<String, Json>>,
 }
 
+/// What a generation calls the records below its cut that count nowhere.
+const EXCLUDED: &str = "excluded";
+
+/// What a [`Publication`] says in `info` of the records below its cut that count nowhere.
+pub fn excluded_info(excluded: &BTreeMap<u32, Excluded>) -> (String, Json) {
+    let of: serde_json::Map<String, Json> =
+        excluded.iter().map(|(number, excluded)| (number.to_string(), json!(excluded))).collect();
+    (EXCLUDED.to_owned(), Json::Object(of))
+}
+
 impl Generation {
+    /// What lies below its cut in a partition and counts nowhere; `None` where its writer did not know.
+    pub fn excluded(&self, partition: u32) -> Option<Excluded> {
+        if self.cut.get(partition) == Offset(0) {
+            return Some(Excluded::default());
+        }
+        serde_json::from_value(self.info.get(EXCLUDED)?.get(partition.to_string())?.clone()).ok()
+    }
     /// The paths of all its files, roll-ups included.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files
@@ -136,6 +154,14 @@ impl ViewTable {
     /// As [`Table::latest`].
     pub async fn history(&self, since: u64) -> Result<Vec<Generation>> {
         let snapshots = self.table.history(since.max(1)).await?;
+        snapshots.iter().map(|snapshot| self.read_generation(snapshot)).collect()
+    }
+    /// The generations from `since` to `until`, in order.
+    ///
+    /// # Errors
+    /// As [`Table::latest`].
+    pub async fn between(&self, since: u64, until: u64) -> Result<Vec<Generation>> {
+        let snapshots = self.table.between(since.max(1), until).await?;
         snapshots.iter().map(|snapshot| self.read_generation(snapshot)).collect()
     }
     /// Stores the rows of the panes that end in `(slice_start, slice_end]`, in canonical order, as a file that no generation

@@ -2,6 +2,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::event::batch::Excluded;
 use crate::log::{Anchor, Offset, Partition};
 use crate::segment::OpenSegment;
 use crate::state::{ClosedSegment, Committed, Progress, SegmentWrite, StateStore, ViewCommit, ViewId};
@@ -61,7 +62,8 @@ pub fn counts(rows: &Rows) -> BTreeMap<(i64, String), u64> {
 pub fn progress(start: u64, position: u64) -> Progress {
     let segment = OpenSegment { start: Offset(start), count: position - start, max_timestamp: Timestamp(7) };
     let anchor = position.checked_sub(1).map(|last| Anchor { offset: Offset(last), hash: u64::MAX - position });
-    Progress { position: Offset(position), floor: Offset(999_999), segment, anchor }
+    let excluded = Some(Excluded { invalid: position / 3, duplicates: start });
+    Progress { position: Offset(position), floor: Offset(999_999), segment, anchor, excluded }
 }
 
 /// A commit of `view` from one position to a progress, with segments (start, end, rows).

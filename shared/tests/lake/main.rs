@@ -1,5 +1,6 @@
 //! Promises of the lake: one of two writers wins, nothing is lost or doubled, damage is named, the same rows are the same bytes.
 #![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
+mod checkpoints;
 mod damage;
 mod keyed;
 mod racing;

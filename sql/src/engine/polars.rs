@@ -2,6 +2,7 @@
 use polars::prelude::*;
 use polars::sql::SQLContext;
 use seam_serving::query::nearest;
+use tokio_util::sync::CancellationToken;
 
 use super::Engine;
 use crate::error::{SqlError, state};
@@ -15,7 +16,8 @@ const PRECISION: usize = 38;
 pub struct Polars;
 
 impl Engine for Polars {
-    fn run(&self, query: &str, tables: Vec<(String, Frame)>) -> Result<Frame, SqlError> {
+    /// Polars looks at no token in the middle of its work: whoever must be able to end it runs it in a process.
+    fn run(&self, query: &str, tables: Vec<(String, Frame)>, _: &CancellationToken) -> Result<Frame, SqlError> {
         let mut context = SQLContext::new();
         let mut known: Vec<String> = Vec::new();
         for (name, frame) in tables {
@@ -131,8 +133,8 @@ fn sql_error(error: &PolarsError, columns: &[String]) -> SqlError {
         PolarsError::SQLInterface(_) | PolarsError::SQLSyntax(_) => {
             let code = match message {
                 _ if message.contains("unsupported function") => state::NO_FUNCTION,
-                _ if message.contains("ambiguous") => "42702",
-                _ if message.contains("GROUP BY clause") => "42803",
+                _ if message.contains("ambiguous") => state::AMBIGUOUS,
+                _ if message.contains("GROUP BY clause") => state::GROUPING,
                 _ if message.contains("unable to find column") || message.contains("no column named") => {
                     return no_column(named, known());
                 }
@@ -141,10 +143,10 @@ fn sql_error(error: &PolarsError, columns: &[String]) -> SqlError {
             let shown = message.split_once(':').map_or(message, |(_, what)| what.trim());
             SqlError::new(code, shown)
         }
-        PolarsError::Duplicate(_) => SqlError::new("42702", message),
+        PolarsError::Duplicate(_) => SqlError::new(state::AMBIGUOUS, message),
         PolarsError::SchemaMismatch(_) | PolarsError::InvalidOperation(_) => SqlError::new(state::TYPES, message),
         PolarsError::ComputeError(_) | PolarsError::OutOfBounds(_) | PolarsError::ShapeMismatch(_) => {
-            SqlError::new("22000", message)
+            SqlError::new(state::BAD_DATA, message)
         }
         _ => SqlError::new(state::INTERNAL, message),
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use seam_serving::Serving;
 use seam_serving::query::{Query, Question};
+use seam_shared::event::batch::Excluded;
 use seam_shared::log::{Offset, OffsetVector};
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::StateKind;
@@ -12,6 +13,7 @@ use seam_shared::view::value::Value;
 use serde_json::Value as Json;
 
 use super::generate;
+use super::truth::Truth;
 use super::turn::{Turn, Turns, turn};
 use crate::dice::Dice;
 
@@ -112,11 +114,25 @@ impl Reader {
 }
 
 impl Told {
-    /// Compares with what the oracle says at the same coverage.
+    /// Compares with what is true at the same coverage: the numbers with the oracle's, and what counts nowhere, where the answer knows
+    /// it. Answers with whether it knew of any.
     ///
     /// # Errors
     /// Both, where they differ.
-    pub fn check(&self, oracle: &Oracle) -> Result<(), String> {
+    pub fn check(&self, truth: &Truth) -> Result<bool, String> {
+        self.check_numbers(&truth.oracle)?;
+        let told = &self.body["meta"]["stamp"]["views"][0]["excluded"];
+        let Excluded { invalid, duplicates } = truth.excluded(&self.coverage);
+        if !told.is_null() && (told["invalid"] != invalid || told["duplicates"] != duplicates) {
+            return Err(format!(
+                "{told} count nowhere, in truth {invalid} and {duplicates}, at {}",
+                self.body["meta"]["stamp"]
+            ));
+        }
+        Ok(!told.is_null() && invalid + duplicates > 0)
+    }
+
+    fn check_numbers(&self, oracle: &Oracle) -> Result<(), String> {
         let term = &self.query.terms[0];
         let is_partial = matches!(term.definition().kind, StateKind::Partial(..));
         let (start, end) = self.query.times.span();

@@ -6,7 +6,7 @@ use object_store::path::Path;
 use seam_shared::clock::Clock;
 use seam_shared::error::Result;
 use seam_shared::lake::archive::ArchiveTable;
-use seam_shared::lake::views::{Publication, ViewTable};
+use seam_shared::lake::views::{Publication, ViewTable, excluded_info};
 use seam_shared::log::{EventLog, Offset, OffsetVector, Partition};
 use seam_shared::state::StateStore;
 use seam_shared::time::Span;
@@ -77,7 +77,7 @@ impl Batch {
             cut,
             incarnation: self.incarnation.clone(),
             files,
-            info: serde_json::Map::new(),
+            info: [excluded_info(&snapshot.excluded())].into_iter().collect(),
         };
         table.publish(publication).await?;
         let mut truth = self.truth.lock().expect("never poisoned");

@@ -3,9 +3,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use seam_shared::event::batch::{Excluded, Verdict};
 use seam_shared::event::decode::Decoder;
 use seam_shared::event::duplicates::Duplicates;
-use seam_shared::log::{Chunk, Offset, Partition};
+use seam_shared::log::{Chunk, Offset, OffsetVector, Partition};
 use seam_shared::segment::OpenSegment;
 use seam_shared::state::ViewId;
 use seam_shared::time::Timestamp;
@@ -29,6 +30,8 @@ pub struct Truth {
     source: Arc<Source>,
     partitions: Vec<Written>,
     records: Vec<(Partition, Offset, Timestamp, Bytes)>,
+    /// What became of each record, by partition.
+    verdicts: BTreeMap<u32, Vec<(Offset, Verdict)>>,
 }
 
 /// One partition as its writer knows it.
@@ -63,13 +66,24 @@ impl Truth {
             source: source.clone(),
             partitions: (0..source.partitions).map(|_| Written::new(source)).collect(),
             records: Vec::new(),
+            verdicts: BTreeMap::new(),
         }
+    }
+    /// The records below `coverage` that count nowhere.
+    pub fn excluded(&self, coverage: &OffsetVector) -> Excluded {
+        let mut out = Excluded::default();
+        for (&number, verdicts) in &self.verdicts {
+            let below = verdicts.iter().filter(|(offset, _)| *offset < coverage.get(number));
+            below.for_each(|(_, verdict)| out.note(*verdict));
+        }
+        out
     }
     /// The log lost the records of a partition from `end` on: they never happened.
     pub fn truncate(&mut self, partition: &Partition, end: Offset) {
         self.oracle.events.retain(|event| event.partition != partition.number);
         self.boundaries.insert(partition.clone(), vec![Offset(0)]);
         self.partitions[partition.number as usize] = Written::new(&self.source);
+        self.verdicts.remove(&partition.number);
         let records = std::mem::take(&mut self.records);
         let kept = |record: &(Partition, Offset, _, _)| record.0 != *partition || record.1 < end;
         for (of, offset, time, value) in records.into_iter().filter(kept) {
@@ -90,6 +104,7 @@ impl Truth {
         let mut batch = written.decoder.decode(&chunk);
         written.duplicates.mark(&mut batch);
         self.oracle.keep(partition.number, &batch);
+        self.verdicts.entry(partition.number).or_default().push((offset, batch.verdicts[0]));
         if let Some(boundary) = written.open.admit(self.source.segments, offset, time) {
             self.boundaries.entry(partition.clone()).or_default().push(boundary);
         }

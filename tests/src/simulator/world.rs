@@ -331,7 +331,8 @@ impl World {
                 Answered::With(_) if self.truncated => {}
                 Answered::With(answer) => {
                     self.summary.answers += 1;
-                    answer.check(&self.truth.lock().expect("never poisoned").oracle)?;
+                    let told = answer.check(&self.truth.lock().expect("never poisoned"))?;
+                    self.summary.excluded += u64::from(told);
                 }
             }
         }

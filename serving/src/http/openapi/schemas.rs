@@ -230,10 +230,15 @@ fn stamp() -> Value {
             "layer": {"type": "string"}, "coverage": {"type": "string", "examples": ["clicks/0@12"]}, "complete": {"type": "boolean"},
             "stale": {"type": "boolean"}, "missing": {"type": "array", "items": {"type": "object"}},
             "views": {"type": "array", "items": {
-                "type": "object", "required": ["view", "id", "definition", "source", "generation", "batch", "speed", "coverage"],
+                "type": "object", "required": ["view", "id", "definition", "source", "generation", "batch", "speed", "coverage", "excluded"],
                 "properties": {
                     "view": {"type": "string"}, "id": {"type": "string"}, "definition": {"type": "string"}, "source": {"type": "string"},
                     "generation": {"type": ["integer", "null"]}, "batch": vector, "speed": vector, "coverage": vector,
+                    "excluded": {
+                        "type": ["object", "null"], "required": ["invalid", "duplicates"],
+                        "description": "The records below the coverage that count nowhere; null where that is not known",
+                        "properties": {"invalid": {"type": "integer"}, "duplicates": {"type": "integer"}},
+                    },
                 },
             }},
         },

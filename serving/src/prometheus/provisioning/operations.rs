@@ -1,15 +1,16 @@
 //! The dashboards of the platform itself, over a Prometheus that scrapes `/metrics`.
 use seam_shared::time::Span;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::panel::{Panel, arrange};
-use super::{OPERATIONS, dashboard};
+use super::{OPERATIONS, Page, dashboard};
 
 const STEP: Span = Span(15_000_000);
 
 fn finish(uid: &str, title: &str, panels: Vec<Panel>) -> Value {
     let panels: Vec<Panel> = panels.into_iter().map(|panel| panel.every(STEP)).collect();
-    dashboard(uid, title, &["seam", "seam-operations"], Vec::new(), arrange(OPERATIONS, &panels))
+    let page = Page { uid, title, tags: &["seam", "seam-operations"], view: None };
+    dashboard(&page, Vec::new(), arrange(OPERATIONS, &panels))
 }
 
 /// How the pipeline does, layer by layer.
@@ -87,19 +88,5 @@ pub fn slo() -> Value {
         Panel::chart("Drift", "short", "max by (view) (data_pipeline_batch_drift_groups)", "{{view}}"),
         Panel::chart("Answered", "percentunit", answered, "answered"),
     ];
-    let mut dashboard = finish("seam-slo", "Seam: service levels", panels);
-    if let Some(annotations) = dashboard["annotations"]["list"].as_array_mut() {
-        annotations.push(json!({
-            "name": "Alerts",
-            "datasource": super::panel::data_source(OPERATIONS),
-            "enable": true,
-            "iconColor": "red",
-            "expr": "ALERTS{alertname=~\"Seam.*\", alertstate=\"firing\"}",
-            "step": "60s",
-            "titleFormat": "{{alertname}}",
-            "textFormat": "{{severity}}",
-            "tagKeys": "alertname,severity",
-        }));
-    }
-    dashboard
+    finish("seam-slo", "Seam: service levels", panels)
 }

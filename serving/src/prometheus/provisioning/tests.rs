@@ -124,10 +124,47 @@ fn dashboards_are_what_grafana_loads() {
                 assert_eq!(letters.len(), panel["targets"].as_array().map_or(0, Vec::len));
             }
             assert!(!ids.is_empty());
-            assert_eq!(dashboard["annotations"]["list"][0]["name"], "Batch publishes");
+            let annotations = dashboard["annotations"]["list"].as_array().expect("annotations");
+            let names: Vec<&str> = annotations.iter().filter_map(|annotation| annotation["name"].as_str()).collect();
+            assert_eq!(names, ["Batch publishes", "Alerts"], "{uid}");
         }
     }
     assert_eq!(uids.len(), 4 + 2 + 2 + 2, "one a view, one for the pipeline, one for the service levels");
+}
+
+#[test]
+fn annotations_are_of_the_views_publishes_and_of_alerts_that_there_are() {
+    let rules = include_str!("../../../../infra/prometheus/rules.yaml");
+    let telemetry = include_str!("../../../../shared/src/telemetry.rs");
+    let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert!(alerts.len() > 10 && alerts.iter().all(|name| name.starts_with("Seam")), "{alerts:?}");
+    let config = demo();
+    let mut of_views = 0;
+    for dashboard in dashboards(&files(&config, &addresses())) {
+        let annotations = dashboard["annotations"]["list"].as_array().expect("annotations");
+        for annotation in annotations {
+            assert_eq!(annotation["datasource"], panel::data_source(OPERATIONS));
+            let expression = annotation["expr"].as_str().expect("text");
+            assert_eq!(annotation["target"]["expr"], expression);
+            parse(expression).unwrap_or_else(|failure| panic!("{expression}: {}", failure.text));
+        }
+        let (publishes, alerts) = (annotations[0]["expr"].as_str(), annotations[1]["expr"].as_str());
+        let (publishes, alerts) = (publishes.expect("text"), alerts.expect("text"));
+        assert!(telemetry.contains("`data_pipeline_batch_last_success_timestamp_seconds{view}`"));
+        assert_eq!(annotations[0]["useValueForTime"], true, "a publish is marked at its own time");
+        let view = config.views.iter().find(|view| dashboard["uid"] == view_uid(&view.name));
+        let Some(view) = view else {
+            assert!(
+                publishes.contains("_seconds)") && alerts.ends_with("alertstate=\"firing\"}"),
+                "{publishes} {alerts}"
+            );
+            continue;
+        };
+        assert!(publishes.contains(&format!("{{view=\"{}\"}}", view.name)), "{publishes}");
+        assert!(alerts.ends_with(&format!(", view=~\"{}|\"}}", view.name)), "{alerts}");
+        of_views += 1;
+    }
+    assert_eq!(of_views, config.views.len());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use seam_shared::view::definition::{Figure, Measure, View};
 use serde_json::{Value, json};
 
 use super::panel::{Panel, arrange, data_source, interval};
-use super::{ANSWERS, dashboard, view_uid};
+use super::{ANSWERS, Page, dashboard, view_uid};
 use crate::prometheus::catalogue::{Catalogue, Definition, Shape, plain};
 
 /// The dashboard of a view.
@@ -37,7 +37,9 @@ pub fn dashboard_of(config: &Config, catalogue: &Catalogue, view: &Arc<View>) ->
     let step = interval(view.pane);
     let panels: Vec<Panel> = panels.into_iter().map(|panel| panel.every(step)).collect();
     let title = format!("Seam: {}", view.name);
-    dashboard(&view_uid(&view.name), &title, &["seam", "seam-view"], variables(&names), arrange(ANSWERS, &panels))
+    let uid = view_uid(&view.name);
+    let page = Page { uid: &uid, title: &title, tags: &["seam", "seam-view"], view: Some(&view.name) };
+    dashboard(&page, variables(&names), arrange(ANSWERS, &panels))
 }
 
 struct Names<'a> {

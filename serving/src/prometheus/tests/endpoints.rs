@@ -20,6 +20,51 @@ async fn grafanas_health_check_passes() {
 }
 
 #[tokio::test]
+async fn queries_are_parsed_for_whoever_draws_them() {
+    let (_, _, router) = world(1, 0, false).await;
+    let parsed =
+        async |query: &str| post(&router, "parse_query", &format!("query={}", escape(query))).await["data"].clone();
+    let selector = |kind: &str, name: &str, matchers: &[[&str; 3]]| {
+        let named = [["__name__", "=", name]];
+        let all = matchers.iter().chain(named.iter().filter(|_| !name.is_empty()));
+        let all: Vec<Value> = all.map(|[n, t, v]| serde_json::json!({ "name": n, "type": t, "value": v })).collect();
+        serde_json::json!({
+            "type": kind, "name": name, "matchers": all, "offset": 0, "timestamp": null, "startOrEnd": null,
+        })
+    };
+    let x = selector("vectorSelector", "x", &[]);
+    let number = |text: &str| serde_json::json!({ "type": "numberLiteral", "val": text });
+    assert_eq!(parsed("1e-7").await, number("0.0000001"));
+    assert_eq!(parsed("Inf").await, number("+Inf"));
+    assert_eq!(parsed("\"a\"").await, serde_json::json!({ "type": "stringLiteral", "val": "a" }));
+    assert_eq!(parsed("(-x)").await["expr"], serde_json::json!({ "type": "unaryExpr", "op": "-", "expr": x }));
+    let matchers = [["a", "!=", "1"], ["b", "=~", "2|3"], ["c", "!~", ".*"]];
+    assert_eq!(parsed("x{a!='1',b=~'2|3',c!~'.*'}").await, selector("vectorSelector", "x", &matchers));
+    let mut ranged = selector("matrixSelector", "x", &[]);
+    (ranged["range"], ranged["offset"], ranged["startOrEnd"]) = (300_000.into(), (-60_000).into(), "end".into());
+    let called = parsed("rate(x[5m] offset -1m @ end())").await;
+    assert_eq!(called["args"][0], ranged);
+    let function = serde_json::json!({ "name": "rate", "argTypes": ["matrix"], "variadic": 0, "returnType": "vector" });
+    assert_eq!((&called["type"], &called["func"]), (&"call".into(), &function));
+    assert_eq!(parsed("x @ 1.5").await["timestamp"], 1_500);
+    let top = parsed("topk without (a, b) (3, x)").await;
+    let expected = serde_json::json!({
+        "type": "aggregation", "op": "topk", "expr": x, "param": number("3"), "grouping": ["a", "b"], "without": true,
+    });
+    assert_eq!(top, expected);
+    let joined = parsed("x == bool on (a) group_left (c) x").await;
+    let matching = serde_json::json!({ "card": "many-to-one", "labels": ["a"], "on": true, "include": ["c"] });
+    assert_eq!((&joined["op"], &joined["bool"], &joined["matching"]), (&"==".into(), &true.into(), &matching));
+    assert_eq!(parsed("x and x").await["matching"]["card"], "many-to-many");
+    assert_eq!(parsed("x / x").await["matching"]["card"], "one-to-one");
+    assert_eq!(parsed("x / 2").await["matching"], Value::Null, "a number needs no match");
+    // What is outside of the subset can be drawn all the same.
+    let subquery = parsed("max_over_time(x[1h:5m] offset 1m)").await["args"][0].clone();
+    let told = (&subquery["type"], &subquery["range"], &subquery["step"], &subquery["offset"]);
+    assert_eq!(told, (&"subquery".into(), &3_600_000.into(), &300_000.into(), &60_000.into()));
+}
+
+#[tokio::test]
 async fn names_and_values_are_listed() {
     let (_, _, router) = world(2, 1, true).await;
     let names = success(&router, "label/__name__/values").await;
@@ -109,7 +154,10 @@ async fn what_cannot_be_is_refused_in_their_words() {
         ("series".to_owned(), 400, "bad_data", "no match[]"),
         ("labels?match[]=1%2B1".to_owned(), 400, "bad_data", "no series selector"),
         (format!("{}&timeout=0.0000001", query("events_total")), 503, "timeout", "timed out"),
-        ("status/config".to_owned(), 404, "bad_data", "endpoint"),
+        ("status/config".to_owned(), 404, "not_found", "endpoint"),
+        ("targets".to_owned(), 404, "not_found", "scrapes no targets"),
+        ("parse_query".to_owned(), 400, "bad_data", "it is missing"),
+        ("parse_query?query=sum(".to_owned(), 400, "bad_data", "unclosed left parenthesis"),
     ];
     for (path, status, kind, text) in cases {
         let (found, error, detail) = failure(&router, &path).await;

@@ -155,16 +155,21 @@ pub fn write(info: serde_json::Map<String, Json>, actions: Vec<Action>) -> Strin
     sealed.extend(info);
     let mut text = String::new();
     for action in std::iter::once(Action::CommitInfo(sealed)).chain(actions) {
-        let line = match action {
-            Action::Add(add) => Action::Add(Add { path: encode_path(&add.path), ..add }),
-            Action::Remove(remove) => Action::Remove(Remove { path: encode_path(&remove.path), ..remove }),
-            other => other,
-        };
-        text.push_str(&serde_json::to_string(&line).expect("actions have text keys only"));
+        text.push_str(&line(action));
         text.push('\n');
     }
     let hash = verified::hash(text.as_bytes());
     text.replacen(&"0".repeat(HASH_LENGTH), &hash, 1)
+}
+
+/// An action as a line of the log.
+pub fn line(action: Action) -> String {
+    let line = match action {
+        Action::Add(add) => Action::Add(Add { path: encode_path(&add.path), ..add }),
+        Action::Remove(remove) => Action::Remove(Remove { path: encode_path(&remove.path), ..remove }),
+        other => other,
+    };
+    serde_json::to_string(&line).expect("actions have text keys only")
 }
 
 /// Reads [`write`]'s text back. `name` names the commit in errors.
@@ -184,7 +189,8 @@ pub fn read(name: &str, bytes: &[u8]) -> Result<Vec<Action>> {
     text.lines().map(|line| parse(line).ok_or_else(|| damaged("a line is no action"))).collect()
 }
 
-fn parse(line: &str) -> Option<Action> {
+/// Reads [`line`]'s text back.
+pub fn parse(line: &str) -> Option<Action> {
     match serde_json::from_str(line).ok()? {
         Action::Add(add) => Some(Action::Add(Add { path: decode_path(&add.path)?, ..add })),
         Action::Remove(remove) => Some(Action::Remove(Remove { path: decode_path(&remove.path)?, ..remove })),

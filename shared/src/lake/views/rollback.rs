@@ -56,6 +56,7 @@ impl ViewTable {
         let mut info = info;
         info.insert(ROLLBACK_TO.to_owned(), to.into());
         info.insert("rewind".to_owned(), true.into());
+        info.extend(target.info.get_key_value(super::EXCLUDED).map(|(key, value)| (key.clone(), value.clone())));
         let (parent, files) = (Some(newest.number), target.files.clone());
         let publication = Publication { parent, cut, incarnation: newest.incarnation.clone(), files, info };
         let commit = self.commit(Some(&newest), publication)?;

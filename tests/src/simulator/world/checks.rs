@@ -75,7 +75,8 @@ impl World {
                 let Some(mut reader) = Reader::asking(serving, &self.dice, false) else { continue };
                 match reader.finish() {
                     Answered::With(answer) => {
-                        answer.check(&self.truth.lock().expect("never poisoned").oracle)?;
+                        let told = answer.check(&self.truth.lock().expect("never poisoned"))?;
+                        self.summary.excluded += u64::from(told);
                         self.check_reach(&answer.coverage)?;
                         self.summary.answers += 1;
                     }
