@@ -4,6 +4,7 @@
 //! calls all of them, `seam speed` and the like one each; there is no other difference.
 pub mod archive;
 pub mod batch;
+mod check;
 pub mod crew;
 pub mod health;
 pub mod ingest;
@@ -195,6 +196,15 @@ impl Process {
         tokio::spawn(async move { watched.run(until).await });
         let ports = Arc::new(opened(config, shared, &health).await?);
         health.prints(ports.telemetry.clone());
+        let mut pause = *RETRY.start();
+        check::check(&ports, roles, async |what, error| match shared {
+            true => {
+                again(&health, what, &error, &mut pause).await;
+                Ok(())
+            }
+            false => Err(error),
+        })
+        .await?;
         let (layers, routes, threads) = (CancellationToken::new(), Router::new(), Vec::new());
         let documents = Vec::new();
         let mut process = Process {

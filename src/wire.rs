@@ -1,6 +1,8 @@
 //! The one file that chooses adapters: a checked configuration becomes ports that the layers take.
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+#[cfg(not(feature = "kafka"))]
+use std::convert::Infallible as KafkaLog;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use object_store::ObjectStore;
 use seam_batch::job::{Archive, Context};
 use seam_batch::runs::Runs;
 use seam_shared::Result;
+use seam_shared::advice::Advice;
 use seam_shared::clock::{Clock, SystemClock};
 use seam_shared::config::{
     Config, KafkaStorage, LogStorage, Mode, OWN_STREAM, RedisSettings, Sink, SinkTopic, SpeedStorage, Target,
@@ -17,6 +20,8 @@ use seam_shared::lake::archive::ArchiveTable;
 use seam_shared::lake::store;
 use seam_shared::log::embedded::EmbeddedLog;
 use seam_shared::log::group::{Alone, Groups, Membership};
+#[cfg(feature = "kafka")]
+use seam_shared::log::kafka::KafkaLog;
 use seam_shared::log::tiered::TieredLog;
 use seam_shared::log::{EventLog, Topic};
 use seam_shared::outlet::Outlet;
@@ -51,7 +56,12 @@ pub struct Ports {
     /// What is known here of batch runs.
     pub runs: Arc<Runs>,
     archives: tokio::sync::OnceCell<BTreeMap<String, Archive>>,
+    /// The log, if it is Kafka.
+    kafka: Option<Arc<KafkaLog>>,
 }
+
+/// The log, who works on which of its partitions, and the log again if it is Kafka.
+type Wired = (Arc<dyn EventLog>, Arc<dyn Groups>, Option<Arc<KafkaLog>>);
 
 impl Ports {
     /// Opens log, state and lake; Seam's own stream is added to the configuration. One process at a time may hold an
@@ -62,10 +72,10 @@ impl Ports {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let lake = lake(&config)?;
         let database = OnceCell::new();
-        let (log, groups): (Arc<dyn EventLog>, Arc<dyn Groups>) = match &config.storage.log {
+        let (log, groups, kafka): Wired = match &config.storage.log {
             LogStorage::Embedded => {
                 let log = Arc::new(EmbeddedLog::open(embedded(&database, &config)?, clock.clone())?);
-                (log.clone(), Arc::new(Alone::new(log)))
+                (log.clone(), Arc::new(Alone::new(log)), None)
             }
             LogStorage::Kafka(storage) => kafka(&config, storage)?,
         };
@@ -77,14 +87,28 @@ impl Ports {
         let telemetry = Arc::new(Telemetry::new());
         let archives = tokio::sync::OnceCell::new();
         let (config, runs) = (Arc::new(config), Arc::default());
-        Ok(Ports { config, log, groups, state, lake, clock, telemetry, with_own, runs, archives })
+        Ok(Ports { config, log, groups, kafka, state, lake, clock, telemetry, with_own, runs, archives })
     }
 
-    /// Refuses a state store whose settings would lose state again and again.
-    pub async fn check_state(&self) -> Result<()> {
+    /// What is to be said about the log, if it is a service.
+    ///
+    /// # Errors
+    /// Those of a service that does not answer.
+    pub async fn log_advice(&self) -> Result<Vec<Advice>> {
+        match &self.kafka {
+            Some(kafka) => kafka_advice(kafka, &self.config).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// What is to be said about the state store, if it is a service.
+    ///
+    /// # Errors
+    /// Those of a service that does not answer.
+    pub async fn state_advice(&self) -> Result<Vec<Advice>> {
         match &self.config.storage.speed {
-            SpeedStorage::Embedded | SpeedStorage::Memory => Ok(()),
-            SpeedStorage::Redis(settings) => check_redis(settings).await,
+            SpeedStorage::Embedded | SpeedStorage::Memory => Ok(Vec::new()),
+            SpeedStorage::Redis(settings) => redis_advice(settings).await,
         }
     }
 
@@ -171,13 +195,13 @@ fn redis(settings: &RedisSettings) -> Result<Arc<dyn StateStore>> {
 }
 
 #[cfg(feature = "redis")]
-async fn check_redis(settings: &RedisSettings) -> Result<()> {
-    seam_shared::state::redis::RedisState::open(settings.clone()).ready().await
+async fn redis_advice(settings: &RedisSettings) -> Result<Vec<Advice>> {
+    seam_shared::state::redis::RedisState::open(settings.clone()).examine().await
 }
 
 #[cfg(not(feature = "redis"))]
-async fn check_redis(settings: &RedisSettings) -> Result<()> {
-    redis(settings).map(|_| ())
+async fn redis_advice(settings: &RedisSettings) -> Result<Vec<Advice>> {
+    redis(settings).map(|_| Vec::new())
 }
 
 #[cfg(not(feature = "redis"))]
@@ -211,20 +235,29 @@ fn embedded<'d>(database: &'d OnceCell<Database>, config: &Config) -> Result<&'d
     Ok(database.get_or_init(|| opened))
 }
 
-type Kafka = (Arc<dyn EventLog>, Arc<dyn Groups>);
+#[cfg(feature = "kafka")]
+fn kafka(config: &Config, storage: &KafkaStorage) -> Result<Wired> {
+    let log = Arc::new(kafka_log(config, storage)?);
+    Ok((log.clone(), log.clone(), Some(log)))
+}
 
 #[cfg(feature = "kafka")]
-fn kafka(config: &Config, storage: &KafkaStorage) -> Result<Kafka> {
-    let log = Arc::new(kafka_log(config, storage)?);
-    Ok((log.clone(), log))
+async fn kafka_advice(kafka: &KafkaLog, config: &Config) -> Result<Vec<Advice>> {
+    let sources: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
+    kafka.look(&sources).await
+}
+
+#[cfg(not(feature = "kafka"))]
+async fn kafka_advice(kafka: &KafkaLog, _: &Config) -> Result<Vec<Advice>> {
+    match *kafka {}
 }
 
 /// The log in Kafka; nothing is connected yet.
 #[cfg(feature = "kafka")]
-pub fn kafka_log(config: &Config, storage: &KafkaStorage) -> Result<seam_shared::log::kafka::KafkaLog> {
+pub fn kafka_log(config: &Config, storage: &KafkaStorage) -> Result<KafkaLog> {
     let topic = |intake: &seam_shared::config::Intake| Some((intake.source.clone(), intake.topic.clone()?));
     let topics = config.intake.iter().filter_map(topic).collect();
-    seam_shared::log::kafka::KafkaLog::new(storage, &config.name, topics)
+    KafkaLog::new(storage, &config.name, topics)
 }
 
 #[cfg(feature = "kafka")]
@@ -241,6 +274,6 @@ fn kafka_outlet(_: &Config, _: &KafkaStorage, _: &SinkTopic, _: &Sink) -> Result
 }
 
 #[cfg(not(feature = "kafka"))]
-fn kafka(_: &Config, _: &KafkaStorage) -> Result<Kafka> {
+fn kafka(_: &Config, _: &KafkaStorage) -> Result<Wired> {
     Err(seam_shared::Error::invalid("this build has no Kafka: its feature `kafka` is off"))
 }

@@ -26,6 +26,10 @@ use crate::stamp::{self, Shares};
 
 /// How often an answer starts again because what it had pinned was retired under it.
 const ATTEMPTS: u32 = 4;
+/// How often an answer that waits for a position looks for it: the longer it has waited already, the seldomer.
+const LOOKS: u32 = 16;
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(20);
 /// Rows to merge beyond which the merge leaves the threads that serve requests: about a millisecond of work.
 const INLINE_ROWS: usize = 20_000;
 
@@ -312,7 +316,7 @@ impl Serving {
             }
         }
         let deadline = Instant::now() + Duration::from_micros(first.timeout.0.unsigned_abs());
-        let mut pause = Duration::from_millis(2);
+        let begun = Instant::now();
         loop {
             let pin = self.pin(views, layer, true).await?;
             let behind = |(query, wanted): &&(&Arc<Query>, &OffsetVector)| {
@@ -320,6 +324,8 @@ impl Serving {
                 !of_source.all(|view| view.coverage().covers(wanted))
             };
             let Some((query, wanted)) = waiting.iter().find(behind) else { return Ok(pin) };
+            // However long it takes, little is added to it; whoever waits at the same time shares each look.
+            let pause = (begun.elapsed() / LOOKS).clamp(PAUSE_MIN, PAUSE_MAX);
             if Instant::now() + pause > deadline {
                 let reached = stamp::coverage_text(&stamp::common_coverage(&pin.views));
                 let detail = format!(
@@ -330,7 +336,6 @@ impl Serving {
                 return Err(Refusal::from(Error::unavailable(detail)).named("position-not-covered"));
             }
             self.clock.sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(20));
             if layer == Layer::Batch {
                 for view in views {
                     self.batch_view(view).refresh().await?;

@@ -60,6 +60,11 @@ impl Chunk {
     pub fn at(position: Offset) -> Self {
         Self { data: Vec::new(), index: Vec::new(), next: position }
     }
+    /// Makes room for so many more records and bytes of values at once.
+    pub fn reserve(&mut self, records: usize, bytes: usize) {
+        self.index.reserve(records);
+        self.data.reserve(bytes);
+    }
     /// Adds a record; `offset` must be at least [`Chunk::next`], which moves behind it.
     pub fn push(&mut self, offset: Offset, timestamp: Timestamp, value: &[u8]) {
         debug_assert!(offset >= self.next, "records of a chunk are in offset order");

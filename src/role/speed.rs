@@ -28,7 +28,6 @@ const TRIM_GRACE: Span = Span(10_000_000);
 /// Adds the speed layer to a process.
 pub async fn start(process: &mut Process) -> Result<()> {
     let ports = process.ports.clone();
-    ports.check_state().await?;
     let replaced = Replaced::start(ports.clone()).await?;
     let places = ports.places(ports.archives().await?, &replaced.views());
     let membership = ports.join("speed").await?;

@@ -106,3 +106,26 @@ fn a_compacted_topic_is_told_and_a_broker_that_is_away() {
     let (code, findings) = doctor(&folder, &storage, &[]);
     assert!(code == Some(1) && says(&findings, "fail", "Kafka at"), "{findings:?}");
 }
+
+/// Every role that works with a Redis looks at its settings first, in the doctor's words; those that do not, do not.
+#[test]
+fn roles_refuse_a_redis_that_would_lose_state() {
+    let Some(redis) = Redis::start(&["maxmemory-policy allkeys-lru", "maxmemory 64mb"]) else { return };
+    let folder = Folder::new("roles-redis");
+    // Nobody listens there: what looks at the log waits for it.
+    let storage = format!("{{ archive: file://./lake, log: '127.0.0.1:9', speed: '{}' }}", redis.url());
+    let sink = DEFINITIONS.replace("events: count() }", "events: count() }, sink: { topic: out }");
+    folder.write("seam.yaml", &format!("version: 1\nname: shop\nstorage: {storage}\n{sink}"));
+    for role in ["speed", "serve", "batch", "sink"] {
+        let ran = seam().current_dir(&folder.0).args([role, "--listen", "127.0.0.1:0"]).output().expect("it runs");
+        let said = String::from_utf8_lossy(&ran.stderr);
+        assert!(!ran.status.success() && said.contains("set maxmemory-policy to noeviction"), "{role}: {said}");
+    }
+    for role in ["ingest", "archive"] {
+        let mut command = Command::new("timeout");
+        command.args(["-s", "TERM", "3"]).arg(seam().get_program()).args([role, "--listen", "127.0.0.1:0"]);
+        let ran = command.current_dir(&folder.0).output().expect("it runs");
+        let said = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
+        assert!(said.contains("log cannot start yet") && !said.contains("noeviction"), "{role}: {said}");
+    }
+}

@@ -59,6 +59,12 @@ static STORAGE: Shape = Shape::Table(&[
     key("kafka", &KAFKA, "how to reach Kafka"),
 ]);
 static KAFKA: Shape = Shape::Table(&[
+    key(
+        "prefix",
+        &Shape::Text,
+        "what the names of Seam's own topics, groups and transactional ids begin with, so that deployments share a cluster; none \
+         by default",
+    ),
     key("replication", &Shape::Integer(1, 32_767), "copies of the topics that Seam creates; the cluster's own default"),
     key(
         "properties",

@@ -186,7 +186,7 @@ fn target(node: &Node, intake: &[Intake], log: &LogStorage, problems: &mut Probl
                 }
             }
             let name = topic.text()?;
-            check_topic(name, topic.place, intake, problems);
+            check_topic(name, topic.place, intake, log, problems);
             let partitions = node.number("partitions").and_then(|n| u32::try_from(n).ok()).unwrap_or(1);
             let compact = node.text_of("compact") == Some("true");
             Some(Target::Topic(SinkTopic { name: name.to_owned(), partitions, compact }))
@@ -195,18 +195,23 @@ fn target(node: &Node, intake: &[Intake], log: &LogStorage, problems: &mut Probl
 }
 
 /// A topic that a source reads would feed the view with its own answers.
-fn check_topic(name: &str, place: Place, intake: &[Intake], problems: &mut Problems) {
+fn check_topic(name: &str, place: Place, intake: &[Intake], log: &LogStorage, problems: &mut Problems) {
     if let Err(message) = super::sources::topic_name(name) {
         problems.add(place, message);
     }
-    let reads = |intake: &&Intake| intake.topic.as_deref().unwrap_or(&intake.source) == name;
+    let prefix = match log {
+        LogStorage::Kafka(storage) => storage.prefix.as_str(),
+        LogStorage::Embedded => "",
+    };
+    let is_own = |source: &str| name.strip_prefix(prefix) == Some(source);
+    let reads = |intake: &&Intake| intake.topic.as_deref().map_or(is_own(&intake.source), |topic| topic == name);
     if let Some(reader) = intake.iter().find(reads) {
         let message = format!(
             "the source `{}` reads the topic `{name}`: what the view writes would come back to it as events, without end",
             reader.source
         );
         problems.suggest(place, message, Some("name another topic".to_owned()));
-    } else if name == OWN_STREAM {
+    } else if is_own(OWN_STREAM) {
         problems.add(place, format!("`{name}` is the topic of Seam's own stream"));
     }
 }

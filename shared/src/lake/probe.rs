@@ -5,7 +5,12 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 
+use crate::advice::Advice;
 use crate::time::Timestamp;
+
+/// What is said of a store that does not honour create-only writes.
+const OVERWRITES: &str = "the store overwrote an object that it was told to create only (If-None-Match: *): two writers would lose \
+                          each other's commits. Use a store that honours it";
 
 /// One thing that was tried.
 #[derive(Debug, Clone)]
@@ -27,6 +32,25 @@ pub struct Probe {
     pub tried: Vec<Tried>,
     /// How far the store's clock is ahead of ours, in seconds; known to about a second. `None` if nothing could be written.
     pub ahead: Option<f64>,
+}
+
+/// Tries the one promise of a store that numbers depend on from the first commit on, and says so if it is broken.
+///
+/// # Errors
+/// `Unavailable` if the store cannot be written, for whatever reason.
+pub async fn keeps_create_only(store: &dyn ObjectStore, nonce: &str) -> crate::Result<Vec<Advice>> {
+    let path = Path::from("leases").join(format!("probe-{nonce}"));
+    let create = || PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+    let failed = |error: Error| crate::Error::unavailable("the lake cannot be written").because(error);
+    store.put_opts(&path, "1".into(), create()).await.map_err(failed)?;
+    let again = store.put_opts(&path, "2".into(), create()).await;
+    // One that is left is deleted with other leases' leftovers, or by a person.
+    let _ = store.delete(&path).await;
+    match again {
+        Err(Error::AlreadyExists { .. }) => Ok(Vec::new()),
+        Ok(_) => Ok(vec![Advice::refuse(OVERWRITES)]),
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// Writes, reads, lists and deletes an object called `leases/probe-<nonce>`; `now` is our clock.
@@ -67,13 +91,16 @@ pub async fn probe(store: &dyn ObjectStore, nonce: &str, now: Timestamp) -> Prob
 
     let begun = Instant::now();
     let again = store.put_opts(&path, "2".into(), options(PutMode::Create)).await;
-    tried("create-only", true, begun, match again {
-        Err(Error::AlreadyExists { .. }) => Ok(()),
-        Ok(_) => Err("the store overwrote an object that it was told to create only (If-None-Match: *): two writers would lose \
-                      each other's commits. Use a store that honours it"
-            .to_owned()),
-        Err(error) => Err(advice(&error, "write objects only where there are none (PutObject with If-None-Match)")),
-    });
+    tried(
+        "create-only",
+        true,
+        begun,
+        match again {
+            Err(Error::AlreadyExists { .. }) => Ok(()),
+            Ok(_) => Err(OVERWRITES.to_owned()),
+            Err(error) => Err(advice(&error, "write objects only where there are none (PutObject with If-None-Match)")),
+        },
+    );
 
     if let Some(version) = version {
         let begun = Instant::now();

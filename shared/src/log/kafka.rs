@@ -46,7 +46,7 @@ const WAIT: Duration = Duration::from_secs(1);
 
 /// A Kafka cluster as the log.
 pub struct KafkaLog {
-    /// What the deployment is called; its groups carry the name.
+    /// What the names of the deployment's groups begin with.
     name: String,
     brokers: String,
     joining: ClientConfig,
@@ -64,18 +64,19 @@ impl std::fmt::Debug for KafkaLog {
 
 impl KafkaLog {
     /// A log in the cluster of `storage`, for the deployment `name`. `topics` are the topics that other programs write, by source;
-    /// every other source has a topic of its own name, which is made when it is opened. Nothing is connected yet.
+    /// every other source has a topic of its own name behind the prefix of `storage`, which is made when it is opened. Nothing is
+    /// connected yet.
     ///
     /// # Errors
     /// `Invalid` naming the property that librdkafka refuses.
     pub fn new(storage: &KafkaStorage, name: &str, topics: BTreeMap<String, String>) -> Result<KafkaLog> {
-        let topics = Topics::new(&client::config(storage, Use::Ask), topics, storage.replication)?;
+        let topics = Topics::new(storage, topics)?;
         let appender = Appender::new(client::config(storage, Use::Append))?;
         let mut reading = client::config(storage, Use::Read);
         // A consumer needs one to have partitions assigned; with these, it never joins the group.
-        reading.set("group.id", format!("seam-{name}-reader"));
+        reading.set("group.id", format!("{}seam-{name}-reader", storage.prefix));
         let joining = client::config(storage, Use::Join);
-        let (name, brokers) = (name.to_owned(), storage.brokers.clone());
+        let (name, brokers) = (format!("{}seam-{name}", storage.prefix), storage.brokers.clone());
         Ok(KafkaLog { name, brokers, joining, topics: Arc::new(topics), appender, readers: Readers::new(reading) })
     }
 
@@ -119,13 +120,13 @@ impl EventLog for KafkaLog {
         if let Some(highest) = records.iter().map(|record| record.partition).max() {
             self.topics.check(&Partition::new(topic, highest)).await?;
         }
-        self.appender.append(self.topics.name(topic), records).await
+        self.appender.append(&self.topics.name(topic), records).await
     }
 
     async fn read(&self, partition: &Partition, from: Offset, max_records: usize, max_bytes: usize) -> Result<Chunk> {
         self.topics.check(partition).await?;
         let mut chunk = Chunk::at(from);
-        let mut loan = self.readers.lend(partition, self.topics.name(&partition.source), from)?;
+        let mut loan = self.readers.lend(partition, &self.topics.name(&partition.source), from)?;
         let begun = Instant::now();
         let mut outcome = loan.reader().read(&mut chunk, max_records, max_bytes, begun + PROMPT).await;
         if outcome == Outcome::Silence {
@@ -160,7 +161,7 @@ impl EventLog for KafkaLog {
 
     async fn wait(&self, partition: &Partition, position: Offset) -> Result<()> {
         self.topics.check(partition).await?;
-        let mut loan = self.readers.lend(partition, self.topics.name(&partition.source), position)?;
+        let mut loan = self.readers.lend(partition, &self.topics.name(&partition.source), position)?;
         let waited = loan.reader().wait(Instant::now() + WAIT).await;
         if matches!(waited, Outcome::Failed(_)) {
             // The next read tells why.

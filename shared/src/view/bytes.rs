@@ -76,7 +76,20 @@ impl<'a> Reader<'a> {
     pub fn byte(&mut self) -> Result<u8> {
         Ok(self.take(1)?[0])
     }
+    #[inline]
     pub fn unsigned(&mut self) -> Result<u128> {
+        // Nearly all numbers are small, and arithmetic on 128 bits is not.
+        let mut number = 0u64;
+        for (i, &byte) in self.rest.iter().take(9).enumerate() {
+            number |= u64::from(byte & 0x7F) << (7 * i);
+            if byte < 0x80 {
+                self.rest = &self.rest[i + 1..];
+                return Ok(u128::from(number));
+            }
+        }
+        self.unsigned_large()
+    }
+    fn unsigned_large(&mut self) -> Result<u128> {
         let mut number = 0;
         for shift in (0..128).step_by(7) {
             let byte = self.byte()?;

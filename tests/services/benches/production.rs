@@ -131,7 +131,7 @@ impl Bench {
             let stats = value(&format!("cmdstat_{name}:calls="));
             stats.split(',').next().and_then(|calls| calls.parse::<u64>().ok()).unwrap_or(0)
         };
-        let writes = ["hset", "set", "hincrby", "hdel", "unlink"].into_iter().map(calls).sum();
+        let writes = ["hset", "hmset", "set", "mset", "hincrby", "hdel", "unlink", "del"].into_iter().map(calls).sum();
         let redis = number("used_cpu_user:") + number("used_cpu_sys:");
         Cost { at: Instant::now(), own: processor_seconds(), redis, writes, bytes: number("used_memory:") }
     }

@@ -3,19 +3,29 @@ use rdkafka::admin::ConfigResource;
 
 use super::KafkaLog;
 use crate::advice::Advice;
-use crate::error::Kind;
+use crate::error::{Kind, Result};
 
 impl KafkaLog {
-    /// Looks at the topics of `sources` without making or changing anything.
+    /// Looks at the topics of `sources` without making or changing anything. Never fails: a cluster that does not answer is advice
+    /// too.
     pub async fn check(&self, sources: &[&str]) -> Vec<Advice> {
+        let silent = |error| vec![Advice::refuse(format!("Kafka at {} cannot be used: {error}", self.brokers))];
+        self.look(sources).await.unwrap_or_else(silent)
+    }
+
+    /// The same, for whoever can wait for a cluster that does not answer yet.
+    ///
+    /// # Errors
+    /// `Unavailable` and the like if the cluster does not tell about a topic.
+    pub async fn look(&self, sources: &[&str]) -> Result<Vec<Advice>> {
         let mut found = Vec::new();
         for source in sources {
             let name = self.topics.name(source);
-            match self.topics.describe(name).await {
+            match self.topics.describe(&name).await {
                 Ok(topic) => {
                     found.push(Advice::note(format!("topic {name} has {} partitions", topic.partitions)));
-                    match self.topics.settings(name).await {
-                        Ok(settings) => found.extend(judge(name, &settings)),
+                    match self.topics.settings(&name).await {
+                        Ok(settings) => found.extend(judge(&name, &settings)),
                         Err(error) => {
                             found.push(Advice::warn(format!("topic {name} does not show its settings: {error}")))
                         }
@@ -30,13 +40,10 @@ impl KafkaLog {
                         "topic {name} does not exist yet; the first role that starts makes it"
                     )));
                 }
-                Err(error) => {
-                    found.push(Advice::refuse(format!("Kafka at {} cannot be used: {error}", self.brokers)));
-                    return found;
-                }
+                Err(error) => return Err(error),
             }
         }
-        found
+        Ok(found)
     }
 }
 

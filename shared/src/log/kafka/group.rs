@@ -1,4 +1,5 @@
 //! Members of a consumer group, for who reads: assigned partitions are paused at once, and no offset is ever committed.
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -101,13 +102,14 @@ impl Groups for KafkaLog {
             self.topics.check(&Partition::new(source.as_str(), 0)).await?;
         }
         let mut config = self.joining.clone();
-        config.set("group.id", format!("seam-{}-{role}", self.name));
+        config.set("group.id", format!("{}-{role}", self.name));
         let (sender, assignment) = watch::channel(Assignment::default());
         let member = Member { topics: Arc::clone(&self.topics), assignment: sender };
         let what = format!("the group of role {role} cannot be joined");
         let failed = |error| client::failed(&what, error);
         let consumer: BaseConsumer<Member> = config.create_with_context(member).map_err(failed)?;
-        let topics: Vec<&str> = sources.iter().map(|source| self.topics.name(source)).collect();
+        let topics: Vec<Cow<'_, str>> = sources.iter().map(|source| self.topics.name(source)).collect();
+        let topics: Vec<&str> = topics.iter().map(Cow::as_ref).collect();
         consumer.subscribe(&topics).map_err(failed)?;
         let leaving = Arc::new(AtomicBool::new(false));
         let leave = Arc::downgrade(&leaving);

@@ -1,6 +1,6 @@
 //! A topic of Kafka as the outlet: each write is one transaction, which holds the records and the mark.
 //!
-//! - The marks of all sinks of a deployment lie in one compacted topic, `seam.<deployment>.sinks`, under the sink's name: unlike the
+//! - The marks of all sinks of a deployment lie in one compacted topic, `<prefix>seam.<deployment>.sinks`, under the sink's name: unlike the
 //!   offsets of a consumer group they do not expire, and they are written by the transaction that they stand for.
 //! - The transactional id belongs to the sink. A claim begins a new epoch of it: Kafka ends what the writer before had open, and
 //!   refuses whatever that one still sends. Only then the mark is read, up to where the topic ended *then*, open transactions of
@@ -91,17 +91,19 @@ impl KafkaOutlet {
         writer: &str,
         sink: String,
     ) -> Result<KafkaOutlet> {
-        let log = KafkaLog::new(storage, name, BTreeMap::new())?;
+        let prefix = &storage.prefix;
+        // Of the topic that a sink writes, the file says the whole name.
+        let log = KafkaLog::new(&storage.without_prefix(), name, BTreeMap::new())?;
         let mut producing = client::config(storage, Use::Append);
         for (key, value) in STANDARD {
             if !storage.properties.contains_key(key) {
                 producing.set(key, value);
             }
         }
-        producing.set("transactional.id", format!("seam-{name}-sink-{writer}"));
+        producing.set("transactional.id", format!("{prefix}seam-{name}-sink-{writer}"));
         let mut asking = client::config(storage, Use::Ask);
         asking.set("isolation.level", "read_uncommitted");
-        let marks = format!("seam.{name}.sinks");
+        let marks = format!("{prefix}seam.{name}.sinks");
         Ok(KafkaOutlet { log, producing, asking, topic, marks, sink, writer: Mutex::default() })
     }
 

@@ -57,6 +57,8 @@ pub(super) struct Reader {
     position: Offset,
     /// Whether everything up to the end has been given.
     at_end: bool,
+    /// Records and bytes of the last chunk: the next one is likely to be as large.
+    usual: (usize, usize),
     used: Instant,
 }
 
@@ -75,14 +77,22 @@ impl Reader {
         consumer.assign(&place).map_err(failed)?;
         let inbox = Inbox::new(consumer).ok_or_else(|| client::failed(&what(), KafkaError::Canceled))?;
         let partition = partition.clone();
-        Ok(Reader { partition, inbox, fetched, position: from, at_end: false, used: Instant::now() })
+        Ok(Reader { partition, inbox, fetched, position: from, at_end: false, usual: (0, 0), used: Instant::now() })
     }
 
     /// Adds records to `chunk`, which stands at this reader's position: those that are there, or else the first that come before
     /// `deadline`.
     pub(super) async fn read(&mut self, chunk: &mut Chunk, records: usize, bytes: usize, deadline: Instant) -> Outcome {
+        let outcome = self.gather(chunk, records, bytes, deadline).await;
+        self.usual = (chunk.len(), chunk.bytes());
+        outcome
+    }
+
+    async fn gather(&mut self, chunk: &mut Chunk, records: usize, bytes: usize, deadline: Instant) -> Outcome {
         loop {
-            self.inbox.fill();
+            if self.inbox.fill() && chunk.is_empty() {
+                chunk.reserve(self.usual.0, self.usual.1);
+            }
             while let Some(event) = self.inbox.first() {
                 match event {
                     Event::Record(offset, milliseconds, value) => {

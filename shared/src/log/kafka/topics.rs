@@ -1,14 +1,15 @@
 //! What is known of the topics: their incarnation and partitions, asked again now and then; creation; refusal of compacted ones.
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use super::client::{self, PATIENCE, Quiet};
+use super::client::{self, PATIENCE, Quiet, Use};
 use super::native::{self, Description};
+use crate::config::KafkaStorage;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Offset, Partition, Topic};
 
@@ -20,6 +21,8 @@ pub(super) struct Topics {
     admin: Arc<AdminClient<Quiet>>,
     /// The topics that other programs write, by source. Seam does not create them.
     names: BTreeMap<String, String>,
+    /// What the names of all others begin with.
+    prefix: String,
     /// What was found at `open`, by source.
     known: Mutex<HashMap<String, Known>>,
     replication: Option<u16>,
@@ -34,40 +37,43 @@ struct Known {
 }
 
 impl Topics {
-    /// `names` are the topics of sources whose topic has another name than they.
-    pub(super) fn new(
-        config: &ClientConfig,
-        names: BTreeMap<String, String>,
-        replication: Option<u16>,
-    ) -> Result<Topics> {
+    /// `names` are the topics of sources that other programs write.
+    pub(super) fn new(storage: &KafkaStorage, names: BTreeMap<String, String>) -> Result<Topics> {
+        let config = client::config(storage, Use::Ask);
         let admin = config.create_with_context::<_, AdminClient<Quiet>>(Quiet);
         let admin = admin.map_err(|error| client::failed("Kafka cannot be used", error))?;
-        Ok(Topics { admin: Arc::new(admin), names, known: Mutex::default(), replication })
+        let (prefix, replication) = (storage.prefix.clone(), storage.replication);
+        Ok(Topics { admin: Arc::new(admin), names, prefix, known: Mutex::default(), replication })
     }
 
     /// The topic of a source.
-    pub(super) fn name<'a>(&'a self, source: &'a str) -> &'a str {
-        self.names.get(source).map_or(source, String::as_str)
+    pub(super) fn name<'a>(&'a self, source: &'a str) -> Cow<'a, str> {
+        match self.names.get(source) {
+            Some(name) => Cow::Borrowed(name),
+            None if self.prefix.is_empty() => Cow::Borrowed(source),
+            None => Cow::Owned(format!("{}{source}", self.prefix)),
+        }
     }
 
     /// The source of a topic.
     pub(super) fn source<'a>(&'a self, topic: &'a str) -> &'a str {
-        self.names.iter().find(|(_, name)| *name == topic).map_or(topic, |(source, _)| source)
+        let foreign = self.names.iter().find(|(_, name)| *name == topic);
+        foreign.map_or_else(|| topic.strip_prefix(&self.prefix).unwrap_or(topic), |(source, _)| source)
     }
 
     /// What there is of a source's topic now, made first if it is Seam's own and missing.
     pub(super) async fn open(&self, source: &str, partitions: u32) -> Result<Topic> {
         let name = self.name(source);
-        let found = match self.describe(name).await {
+        let found = match self.describe(&name).await {
             Err(error) if error.kind() == Kind::NotFound && self.is_foreign(source) => {
                 let message = format!("topic {name}, which source {source} reads, does not exist: create it first");
                 return Err(Error::not_found(message));
             }
-            Err(error) if error.kind() == Kind::NotFound => self.create(name, partitions).await?,
+            Err(error) if error.kind() == Kind::NotFound => self.create(&name, partitions).await?,
             found => found?,
         };
         if self.lock().get(source).is_none() {
-            self.refuse_compacted(name).await?;
+            self.refuse_compacted(&name).await?;
         }
         self.note(source, found)
     }
@@ -83,7 +89,7 @@ impl Topics {
             Some(known) if known.replaced => return Err(self.replaced(source)),
             Some(known) if partition.number < known.topic.partitions => known.topic,
             Some(_) | None => {
-                let found = self.describe(self.name(source)).await?;
+                let found = self.describe(&self.name(source)).await?;
                 self.note(source, found)?
             }
         };
@@ -107,7 +113,7 @@ impl Topics {
                 None => {}
             }
         }
-        match self.describe(self.name(source)).await {
+        match self.describe(&self.name(source)).await {
             Ok(found) => self.note(source, found).map(drop),
             Err(error) if error.kind() == Kind::NotFound => {
                 Err(Error::unavailable(format!("topic {} is gone", self.name(source))).because(error))
@@ -119,7 +125,7 @@ impl Topics {
 
     /// The first offset kept and the position after the last record that is not of an open transaction.
     pub(super) async fn bounds(&self, partition: &Partition) -> Result<(Offset, Offset)> {
-        let (admin, name) = (Arc::clone(&self.admin), self.name(&partition.source).to_owned());
+        let (admin, name) = (Arc::clone(&self.admin), self.name(&partition.source).into_owned());
         let number = i32::try_from(partition.number).unwrap_or(i32::MAX);
         let asked = blocking(move || admin.inner().fetch_watermarks(&name, number, PATIENCE)).await?;
         let what = format!("the bounds of log {partition} are not known");

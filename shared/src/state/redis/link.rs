@@ -55,12 +55,6 @@ impl Call {
     pub(super) fn number(&mut self, number: impl std::fmt::Display) -> &mut Self {
         self.arg(number.to_string())
     }
-    /// An argument that `write` appends.
-    pub(super) fn written(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> &mut Self {
-        write(&mut self.arguments);
-        self.ends.push(self.arguments.len());
-        self
-    }
     /// Keys and arguments of `other` after one's own.
     pub(super) fn append(&mut self, other: &Call) -> &mut Self {
         let before = self.arguments.len();

@@ -2,7 +2,6 @@
 use std::fmt::Write as _;
 
 use crate::log::{Offset, Partition};
-use crate::time::Timestamp;
 
 /// The keys of one view of one partition.
 #[derive(Debug, Clone)]
@@ -16,13 +15,9 @@ impl Names {
         let base = format!("metrics:{{{}/{source}/{}}}:{}", escape(namespace), partition.number, escape(view));
         Names { base }
     }
-    /// The hash that says where the view stands and what else exists of it.
-    pub(super) fn meta(&self) -> String {
-        format!("{}:meta", self.base)
-    }
-    /// The hash of one pane of the open segment.
-    pub(super) fn pane(&self, segment: Offset, pane: Timestamp) -> String {
-        format!("{}:open:{segment}:{pane}", self.base)
+    /// The hash that says where the view stands and holds its open segment.
+    pub(super) fn state(&self) -> String {
+        format!("{}:state", self.base)
     }
     /// The rows of a closed segment.
     pub(super) fn closed(&self, start: Offset) -> String {
@@ -51,11 +46,9 @@ mod tests {
     #[test]
     fn keys_are_readable_and_cannot_be_spoofed() {
         let names = Names::new("shop", &Partition::new("clicks", 3), "by_region@1f");
-        assert_eq!(names.meta(), "metrics:{shop/clicks/3}:by_region@1f:meta");
+        assert_eq!(names.state(), "metrics:{shop/clicks/3}:by_region@1f:state");
         assert_eq!(names.closed(Offset(70)), "metrics:{shop/clicks/3}:by_region@1f:closed:70");
-        let pane = names.pane(Offset(9), Timestamp(1_780_272_010_000_000));
-        assert_eq!(pane, "metrics:{shop/clicks/3}:by_region@1f:open:9:2026-06-01T00:00:10Z");
         let hostile = Names::new("a/b}", &Partition::new("c:{d", 0), "v:meta\0%");
-        assert_eq!(hostile.meta(), "metrics:{a%2fb%7d/c%3a%7bd/0}:v%3ameta%00%25:meta");
+        assert_eq!(hostile.state(), "metrics:{a%2fb%7d/c%3a%7bd/0}:v%3ameta%00%25:state");
     }
 }

@@ -3,6 +3,7 @@ mod contract;
 mod faults;
 mod groups;
 mod outlets;
+mod prefix;
 mod topics;
 mod transactions;
 mod world;

@@ -5,4 +5,5 @@ mod contracts;
 mod losses;
 mod servers;
 mod world;
+mod writes;
 mod zombies;

@@ -19,7 +19,7 @@ async fn settings_that_endanger_state_are_told() {
     let Some(redis) = Redis::start(&["maxmemory 1gb"]) else { return };
     let state = fresh(&redis.url());
     assert_eq!(severities(&state).await, [], "nothing to say about a server as it should be");
-    state.ready().await.unwrap();
+    assert_eq!(state.examine().await.unwrap(), []);
     redis.command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"]).unwrap();
     redis.command(&["CONFIG", "SET", "appendonly", "yes"]).unwrap();
     let said = severities(&state).await;
@@ -28,20 +28,20 @@ async fn settings_that_endanger_state_are_told() {
             if policy.contains("noeviction") && file.contains("appendonly")),
         "{said:?}"
     );
-    let refused = state.ready().await.unwrap_err();
-    assert!(refused.kind() == Kind::Invalid && refused.to_string().contains("noeviction"), "{refused}");
+    let examined = state.examine().await.unwrap().into_iter().map(|advice| (advice.severity, advice.message));
+    assert_eq!(examined.collect::<Vec<_>>(), said);
     redis.command(&["CONFIG", "SET", "appendonly", "no"]).unwrap();
     redis.command(&["ACL", "SETUSER", "half", "on", ">pass", "~*", "+info"]).unwrap();
     let half = fresh(&redis.url().replace("redis://", "redis://half:pass@"));
     let said = severities(&half).await;
     assert!(said.iter().any(|(severity, _)| *severity == Severity::Refuse), "INFO tells the policy too: {said:?}");
     assert!(said.iter().any(|(_, message)| message.contains("does not show us all")), "{said:?}");
-    let not_permitted = half.ready().await.unwrap_err();
+    let not_permitted = half.examine().await.unwrap_err();
     assert!(not_permitted.to_string().contains("does not permit"), "{not_permitted}");
     redis.command(&["ACL", "SETUSER", "half", "-info"]).unwrap();
     assert!(matches!(&severities(&half).await[..], [(Severity::Note, _)]));
     redis.process.kill();
-    assert_eq!(state.ready().await.unwrap_err().kind(), Kind::Unavailable);
+    assert_eq!(state.examine().await.unwrap_err().kind(), Kind::Unavailable);
     let said = severities(&fresh(&redis.url())).await;
     assert!(matches!(&said[..], [(Severity::Refuse, message)] if message.contains("does not answer")), "{said:?}");
 }

@@ -1,94 +1,85 @@
 #!lua
--- Applies the commits of several views of one partition, all or nothing. What is wrong is found before the first write.
+-- Applies the commits of several views of one partition, all or nothing. What is wrong is found before the first write; of each view
+-- everything that counts is written by one command, the last one.
 -- ARGV: views; a head each; a body each. KEYS: in the order in which heads and bodies name them.
--- head: from, start of the open segment, closes (0/1), watched panes (names), watched closed segments (starts)
--- body: position, progress, segment, nonce, closed segments (start, entry, value), panes (name, pairs, field, value, ...)
+-- head: from, start of the open segment, whether there is a base or none is needed (0/1), watched closed segments (starts)
+-- body: position, progress, segment, closed segments (entry, value), whether a segment closes (0/1), delta or '', base or ''
+local KEPT = 64
 local k, a = 0, 0
 local function key() k = k + 1; return KEYS[k] end
 local function arg() a = a + 1; return ARGV[a] end
-local function hset(name, from, to) -- unpack takes fewer than 8,000 values
-  for at = from, to, 7000 do redis.call('HSET', name, unpack(ARGV, at, math.min(at + 6999, to))) end
-end
-local function is_whole(pane, entry)
-  local rows = redis.pcall('HLEN', pane)
-  return type(rows) == 'number' and rows == tonumber(string.match(entry, '^%d+'))
-end
+local function number(n) return string.format('%d', n) end
 
-local views, missing, moved, gap, stale = {}, false, false, false, {}
+local views, missing, moved, gap, full = {}, false, false, false, false
 for v = 1, tonumber(arg()) do
-  local view = { meta = key(), from = arg(), start = arg(), closes = arg() == '1', panes = {} }
-  local meta = redis.pcall('HMGET', view.meta, 'position', 'segment', 'begun', 'done')
-  local whole = not meta.err and meta[1] and meta[3] == meta[4]
-  local held = {}
-  if whole and view.closes then
-    local all = redis.call('HGETALL', view.meta)
-    for i = 1, #all, 2 do held[all[i]] = all[i + 1] end
-  end
-  for _ = 1, tonumber(arg()) do
-    local name, at = 'pane:' .. arg(), key()
-    if view.closes then -- its rows are replaced: what was lost of them does not matter
-      if held[name] then view.panes[name] = at end
-    else
-      local entry = whole and meta[2] == view.start and redis.call('HGET', view.meta, name)
-      if entry and not is_whole(at, entry) then whole = false end
+  local view = { key = key() }
+  local from, start, is_based = arg(), arg(), arg() == '1'
+  local f = redis.pcall('HMGET', view.key, 'position', 'segment', 'based', 'last', 'closed', 'base_bytes', 'opened', 'floor', 'life')
+  local whole = not f.err
+  for i = 1, 9 do whole = whole and f[i] end
+  if whole then
+    view.based, view.last, view.closed = tonumber(f[3]), tonumber(f[4]), f[5]
+    view.opened = tonumber(f[7])
+    if redis.call('HSTRLEN', view.key, 'base') ~= tonumber(f[6]) then whole = false end
+    for n = view.based + 1, view.last do
+      if redis.call('HSTRLEN', view.key, 'd' .. n % KEPT) == 0 then whole = false end
     end
   end
   for _ = 1, tonumber(arg()) do
-    local name, at = 'closed:' .. arg(), key()
-    local entry = whole and redis.call('HGET', view.meta, name)
-    if entry then
-      local bytes = redis.pcall('STRLEN', at)
-      if type(bytes) ~= 'number' or bytes ~= tonumber(string.match(entry, '^%d+ %d+ (%d+)')) then whole = false end
+    local start, at = arg(), key()
+    local bytes = whole and string.match('\n' .. view.closed, '\n' .. start .. ' %d+ %d+ (%d+) ')
+    if bytes then
+      local length = redis.pcall('STRLEN', at)
+      if type(length) ~= 'number' or length ~= tonumber(bytes) then whole = false end
     end
   end
   if not whole then
     missing = true
-  elseif meta[1] ~= view.from then
+  elseif f[1] ~= from then
     moved = true
-  elseif tonumber(view.start) < tonumber(meta[2]) then
+  elseif tonumber(start) < tonumber(f[2]) then
     moved = true -- a trim to the very position has ended the segment that the commit goes on with
-  elseif meta[2] ~= view.start then
+  elseif f[2] ~= start then
     gap = true
-  elseif view.closes then
-    for name in pairs(held) do
-      local pane = string.match(name, '^pane:(.*)')
-      if pane and not view.panes[name] then stale[#stale + 1] = { v, pane } end
-    end
+  elseif not is_based and view.last + 1 - view.based >= KEPT then
+    full = true
   end
   views[v] = view
 end
 if missing then return { 'MISSING' } end
 if moved then return { 'MOVED' } end
 if gap then return { 'GAP' } end
-if #stale > 0 then return { 'STALE', stale } end
+if full then return { 'FULL' } end
 
 for _, view in ipairs(views) do
-  redis.call('HINCRBY', view.meta, 'begun', 1)
-  if view.closes then
-    for name, at in pairs(view.panes) do
-      redis.call('UNLINK', at)
-      redis.call('HDEL', view.meta, name)
-    end
+  local position, progress, segment, count = arg(), arg(), arg(), tonumber(arg())
+  local set = { 'position', position, 'progress', progress, 'segment', segment }
+  local function add(name, value) set[#set + 1] = name; set[#set + 1] = value end
+  for _ = 1, count do
+    local entry, value = arg(), arg()
+    view.closed = view.closed .. entry .. '\n'
+    redis.call('SET', key(), value)
   end
-  local position, progress, segment, nonce = arg(), arg(), arg(), arg()
-  for _ = 1, tonumber(arg()) do
-    local start, entry = arg(), arg()
-    redis.call('HSET', view.meta, 'closed:' .. start, entry)
-    redis.call('SET', key(), arg())
+  if count > 0 then add('closed', view.closed) end
+  local closes, delta, base = arg() == '1', arg(), arg()
+  if closes and view.opened < view.last then
+    for n = math.max(view.opened + 1, view.last - KEPT + 1), view.last do add('d' .. n % KEPT, '') end
+    add('base', '')
+    add('base_bytes', '0')
+    add('based', number(view.last))
+    add('opened', number(view.last))
   end
-  local meta = { 'position', position, 'progress', progress, 'segment', segment }
-  for _ = 1, tonumber(arg()) do
-    local name, at, values = 'pane:' .. arg(), key(), 2 * tonumber(arg())
-    if view.closes or not redis.call('HGET', view.meta, name) then
-      redis.call('HSET', view.meta, name, '0 ' .. nonce) -- known before it exists, so that a claim can always find it
-      redis.call('UNLINK', at)
-    end
-    hset(at, a + 1, a + values)
-    a = a + values
-    meta[#meta + 1] = name
-    meta[#meta + 1] = redis.call('HLEN', at) .. ' ' .. nonce
+  if delta ~= '' then
+    view.last = view.last + 1
+    add('d' .. view.last % KEPT, number(view.last) .. ' ' .. delta)
+    add('last', number(view.last))
   end
-  for at = 1, #meta, 7000 do redis.call('HSET', view.meta, unpack(meta, at, math.min(at + 6999, #meta))) end
-  redis.call('HINCRBY', view.meta, 'done', 1)
+  if base ~= '' then
+    base = number(view.last) .. ' ' .. base
+    add('base', base)
+    add('base_bytes', number(#base))
+    add('based', number(view.last))
+  end
+  redis.call('HSET', view.key, unpack(set))
 end
 return { 'APPLIED' }

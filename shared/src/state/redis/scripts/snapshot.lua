@@ -1,69 +1,57 @@
 #!lua flags=no-writes
--- The views of one partition at one moment. ARGV: views, then of each: the open segment as far as known, its known panes
--- (name, nonce of the rows at hand or ''), whether all closed segments are named (0/1), closed segments (starts). KEYS: meta, panes, closed segments of each view.
--- Answers for each view: NONE, LOST, STALE (segment, -, -, panes, closed), or HELD (position, floor, progress, panes, closed), where
--- a pane is (name, entry, its rows or nothing if they are at hand) and a closed segment is (start, entry).
+-- The views of one partition at one moment. ARGV: views, then of each: the life, segment and position of the rows at hand ('' for none),
+-- closed segments to look after (starts). KEYS: state, those closed segments of each view.
+-- Answers for each view: NONE, LOST, or HELD (position, floor, progress, life, closed, base or nothing if the rows at hand are to go on,
+-- deltas to put on top). A delta begins with its number and the position that it starts from.
+local KEPT = 64
 local k, a = 0, 0
 local function key() k = k + 1; return KEYS[k] end
 local function arg() a = a + 1; return ARGV[a] end
+-- compared as text: numbers of Lua are exact to 2^53 only
+local function at_most(x, y) return #x < #y or (#x == #y and x <= y) end
 
-local function look(meta, segment, panes, nonces, closed, all)
-  local found = redis.pcall('HGETALL', meta)
-  if found.err then return { 'LOST' } end
-  if #found == 0 then return { 'NONE' } end
-  local plain, held_panes, held_closed = {}, {}, {}
-  for i = 1, #found, 2 do
-    local kind, name = string.match(found[i], '^(%l+):(.*)')
-    if kind == 'pane' then
-      held_panes[#held_panes + 1] = { name, found[i + 1], false }
-    elseif kind == 'closed' then
-      held_closed[#held_closed + 1] = { name, found[i + 1] }
-    else
-      plain[found[i]] = found[i + 1]
+local function look(state, life, segment, position, closed)
+  local f = redis.pcall('HMGET', state, 'position', 'floor', 'progress', 'life', 'closed', 'segment', 'based', 'last', 'opened')
+  if f.err then return { 'LOST' } end
+  if not f[1] then return { redis.call('HLEN', state) == 0 and 'NONE' or 'LOST' } end
+  for i = 2, 9 do if not f[i] then return { 'LOST' } end end
+  for start, at in pairs(closed) do
+    local bytes = string.match('\n' .. f[5], '\n' .. start .. ' %d+ %d+ (%d+) ')
+    if bytes then
+      local length = redis.pcall('STRLEN', at)
+      if type(length) ~= 'number' or length ~= tonumber(bytes) then return { 'LOST' } end
     end
   end
-  if not plain.position or plain.begun ~= plain.done then return { 'LOST' } end
-  if plain.segment ~= segment then panes = {} end
-  local stale = false
-  for _, pane in ipairs(held_panes) do
-    local at = panes[pane[1]]
-    if at then
-      local rows, nonce = string.match(pane[2], '^(%d+) (.*)')
-      local length = redis.pcall('HLEN', at)
-      if type(length) ~= 'number' or length ~= tonumber(rows) then return { 'LOST' } end
-      if nonces[pane[1]] ~= nonce then pane[3] = at end
-    else
-      stale = true
+  local based, last, opened = tonumber(f[7]), tonumber(f[8]), tonumber(f[9])
+  local held = { 'HELD', f[1], f[2], f[3], f[4], f[5], false, {} }
+  if life == f[4] and segment == f[6] and at_most(position, f[1]) then
+    if position == f[1] then return held end
+    local deltas = {}
+    for n = last, math.max(opened + 1, last - KEPT + 1), -1 do
+      local delta = redis.call('HGET', state, 'd' .. n % KEPT)
+      local from = delta and string.match(delta, '^%d+ (%d+) ')
+      if not from then break end -- whether all rows are there is seen below
+      table.insert(deltas, 1, delta)
+      if at_most(from, position) then
+        held[8] = deltas
+        return held
+      end
     end
   end
-  for _, segment in ipairs(held_closed) do
-    local at = closed[segment[1]]
-    if at then
-      local bytes = redis.pcall('STRLEN', at)
-      if type(bytes) ~= 'number' or bytes ~= tonumber(string.match(segment[2], '^%d+ %d+ (%d+)')) then return { 'LOST' } end
-    elseif all then
-      stale = true
-    end
+  held[7] = redis.call('HGET', state, 'base')
+  if not held[7] then return { 'LOST' } end
+  for n = based + 1, last do
+    local delta = redis.call('HGET', state, 'd' .. n % KEPT)
+    if not delta then return { 'LOST' } end
+    held[8][#held[8] + 1] = delta
   end
-  if stale then
-    for _, pane in ipairs(held_panes) do pane[3] = false end
-    return { 'STALE', plain.segment, '', '', held_panes, held_closed }
-  end
-  for _, pane in ipairs(held_panes) do
-    if pane[3] then pane[3] = redis.call('HGETALL', pane[3]) end
-  end
-  return { 'HELD', plain.position, plain.floor, plain.progress, held_panes, held_closed }
+  return held
 end
 
 local views = {}
 for v = 1, tonumber(arg()) do
-  local meta, segment, panes, nonces, closed = key(), arg(), {}, {}, {}
-  for _ = 1, tonumber(arg()) do
-    local name = arg()
-    panes[name], nonces[name] = key(), arg()
-  end
-  local all = arg() == '1'
+  local state, life, segment, position, closed = key(), arg(), arg(), arg(), {}
   for _ = 1, tonumber(arg()) do closed[arg()] = key() end
-  views[v] = look(meta, segment, panes, nonces, closed, all)
+  views[v] = look(state, life, segment, position, closed)
 end
 return views

@@ -1,0 +1,205 @@
+//! What this process knows of a view in Redis: rows at hand that deltas go on from, and what it wrote itself. Hints, never the truth:
+//! every script compares them with what is stored.
+use super::reply::{self, Delta, Entry, Raw};
+use super::{LOOKED_AFTER, checksum};
+use crate::error::Result;
+use crate::log::Offset;
+use crate::state::open_rows::OpenRows;
+use crate::state::{ClosedSegment, Progress, Snapshot, ViewCommit, held};
+use crate::view::rows::Rows;
+
+/// Deltas after which all rows are written anew; the scripts keep 64.
+const DELTAS_MAX: usize = 48;
+/// Bytes of deltas after which all rows are written anew, at least; and more than those of the rows themselves.
+const DELTA_BYTES_MIN: usize = 64 << 10;
+
+/// What is known of one view of one partition.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// The rows of the last look.
+    read: ReadRows,
+    /// How often they have changed.
+    version: u64,
+    /// The rows of the last commit of this process.
+    written: Option<WrittenRows>,
+    closed: Vec<Offset>,
+    /// Where the next look at some of many closed segments begins.
+    turn: usize,
+}
+
+#[derive(Debug, Default)]
+struct ReadRows {
+    life: String,
+    segment: Offset,
+    position: Offset,
+    rows: OpenRows,
+}
+
+#[derive(Debug, Default)]
+struct WrittenRows {
+    segment: Offset,
+    position: Offset,
+    rows: OpenRows,
+    /// Deltas since all rows were written, and their bytes; those of all rows.
+    deltas: usize,
+    bytes: usize,
+    base: usize,
+}
+
+/// What a commit writes of a view's open segment.
+#[derive(Debug, Default)]
+pub(super) struct Next {
+    /// The rows before the commit, or with it if there is a base; `None` if they are not at hand.
+    written: Option<WrittenRows>,
+    /// The changed rows, spelled; empty if there are none.
+    pub(super) delta: Vec<u8>,
+    /// All rows, spelled; empty if they are not to be written.
+    pub(super) base: Vec<u8>,
+}
+
+/// What became of an answer.
+pub(super) enum Read {
+    Snapshot(Snapshot),
+    /// There is no state.
+    Nothing,
+    /// It goes on from rows that are not at hand any more.
+    Again,
+}
+
+/// The rows that a commit changes in the segment that it leaves open.
+fn open_rows(commit: &ViewCommit) -> Option<&Rows> {
+    commit.segments.last().filter(|segment| segment.end.is_none() && !segment.rows.is_empty()).map(|s| &s.rows)
+}
+
+fn closes(commit: &ViewCommit) -> bool {
+    commit.segments.iter().any(|segment| segment.end.is_some())
+}
+
+impl Known {
+    /// The rows at hand: their life, segment and position, and the number to read an answer by.
+    pub(super) fn at_hand(&self) -> (&str, Offset, Offset, u64) {
+        let ReadRows { life, segment, position, .. } = &self.read;
+        (life, *segment, *position, self.version)
+    }
+
+    /// Up to `limit` of the closed segments, others each time.
+    pub(super) fn some_closed(&mut self, limit: usize) -> Vec<Offset> {
+        self.turn = self.turn.wrapping_add(limit);
+        if self.closed.len() <= limit {
+            return self.closed.clone();
+        }
+        self.closed.iter().cycle().skip(self.turn % self.closed.len()).take(limit).copied().collect()
+    }
+
+    /// The same for a look.
+    pub(super) fn looked_after(&mut self) -> Vec<Offset> {
+        self.some_closed(LOOKED_AFTER)
+    }
+
+    /// The next look fetches everything.
+    pub(super) fn forget_rows(&mut self) -> Read {
+        self.version += 1;
+        self.read = ReadRows::default();
+        self.closed.clear();
+        Read::Nothing
+    }
+
+    /// Takes in what the look number `asked` was answered with.
+    pub(super) fn read(&mut self, raw: Raw, asked: u64) -> Result<Read> {
+        let Raw { position, floor, progress, life, closed, base, deltas } = raw;
+        let progress: Progress = serde_json::from_str(&progress).map_err(|_| reply::damaged())?;
+        let progress = Progress { floor, ..progress };
+        let entries = Entry::all(&closed)?;
+        let end = entries.iter().try_fold(floor, |at, entry| (entry.start == at).then_some(entry.end));
+        if progress.position != position || end != Some(progress.segment.start) {
+            return Err(reply::damaged());
+        }
+        match base {
+            Some(base) => {
+                let mut rows = OpenRows::default();
+                if !base.is_empty() {
+                    rows.write(reply::base(&base)?);
+                }
+                self.version += 1;
+                self.read = ReadRows { life, segment: progress.segment.start, position, rows };
+            }
+            None if asked != self.version => return Ok(Read::Again),
+            None => {}
+        }
+        let mut before = None;
+        for delta in deltas {
+            let Delta { number, rows } = reply::delta(&delta)?;
+            if before.is_some_and(|before: u64| before + 1 != number) {
+                return Err(reply::damaged());
+            }
+            before = Some(number);
+            self.read.rows.write(rows);
+        }
+        if self.read.position != position {
+            self.version += 1;
+            self.read.position = position;
+        }
+        self.closed = entries.iter().map(|entry| entry.start).collect();
+        let closed = entries.iter().map(|&Entry { start, end, .. }| ClosedSegment { start, end }).collect();
+        Ok(Read::Snapshot(Snapshot { progress, closed, open: self.read.rows.rows() }))
+    }
+
+    /// What a commit is to write.
+    pub(super) fn next(&mut self, commit: &ViewCommit) -> Next {
+        let start = held::open_start(commit);
+        let ReadRows { segment, position, .. } = self.read;
+        let at_hand = |segment: Offset, position: Offset| segment == start && position == commit.from;
+        let mut written = match self.written.take() {
+            // Nothing is in a segment that has just begun.
+            _ if closes(commit) || commit.from == start => Some(WrittenRows::default()),
+            Some(written) if at_hand(written.segment, written.position) => Some(written),
+            // How much there is of deltas is not known: so all rows come with the next one.
+            Some(_) | None => at_hand(segment, position).then(|| WrittenRows {
+                rows: self.read.rows.clone(),
+                deltas: DELTAS_MAX,
+                ..WrittenRows::default()
+            }),
+        };
+        let Some(changed) = open_rows(commit) else { return Next { written, ..Next::default() } };
+        let mut base = Vec::new();
+        if let Some(written) = &mut written
+            && (written.deltas >= DELTAS_MAX || written.bytes > written.base.max(DELTA_BYTES_MIN))
+        {
+            written.rows.write(changed.clone());
+            base = spelled(&written.rows.rows(), None);
+            (written.deltas, written.bytes, written.base) = (0, 0, base.len());
+        }
+        let from = commit.from.max(commit.progress.segment.start);
+        Next { written, delta: spelled(changed, Some(from)), base }
+    }
+
+    /// A commit was applied.
+    pub(super) fn applied(&mut self, commit: &mut ViewCommit, next: Next) {
+        for segment in commit.segments.iter().filter(|segment| segment.end.is_some()) {
+            self.closed.push(segment.start);
+        }
+        let Next { written, delta, base } = next;
+        let Some(mut written) = written else { return };
+        (written.segment, written.position) = (commit.progress.segment.start, commit.progress.position);
+        if !delta.is_empty() && base.is_empty() {
+            written.deltas += 1;
+            written.bytes += delta.len();
+            if let Some(open) = commit.segments.last_mut() {
+                written.rows.write(std::mem::take(&mut open.rows));
+            }
+        }
+        self.written = Some(written);
+    }
+}
+
+/// Rows behind their checksum; of changed rows, the position that they start from comes first.
+fn spelled(rows: &Rows, from: Option<Offset>) -> Vec<u8> {
+    let bytes = rows.encode();
+    let from = from.map_or(String::new(), |from| format!("{from} "));
+    let mut out = Vec::with_capacity(bytes.len() + 64);
+    out.extend_from_slice(from.as_bytes());
+    out.extend_from_slice(checksum(&bytes).as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(&bytes);
+    out
+}
