@@ -31,7 +31,8 @@ impl KafkaLog {
                     )));
                 }
                 Err(error) => {
-                    found.push(Advice::refuse(format!("Kafka at {} cannot be used: {error}", self.brokers)));
+                    let error = self.topics.explain(error).await;
+                    found.push(Advice::refuse(format!("Kafka at {}: {error}", self.brokers)));
                     return found;
                 }
             }

@@ -9,6 +9,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::client::{self, PATIENCE, Quiet};
 use super::native::{self, Description};
+use super::reasons;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Offset, Partition, Topic};
 
@@ -18,6 +19,7 @@ const TRUSTED: Duration = Duration::from_secs(1);
 /// The cluster's topics, by source.
 pub(super) struct Topics {
     admin: Arc<AdminClient<Quiet>>,
+    config: ClientConfig,
     /// The topics that other programs write, by source. Seam does not create them.
     names: BTreeMap<String, String>,
     /// What was found at `open`, by source.
@@ -36,13 +38,13 @@ struct Known {
 impl Topics {
     /// `names` are the topics of sources whose topic has another name than they.
     pub(super) fn new(
-        config: &ClientConfig,
+        config: ClientConfig,
         names: BTreeMap<String, String>,
         replication: Option<u16>,
     ) -> Result<Topics> {
         let admin = config.create_with_context::<_, AdminClient<Quiet>>(Quiet);
         let admin = admin.map_err(|error| client::failed("Kafka cannot be used", error))?;
-        Ok(Topics { admin: Arc::new(admin), names, known: Mutex::default(), replication })
+        Ok(Topics { admin: Arc::new(admin), config, names, known: Mutex::default(), replication })
     }
 
     /// The topic of a source.
@@ -64,6 +66,7 @@ impl Topics {
                 return Err(Error::not_found(message));
             }
             Err(error) if error.kind() == Kind::NotFound => self.create(name, partitions).await?,
+            Err(error) if error.kind() == Kind::Unavailable => return Err(self.explain(error).await),
             found => found?,
         };
         if self.lock().get(source).is_none() {
@@ -165,6 +168,15 @@ impl Topics {
             }
             code => client::refused(&format!("Kafka does not tell about topic {name}"), code),
         })
+    }
+
+    /// Says why nobody answers, where that can be found out.
+    pub(super) async fn explain(&self, error: Error) -> Error {
+        let config = self.config.clone();
+        match blocking(move || reasons::why(&config)).await {
+            Ok(Some(reason)) => Error::unavailable(format!("Kafka cannot be used: {reason}")).because(error),
+            Ok(None) | Err(_) => error,
+        }
     }
 
     async fn create(&self, name: &str, partitions: u32) -> Result<Description> {

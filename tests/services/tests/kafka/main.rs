@@ -1,8 +1,10 @@
 //! The log on a real Kafka broker.
+mod brokers;
 mod contract;
 mod faults;
 mod groups;
 mod outlets;
+mod tls;
 mod topics;
 mod transactions;
 mod world;
