@@ -39,7 +39,7 @@ missing() {
            pkg-config --exists libssl 2>/dev/null || echo libssl-dev
            pkg-config --exists zlib 2>/dev/null || echo zlib1g-dev ;;
     redis) has redis-server || echo redis-server; has redis-cli || echo redis-tools ;;
-    kafka) has java || echo openjdk-17-jre-headless; has flock || echo util-linux; has kcat || echo kcat
+    kafka) has java || echo openjdk-17-jre-headless; has flock || echo util-linux; has kcat || echo kcat; has openssl || echo openssl
            "$here/kafka/start.sh" --installed || { has mvn || echo maven; echo jars; } ;;
     minio) [ -x "$minio/minio" ] || { has go || echo golang-go; echo minio; } ;;
     s3) [ -x "$minio/minio" ] || [ -f "$moto/installed" ] || { python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv; echo moto; } ;;

@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# Starts a real Apache Kafka broker (one node, KRaft) on the loopback, without Docker. Needs Java 17 and, once, Maven.
+# Starts a real Apache Kafka broker (KRaft) on the loopback, without Docker. Needs Java 17 and, once, Maven.
 #
-#   start.sh [--foreground] FOLDER PORT [property=value ...]
+#   start.sh [--foreground] FOLDER PORT [property=value ...] [--option=value ...]
 #   start.sh --install         only fetches the jars
 #   start.sh --installed       exit code 0 if they are there
+#
+# The broker is its own controller and the whole cluster, unless properties say otherwise (node.id, controller.quorum.voters; a
+# property that is given twice has the later value). Options are those of Kafka's `kafka-storage format`, for the first start:
+# --cluster-id=ID for several brokers of one cluster, --add-scram=SCRAM-SHA-256=[name=NAME,password=PASSWORD] for users.
 #
 # Prints the pid when the broker is ready on 127.0.0.1:PORT (its controller listens on PORT+1); with --foreground becomes the
 # broker instead. FOLDER keeps data and logs: started again there, after kill -9 too, it goes on with what it has. The jars are
@@ -13,9 +17,16 @@ here=$(cd "$(dirname "$0")" && pwd)
 mode=''
 case ${1:-} in --*) mode=$1; shift ;; esac
 case $mode in --install | --installed) set -- . 0 ;; esac
-[ $# -ge 2 ] || { sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 64; }
+[ $# -ge 2 ] || { sed -n '2,14s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 folder=$1 port=$2
 shift 2
+properties=() options=()
+for word in "$@"; do
+  case $word in --*) options+=("$word") ;; *) properties+=("$word") ;; esac
+done
+case " ${options[*]:-}" in *" --cluster-id="*) ;; *)
+  options+=("--cluster-id=$(head -c16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')") ;;
+esac
 mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 
@@ -50,7 +61,7 @@ controller.listener.names=CONTROLLER
 listeners=PLAINTEXT://127.0.0.1:$port,CONTROLLER://127.0.0.1:$((port + 1))
 advertised.listeners=PLAINTEXT://127.0.0.1:$port
 inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL
 log.dirs=$folder/data
 broker.heartbeat.interval.ms=200
 broker.session.timeout.ms=1500
@@ -68,7 +79,7 @@ log.retention.check.interval.ms=1000
 log.initial.task.delay.ms=1000
 log.cleaner.dedupe.buffer.size=16777216
 PROPERTIES
-  printf '%s\n' "$@"
+  printf '%s\n' "${properties[@]:-}"
 } >"$folder/server.properties"
 cat >"$folder/log4j2.properties" <<PROPERTIES
 rootLogger.level=warn
@@ -86,7 +97,7 @@ PROPERTIES
 java=(java ${SEAM_KAFKA_JAVA:--Xms256m -Xmx640m -XX:+UseSerialGC}
   "-Dlog4j2.configurationFile=$folder/log4j2.properties" -cp "$jars/*")
 if [ ! -f "$folder/data/meta.properties" ]; then
-  "${java[@]}" kafka.tools.StorageTool format --cluster-id "$(head -c16 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=')" \
+  "${java[@]}" kafka.tools.StorageTool format "${options[@]}" \
     --config "$folder/server.properties" >"$folder/format.log" 2>&1 || { cat "$folder/format.log" >&2; exit 1; }
 fi
 rm -f "$folder/kafka.log"

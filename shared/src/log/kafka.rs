@@ -7,6 +7,8 @@
 //!   an empty chunk may move on.
 //! - A record's timestamp is what Kafka stored: the time of the append in topics that Seam makes, the writer's time where a topic
 //!   has `message.timestamp.type=CreateTime`. Either is part of the log, so segments are the same for whoever reads.
+//! - A leader that was elected without the last records (*unclean*) gives their offsets to others. librdkafka notices by the leader's
+//!   epoch, new consumers by the record before their place ([`reader`]), and a process that starts by its anchors: all say `Corrupt`.
 //! - A topic's incarnation is Kafka's topic id. It is remembered at `open` and asked for again every second while a topic is read.
 //! - [`EventLog::trim`] does nothing: how long a topic keeps records is for its `retention.ms` to say.
 //! - A record without a value is an event without bytes, which no source takes: it is counted as invalid. Keys are not read.
@@ -17,6 +19,7 @@ mod group;
 mod native;
 mod outlet;
 mod reader;
+mod reasons;
 mod topics;
 
 use std::collections::BTreeMap;
@@ -104,7 +107,12 @@ impl KafkaLog {
             Code::LogTruncation => super::anchor::cut(partition, &format!("does not lead to {from} any more")),
             code => match self.is_end(partition, from).await {
                 Err(error) => error,
-                Ok(_) => Error::unavailable(what).because(KafkaError::Global(code)),
+                Ok(_) => {
+                    if let Ok((start, _)) = self.topics.bounds(partition).await {
+                        self.readers.forget_below(partition, start);
+                    }
+                    Error::unavailable(what).because(KafkaError::Global(code))
+                }
             },
         }
     }
@@ -147,6 +155,11 @@ impl EventLog for KafkaLog {
             Outcome::Silence => {
                 Err(Error::unavailable(format!("log {partition} did not give the records from {from} on in time")))
             }
+            Outcome::Rewritten(offset) => {
+                loan.discard();
+                self.topics.verify(&partition.source, true).await?;
+                Err(super::anchor::cut(partition, &format!("holds another record than before at offset {offset}")))
+            }
             Outcome::Failed(code) => {
                 loan.discard();
                 Err(self.failed(partition, from, code).await)
@@ -163,7 +176,7 @@ impl EventLog for KafkaLog {
         self.topics.check(partition).await?;
         let mut loan = self.readers.lend(partition, &self.topics.name(&partition.source), position)?;
         let waited = loan.reader().wait(Instant::now() + WAIT).await;
-        if matches!(waited, Outcome::Failed(_)) {
+        if matches!(waited, Outcome::Failed(_) | Outcome::Rewritten(_)) {
             // The next read tells why.
             loan.discard();
             tokio::time::sleep(WAIT / 10).await;

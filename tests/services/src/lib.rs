@@ -10,6 +10,7 @@
 //! ```
 //!
 //! `infra/services/services.sh install` installs what they need.
+mod certificates;
 mod kafka;
 mod ports;
 mod process;
@@ -17,7 +18,8 @@ mod proxy;
 mod redis;
 mod s3;
 
-pub use kafka::Kafka;
+pub use certificates::Certificates;
+pub use kafka::{Kafka, KafkaCluster, SecureKafka};
 pub use ports::{free_port, free_port_below};
 pub use process::Process;
 pub use proxy::Proxy;

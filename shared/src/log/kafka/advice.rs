@@ -40,7 +40,7 @@ impl KafkaLog {
                         "topic {name} does not exist yet; the first role that starts makes it"
                     )));
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(self.topics.explain(error).await),
             }
         }
         Ok(found)

@@ -2,6 +2,11 @@
 //!
 //! Reading is stateless for the caller. A consumer that stands where a read wants to begin is used again; otherwise a new one is made:
 //! so workers at different places of a partition never take turns at seeking.
+//!
+//! A consumer that has read something notices when another leader does not have it (librdkafka compares leader epochs). A new one has
+//! nothing to compare. So what a consumer gave last is kept when it is closed: the next one at its place begins with that record, looks
+//! whether it is still the same, and gives what follows.
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,13 +20,18 @@ use tokio::sync::Notify;
 use super::client;
 use super::native::{Event, Inbox};
 use crate::error::Result;
-use crate::log::{Chunk, Offset, Partition};
+use crate::log::{Anchor, Chunk, Offset, Partition, Record};
 use crate::time::Timestamp;
 
 /// Consumers kept for a partition beyond this many are closed, the one that was used longest ago first.
 const KEPT: usize = 3;
 /// A consumer that was not used for so long is closed.
 const IDLE: Duration = Duration::from_secs(60);
+/// Places of closed consumers that are kept, of all partitions together.
+const PLACES: usize = 1024;
+/// A new consumer begins with a record that was given before if that lies at most so far below its place; between them there are but
+/// marks of transactions.
+const NEAR: u64 = 16;
 
 /// librdkafka's log lines of a reader; rdkafka serves them only while its own queue is polled, which nobody does here.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +53,8 @@ pub(super) enum Outcome {
     Read,
     /// Nothing came within the time.
     Silence,
+    /// The log does not hold what it gave before at this offset.
+    Rewritten(Offset),
     /// Reading failed.
     Failed(RDKafkaErrorCode),
 }
@@ -59,11 +71,22 @@ pub(super) struct Reader {
     at_end: bool,
     /// Records and bytes of the last chunk: the next one is likely to be as large.
     usual: (usize, usize),
+    /// The position behind what its readers have got, and the last record of that.
+    given: (Offset, Option<Anchor>),
+    /// What must come first: the last record that a consumer before this one gave.
+    expected: Option<Anchor>,
     used: Instant,
 }
 
 impl Reader {
-    fn new(config: &ClientConfig, partition: &Partition, topic: &str, from: Offset) -> Result<Reader> {
+    /// A reader at `from`. Of what lies below, it looks at `last` alone.
+    fn new(
+        config: &ClientConfig,
+        partition: &Partition,
+        topic: &str,
+        from: Offset,
+        last: Option<Anchor>,
+    ) -> Result<Reader> {
         let what = || format!("log {partition} cannot be read");
         let failed = |error| client::failed(&what(), error);
         let mut consumer: BaseConsumer<Silent> = config.create_with_context(Silent).map_err(failed)?;
@@ -71,13 +94,48 @@ impl Reader {
         let wake = Arc::clone(&fetched);
         consumer.set_nonempty_callback(move || wake.notify_one());
         let mut place = TopicPartitionList::new();
-        let offset = i64::try_from(from.0).unwrap_or(i64::MAX);
+        let begin = last.map_or(from, |anchor| anchor.offset);
+        let offset = i64::try_from(begin.0).unwrap_or(i64::MAX);
         let number = i32::try_from(partition.number).unwrap_or(i32::MAX);
         place.add_partition_offset(topic, number, Place::Offset(offset)).map_err(failed)?;
         consumer.assign(&place).map_err(failed)?;
         let inbox = Inbox::new(consumer).ok_or_else(|| client::failed(&what(), KafkaError::Canceled))?;
         let partition = partition.clone();
-        Ok(Reader { partition, inbox, fetched, position: from, at_end: false, usual: (0, 0), used: Instant::now() })
+        let (given, used) = ((from, last), Instant::now());
+        Ok(Reader { partition, inbox, fetched, position: from, at_end: false, usual: (0, 0), given, expected: last, used })
+    }
+
+    /// Takes what must come before the first record that is given, if that is here.
+    fn verify(&mut self) -> Option<Outcome> {
+        let expected = self.expected?;
+        while let Some(event) = self.inbox.first() {
+            match event {
+                Event::Record(offset, milliseconds, value) => {
+                    let offset = Offset(u64::try_from(offset).unwrap_or_default());
+                    let record = Record { offset, timestamp: stored_at(milliseconds), value };
+                    if offset >= expected.offset && Anchor::of(&record) != expected {
+                        return Some(Outcome::Rewritten(expected.offset));
+                    }
+                    if offset == expected.offset {
+                        self.expected = None;
+                    }
+                }
+                Event::End(next) if u64::try_from(next).unwrap_or_default() > expected.offset.0 => {
+                    return Some(Outcome::Rewritten(expected.offset));
+                }
+                // The log seems to end before: whoever asked looks where it ends.
+                Event::End(_) => {}
+                Event::Failed(_) => return None,
+            }
+            self.inbox.pop();
+            if self.expected.is_none() {
+                return None;
+            }
+            if self.inbox.first().is_none() {
+                self.inbox.fill();
+            }
+        }
+        None
     }
 
     /// Adds records to `chunk`, which stands at this reader's position: those that are there, or else the first that come before
@@ -85,6 +143,10 @@ impl Reader {
     pub(super) async fn read(&mut self, chunk: &mut Chunk, records: usize, bytes: usize, deadline: Instant) -> Outcome {
         let outcome = self.gather(chunk, records, bytes, deadline).await;
         self.usual = (chunk.len(), chunk.bytes());
+        if outcome == Outcome::Read {
+            let last = chunk.len().checked_sub(1).map(|last| Anchor::of(&chunk.get(last)));
+            self.given = (chunk.next, last.or(self.given.1));
+        }
         outcome
     }
 
@@ -92,6 +154,9 @@ impl Reader {
         loop {
             if self.inbox.fill() && chunk.is_empty() {
                 chunk.reserve(self.usual.0, self.usual.1);
+            }
+            if let Some(outcome) = self.verify() {
+                return outcome;
             }
             while let Some(event) = self.inbox.first() {
                 match event {
@@ -102,8 +167,7 @@ impl Reader {
                             return Outcome::Read;
                         }
                         if offset >= self.position {
-                            let micros = milliseconds.max(0).saturating_mul(1_000);
-                            chunk.push(offset, Timestamp(micros), value);
+                            chunk.push(offset, stored_at(milliseconds), value);
                             self.position = chunk.next;
                         }
                         self.at_end = false;
@@ -137,7 +201,9 @@ impl Reader {
     pub(super) async fn wait(&mut self, deadline: Instant) -> Outcome {
         let from = self.position;
         loop {
-            self.inbox.fill();
+            if self.inbox.fill() && self.expected.is_some() {
+                return Outcome::Read; // whoever reads now takes it
+            }
             while let Some(event) = self.inbox.first() {
                 match event {
                     Event::End(next) => {
@@ -162,6 +228,11 @@ impl Reader {
     }
 }
 
+/// When Kafka stored a record; one without a timestamp is as old as time.
+fn stored_at(milliseconds: i64) -> Timestamp {
+    Timestamp(milliseconds.max(0).saturating_mul(1_000))
+}
+
 /// Waits until librdkafka has fetched something; `false` at the deadline.
 async fn more(fetched: &Notify, deadline: Instant) -> bool {
     tokio::time::timeout_at(deadline.into(), fetched.notified()).await.is_ok()
@@ -171,12 +242,14 @@ async fn more(fetched: &Notify, deadline: Instant) -> bool {
 pub(super) struct Readers {
     config: ClientConfig,
     idle: Mutex<Vec<Reader>>,
+    /// Where readers stood that were closed, and the last record that each gave; the newest at the end.
+    places: Mutex<VecDeque<(Partition, Offset, Anchor)>>,
 }
 
 impl Readers {
     /// Readers that are made with these properties.
     pub(super) fn new(config: ClientConfig) -> Arc<Readers> {
-        Arc::new(Readers { config, idle: Mutex::default() })
+        Arc::new(Readers { config, idle: Mutex::default(), places: Mutex::default() })
     }
 
     /// A reader of `partition`, which lies in `topic`, at `from`. It comes back when the loan is dropped, wherever it stands then.
@@ -188,7 +261,7 @@ impl Readers {
         };
         let reader = match known {
             Some(reader) => reader,
-            None => Reader::new(&self.config, partition, topic, from)?,
+            None => Reader::new(&self.config, partition, topic, from, self.last_before(partition, from))?,
         };
         Ok(Loan { reader: Some(reader), readers: Arc::clone(self) })
     }
@@ -196,7 +269,39 @@ impl Readers {
     /// Closes every idle reader of the source.
     pub(super) fn forget(&self, source: &str) {
         let gone: Vec<Reader> = self.lock().extract_if(.., |reader| reader.partition.source == source).collect();
-        close(gone);
+        self.close(gone);
+    }
+
+    /// Forgets what was read below `start`, where the log begins now: there is nothing to compare it with.
+    pub(super) fn forget_below(&self, partition: &Partition, start: Offset) {
+        self.places().retain(|(of, _, last)| of != partition || last.offset >= start);
+    }
+
+    /// The last record that was given to whoever reads on at `from`, if a reader was closed there.
+    fn last_before(&self, partition: &Partition, from: Offset) -> Option<Anchor> {
+        let near = |last: &Anchor| last.offset < from && from.0 - last.offset.0 <= NEAR;
+        let places = self.places();
+        let found = places.iter().rev().find(|(of, at, last)| of == partition && *at <= from && near(last));
+        found.map(|(_, _, last)| *last)
+    }
+
+    /// Closes readers, and keeps where they stood.
+    fn close(&self, readers: Vec<Reader>) {
+        let mut places = self.places();
+        for reader in &readers {
+            let (at, Some(last)) = reader.given else { continue };
+            places.retain(|(of, place, _)| of != &reader.partition || *place != at);
+            places.push_back((reader.partition.clone(), at, last));
+        }
+        while places.len() > PLACES {
+            places.pop_front();
+        }
+        drop(places);
+        close(readers);
+    }
+
+    fn places(&self) -> MutexGuard<'_, VecDeque<(Partition, Offset, Anchor)>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn give_back(&self, mut reader: Reader) {
@@ -213,7 +318,7 @@ impl Readers {
         }
         idle.push(reader);
         drop(idle);
-        close(gone);
+        self.close(gone);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Reader>> {
@@ -243,7 +348,7 @@ impl Loan {
     }
     /// Closes the reader, which has failed.
     pub(super) fn discard(mut self) {
-        close(self.reader.take().into_iter().collect());
+        self.readers.close(self.reader.take().into_iter().collect());
     }
 }
 

@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::client::{self, PATIENCE, Quiet, Use};
 use super::native::{self, Description};
 use crate::config::KafkaStorage;
+use super::reasons;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Offset, Partition, Topic};
 
@@ -19,6 +21,7 @@ const TRUSTED: Duration = Duration::from_secs(1);
 /// The cluster's topics, by source.
 pub(super) struct Topics {
     admin: Arc<AdminClient<Quiet>>,
+    config: ClientConfig,
     /// The topics that other programs write, by source. Seam does not create them.
     names: BTreeMap<String, String>,
     /// What the names of all others begin with.
@@ -43,7 +46,7 @@ impl Topics {
         let admin = config.create_with_context::<_, AdminClient<Quiet>>(Quiet);
         let admin = admin.map_err(|error| client::failed("Kafka cannot be used", error))?;
         let (prefix, replication) = (storage.prefix.clone(), storage.replication);
-        Ok(Topics { admin: Arc::new(admin), names, prefix, known: Mutex::default(), replication })
+        Ok(Topics { admin: Arc::new(admin), config, names, prefix, known: Mutex::default(), replication })
     }
 
     /// The topic of a source.
@@ -70,6 +73,7 @@ impl Topics {
                 return Err(Error::not_found(message));
             }
             Err(error) if error.kind() == Kind::NotFound => self.create(&name, partitions).await?,
+            Err(error) if error.kind() == Kind::Unavailable => return Err(self.explain(error).await),
             found => found?,
         };
         if self.lock().get(source).is_none() {
@@ -171,6 +175,15 @@ impl Topics {
             }
             code => client::refused(&format!("Kafka does not tell about topic {name}"), code),
         })
+    }
+
+    /// Says why nobody answers, where that can be found out.
+    pub(super) async fn explain(&self, error: Error) -> Error {
+        let config = self.config.clone();
+        match blocking(move || reasons::why(&config)).await {
+            Ok(Some(reason)) => Error::unavailable(format!("Kafka cannot be used: {reason}")).because(error),
+            Ok(None) | Err(_) => error,
+        }
     }
 
     async fn create(&self, name: &str, partitions: u32) -> Result<Description> {

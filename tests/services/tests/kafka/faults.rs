@@ -50,13 +50,18 @@ async fn a_broker_killed_under_load_loses_and_doubles_nothing() {
 }
 
 /// Appends until it is done: where what was acknowledged lies, and how many were sent.
-async fn append(log: Arc<dyn EventLog>, task: usize, done: Arc<AtomicBool>) -> (Vec<(String, (u32, u64))>, usize) {
+pub async fn append(log: Arc<dyn EventLog>, task: usize, done: Arc<AtomicBool>) -> (Vec<(String, (u32, u64))>, usize) {
     let (mut places, mut sent) = (Vec::new(), 0);
     for round in 0.. {
         if done.load(Ordering::Relaxed) {
             break;
         }
-        let values: Vec<String> = (0..20).map(|i| format!("{task}/{round}/{i}")).collect();
+        let values: Vec<String> = (0..20)
+            .map(|i| {
+                let number = (task * 1_000_000 + round) * 20 + i;
+                format!(r#"{{"at":"2026-05-01T10:00:00Z","page":"{}","size":{number}}}"#, number % 7)
+            })
+            .collect();
         let record =
             |(i, value): (usize, &String)| NewRecord { partition: (i % 2) as u32, value: Bytes::from(value.clone()) };
         let records = values.iter().enumerate().map(record).collect();
@@ -74,7 +79,7 @@ async fn append(log: Arc<dyn EventLog>, task: usize, done: Arc<AtomicBool>) -> (
 }
 
 /// Reads until it is done and at the end; errors are tried again.
-async fn follow(log: Arc<dyn EventLog>, number: u32, done: Arc<AtomicBool>) -> Vec<(u64, String)> {
+pub async fn follow(log: Arc<dyn EventLog>, number: u32, done: Arc<AtomicBool>) -> Vec<(u64, String)> {
     let partition = Partition::new("load", number);
     let (mut position, mut found) = (Offset(0), Vec::new());
     loop {

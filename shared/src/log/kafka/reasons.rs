@@ -1,0 +1,113 @@
+//! Why a cluster cannot be used, when all that a request says is that nobody answered: certificates, names, passwords.
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::{BaseProducer, DeliveryResult, Producer, ProducerContext};
+
+/// How long a connection is given to fail.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What librdkafka says of a certificate that it does not accept.
+const NOT_VERIFIED: &str = "certificate verify failed";
+
+/// Keeps the first trouble.
+#[derive(Debug, Clone, Default)]
+struct Listener(Arc<Mutex<Option<(Code, String)>>>);
+
+impl Listener {
+    fn heard(&self) -> Option<(Code, String)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl ClientContext for Listener {
+    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code().filter(|code| *code != Code::AllBrokersDown);
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(code), None) = (code, heard.as_ref()) {
+            *heard = Some((code, reason.to_owned()));
+        }
+    }
+}
+
+impl ProducerContext for Listener {
+    type DeliveryOpaque = ();
+    fn delivery(&self, _: &DeliveryResult<'_>, (): ()) {}
+}
+
+/// How an attempt to connect ended.
+enum Attempt {
+    /// It worked.
+    Connected,
+    /// Trouble, in librdkafka's words.
+    Failed(Code, String),
+    /// Nobody said anything.
+    Silence,
+}
+
+/// Connects with a client of its own, as librdkafka tells its clients' troubles to nobody who waits for an answer. What is wrong and
+/// what to do; `None` if that is not known. Blocks for a few seconds.
+pub(super) fn why(config: &ClientConfig) -> Option<String> {
+    let Attempt::Failed(code, reason) = attempt(config) else { return None };
+    Some(match code {
+        Code::SSL if reason.contains(NOT_VERIFIED) => certificate(config),
+        Code::SSL => format!(
+            "TLS fails: {reason}. If the brokers want a certificate of their clients, set ssl.certificate.location and \
+             ssl.key.location (PEM files) in storage.kafka.properties"
+        ),
+        Code::Authentication => format!(
+            "the brokers do not accept who we are: {reason}. Look at sasl.mechanism, sasl.username and sasl.password in \
+             storage.kafka.properties"
+        ),
+        Code::Resolve => format!("{reason}: is the name in storage.log right?"),
+        _ if reason.contains("SSL listener") => "the brokers speak TLS at this port: set security.protocol to SSL or SASL_SSL in \
+             storage.kafka.properties"
+            .to_owned(),
+        _ => reason,
+    })
+}
+
+/// What is wrong with a certificate that was not accepted: tried without looking at names, and without telling any password.
+fn certificate(config: &ClientConfig) -> String {
+    let mut nameless = config.clone();
+    nameless.set("security.protocol", "SSL").set("ssl.endpoint.identification.algorithm", "none");
+    let brokers = config.get("bootstrap.servers").unwrap_or_default();
+    let name = format!(
+        "is for another name than {brokers}: write the name that it holds (subjectAltName) in storage.log and in the brokers' \
+         advertised.listeners, or have a certificate made for this one"
+    );
+    let known = config.get("ssl.ca.location").map_or("the system's authorities".to_owned(), |file| format!("`{file}`"));
+    let signature = format!(
+        "is not signed by {known}: set ssl.ca.location in storage.kafka.properties to the PEM file of the authority that signed it"
+    );
+    let wrong = match attempt(&nameless) {
+        Attempt::Failed(Code::SSL, reason) if reason.contains(NOT_VERIFIED) => signature,
+        Attempt::Connected | Attempt::Failed(..) => name,
+        Attempt::Silence => format!("{signature}; or it {name}"),
+    };
+    format!("the brokers' certificate {wrong}")
+}
+
+/// Makes a new client and lets it connect.
+fn attempt(config: &ClientConfig) -> Attempt {
+    let listener = Listener::default();
+    let Ok(client) = config.create_with_context::<_, BaseProducer<Listener>>(listener.clone()) else {
+        return Attempt::Silence;
+    };
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        // Without a request nothing would be connected to.
+        if client.client().fetch_metadata(None, Duration::from_millis(300)).is_ok() {
+            return Attempt::Connected;
+        }
+        client.poll(Duration::ZERO);
+        if let Some((code, reason)) = listener.heard() {
+            return Attempt::Failed(code, reason);
+        }
+    }
+    Attempt::Silence
+}

@@ -1,0 +1,208 @@
+//! Three brokers: a leader that is killed under load, and a leader that was elected without the last records.
+mod fold;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
+use rdkafka::producer::{BaseRecord, Producer};
+use seam_services::KafkaCluster;
+use seam_shared::error::Kind;
+use seam_shared::log::kafka::KafkaLog;
+use seam_shared::log::{EventLog, Offset, Partition};
+use seam_shared::state::memory::MemoryState;
+use seam_speed::worker::{Step, Worker};
+
+use crate::faults::{append, follow};
+use crate::world::{self, PATIENCE, read_all};
+use fold::Definitions;
+
+/// One cluster for both, as three brokers take a while to start; the second leaves it without its last records.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn leaders_die_and_what_that_costs_is_never_a_wrong_number() {
+    let Some(cluster) = KafkaCluster::start(&[]) else { return };
+    leaders_are_killed_under_load(&cluster).await;
+    a_leader_without_the_last_records_is_found_out(&cluster).await;
+}
+
+/// Producers, readers and workers go on; what was acknowledged is there, once, and was folded.
+async fn leaders_are_killed_under_load(cluster: &KafkaCluster) {
+    let log: Arc<dyn EventLog> = Arc::new(world::log(&cluster.bootstrap()));
+    log.open("load", 2).await.expect("open");
+    let done = Arc::new(AtomicBool::new(false));
+    let appenders: Vec<_> = (0..3).map(|task| tokio::spawn(append(log.clone(), task, done.clone()))).collect();
+    let readers: Vec<_> = (0..2).map(|number| tokio::spawn(follow(log.clone(), number, done.clone()))).collect();
+    let definitions = Definitions::new("load", 2);
+    let state = Arc::new(MemoryState::default());
+    let fold = |number| {
+        let places = definitions.places(Arc::new(world::log(&cluster.bootstrap())), state.clone());
+        tokio::spawn(work(definitions.worker(places, number), done.clone()))
+    };
+    let workers: Vec<_> = (0..2).map(fold).collect();
+    for number in 0..2 {
+        tokio::time::sleep(Duration::from_millis(1_000)).await;
+        let (leader, _) = leader_and_in_sync(cluster, "load", number).await;
+        let node = &cluster.nodes[leader.expect("there is a leader") as usize - 1];
+        let killed = Instant::now();
+        node.process.kill();
+        let led_by_another = async || {
+            let (now, _) = leader_and_in_sync(cluster, "load", number).await;
+            now.is_some_and(|now| now > 0) && now != leader
+        };
+        wait_for("another leader", led_by_another).await;
+        println!("broker {leader:?} killed; another leads load/{number} after {:?}", killed.elapsed());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::task::block_in_place(|| node.process.restart());
+        let whole = async || {
+            let in_sync = async |number| leader_and_in_sync(cluster, "load", number).await.1;
+            in_sync(0).await + in_sync(1).await == 6
+        };
+        wait_for("three copies in sync", whole).await;
+    }
+    done.store(true, Ordering::Relaxed);
+    let (mut acknowledged, mut sent) = (BTreeMap::new(), 0);
+    for appender in appenders {
+        let (places, all) = appender.await.expect("appender");
+        acknowledged.extend(places);
+        sent += all;
+    }
+    let mut stored = BTreeMap::new();
+    for (number, reader) in (0_u32..).zip(readers) {
+        for (offset, value) in reader.await.expect("reader") {
+            assert!(stored.insert(value, (number, offset)).is_none(), "a record is there twice");
+        }
+    }
+    for (value, place) in &acknowledged {
+        assert_eq!(stored.get(value), Some(place), "{value} was acknowledged");
+    }
+    assert!(acknowledged.len() > 100 && stored.len() <= sent);
+    let mut folded = 0;
+    for (number, worker) in (0..2).zip(workers) {
+        let errors = worker.await.expect("worker");
+        let partition = Partition::new("load", number);
+        let (all, end) = read_all(&world::log(&cluster.bootstrap()), &partition, Offset(0)).await;
+        assert_eq!(all.len(), stored.values().filter(|(n, _)| *n == number).count());
+        let position = definitions.check(state.as_ref(), &all, number).await;
+        assert_eq!(position, end, "the worker reached the end; its errors: {errors:?}");
+        folded += all.len();
+    }
+    println!(
+        "{} of {sent} records acknowledged, {} stored, {folded} folded, over two kills",
+        acknowledged.len(),
+        stored.len()
+    );
+}
+
+/// A replica that missed acknowledged records becomes the leader, and gives their offsets to other records. A worker that runs, a reader
+/// whose consumer was closed meanwhile, and a worker that starts again say so; what was folded stays as it was.
+async fn a_leader_without_the_last_records_is_found_out(cluster: &KafkaCluster) {
+    let (bootstrap, partition) = (cluster.bootstrap(), Partition::new("unclean", 0));
+    let topic = NewTopic::new("unclean", 1, TopicReplication::Variable(&[&[1, 2]]));
+    let topic = topic.set("min.insync.replicas", "1").set("unclean.leader.election.enable", "true");
+    let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+    let made = world::admin(&bootstrap).create_topics([&topic], &options).await.expect("create");
+    made[0].as_ref().expect("the topic is made");
+    let write = |from: usize, count: usize, page: &str| {
+        let producer = world::producer(&bootstrap, None);
+        for number in from..from + count {
+            let value = fold::event(number, page);
+            producer.send(BaseRecord::<(), str>::to("unclean").payload(&value)).expect("queued");
+        }
+        producer.flush(PATIENCE).expect("flush");
+        assert_eq!(producer.in_flight_count(), 0, "all are acknowledged");
+    };
+    write(0, 100, "both");
+    cluster.nodes[1].process.kill();
+    let alone = async || leader_and_in_sync(cluster, "unclean", 0).await == (Some(1), 1);
+    wait_for("the other copy is left behind", alone).await;
+    write(100, 50, "lost");
+
+    let definitions = Definitions::new("unclean", 1);
+    let state = Arc::new(MemoryState::default());
+    let running: Arc<KafkaLog> = Arc::new(world::log(&bootstrap));
+    let mut worker = definitions.worker(definitions.places(running, state.clone()), 0);
+    while definitions.position(state.as_ref(), 0).await != Some(Offset(150)) {
+        worker.step().await.expect("nothing is wrong yet");
+    }
+    let (before, _) = read_all(&world::log(&bootstrap), &partition, Offset(0)).await;
+    let other = world::log(&bootstrap);
+    assert_eq!(read_all(&other, &partition, Offset(0)).await.1, Offset(150));
+    // Readers elsewhere: the one at 150 is closed.
+    for from in [0, 10, 20, 30] {
+        other.read(&partition, Offset(from), 3, 1 << 20).await.expect("read");
+    }
+
+    cluster.nodes[0].process.kill();
+    tokio::task::block_in_place(|| cluster.nodes[1].process.restart());
+    let elected = async || leader_and_in_sync(cluster, "unclean", 0).await.0 == Some(2);
+    wait_for("the copy that was left behind leads", elected).await;
+    write(0, 80, "new");
+    let fresh = world::log(&bootstrap);
+    let (rest, end) = read_all(&fresh, &partition, Offset(100)).await;
+    assert_eq!(end, Offset(180), "50 records were lost, and their offsets are those of others");
+    assert!(rest[0].1.contains("new"), "{rest:?}");
+
+    let found = until_error(&mut worker).await;
+    assert!(found.contains("truncated or rewritten"), "{found}");
+    println!("the worker that runs: {found}");
+    let error = other.read(&partition, Offset(150), 10, 1 << 20).await.expect_err("150 follows on what is lost");
+    assert_eq!(error.kind(), Kind::Corrupt, "{error}");
+    println!("the reader that was closed: {error}");
+    let mut again = definitions.worker(definitions.places(Arc::new(fresh), state.clone()), 0);
+    let found = until_error(&mut again).await;
+    assert!(found.contains("truncated or rewritten"), "{found}");
+    println!("the worker that starts again: {found}");
+    assert_eq!(definitions.check(state.as_ref(), &before, 0).await, Offset(150), "it folded nothing of what follows");
+    tokio::task::block_in_place(|| cluster.nodes[0].process.restart());
+}
+
+/// Steps until the worker gives up; what it says. Errors that pass do not count.
+async fn until_error(worker: &mut Worker) -> String {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        match worker.step().await {
+            Err(error) if error.kind() == Kind::Corrupt => return error.to_string(),
+            Err(_) | Ok(Step::Idle) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Ok(Step::Recovered | Step::Folded { .. }) => {}
+        }
+    }
+    panic!("the worker noticed nothing");
+}
+
+/// A worker, tried again after each error, until it is done and at the end; the errors.
+async fn work(mut worker: Worker, done: Arc<AtomicBool>) -> Vec<String> {
+    let mut errors = Vec::new();
+    loop {
+        let ending = done.load(Ordering::Relaxed);
+        match worker.step().await {
+            Ok(Step::Idle) if ending => return errors,
+            Ok(_) => {}
+            Err(error) => {
+                assert_ne!(error.kind(), Kind::Corrupt, "nothing was lost: {error}");
+                errors.push(error.to_string());
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Who leads a partition, as far as the brokers that live know, and how many copies are in sync.
+async fn leader_and_in_sync(cluster: &KafkaCluster, topic: &str, number: usize) -> (Option<i32>, usize) {
+    let (bootstrap, topic) = (cluster.bootstrap(), topic.to_owned());
+    let asked = tokio::task::spawn_blocking(move || {
+        let known = world::admin(&bootstrap).inner().fetch_metadata(Some(&topic), Duration::from_secs(5)).ok()?;
+        let partition = known.topics().first()?.partitions().get(number)?;
+        Some((partition.leader(), partition.isr().len()))
+    });
+    asked.await.expect("asked").map_or((None, 0), |(leader, in_sync)| (Some(leader), in_sync))
+}
+
+async fn wait_for(what: &str, mut done: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !done().await {
+        assert!(begun.elapsed() < PATIENCE * 2, "in vain: {what}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
