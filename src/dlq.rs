@@ -7,7 +7,6 @@ use seam_ingest::{Door, Receipt};
 use seam_shared::config::Config;
 use seam_shared::log::Offset;
 use seam_shared::{Error, Kind, Result};
-use serde_json::Value;
 use tokio::runtime::Runtime;
 
 use crate::args::{DlqList, DlqReplay, DlqShow};
