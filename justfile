@@ -22,6 +22,10 @@ check:
     cargo fmt --all --check
     cargo clippy --release --workspace --all-targets -- -D warnings
 
+# licences, second versions, sources and advisories of the dependencies (needs cargo-deny; `cargo install --locked cargo-deny`)
+deny *arguments:
+    cargo deny check {{arguments}}
+
 # every test (also the README's second command)
 test:
     cargo test --release --workspace

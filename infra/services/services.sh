@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The real services that Seam talks to, on this machine's loopback and without Docker: Kafka, Redis, S3.
+# The real services that Seam talks to, on this machine's loopback and without Docker: Kafka, Redis, S3, Azure's and Google's stores.
 #
 #   services.sh install [WHAT ...]        installs what is missing (apt needs root; the rest lies in ~/.cache/seam)
 #   services.sh check   [WHAT ...]        says what is missing; exit code 69 if something is
@@ -8,14 +8,17 @@
 #   services.sh run redis ARGUMENT ...    becomes redis-server (for the tests, which choose ports and folders)
 #   services.sh run s3 PORT FOLDER        becomes an S3 server on 127.0.0.1:PORT: MinIO, which keeps its objects in FOLDER, if it is
 #                                         installed, else moto, which keeps them in memory; user seam, password seamseam
+#   services.sh run azure PORT            becomes Azurite on 127.0.0.1:PORT; objects in the working directory
+#   services.sh run gcs PORT BUCKET ...   becomes fake-gcs-server with these buckets, in memory
 #   services.sh run schemathesis ARGUMENT ...    becomes schemathesis
 #   services.sh run grafana URL           becomes Grafana's own code for a Prometheus data source: questions in, data frames out
 #   services.sh run kafka FOLDER PORT [property=value ...]     becomes a broker on 127.0.0.1:PORT, its controller on PORT+1
 #
-# WHAT is one of: build (what the rdkafka crate compiles with), redis, kafka, s3, prometheus (promtool), alerting (vmalert,
-# alertmanager), schemathesis (which asks an API whatever its document allows, and what it forbids), browser (Chromium, for the
-# page), sql (psql), grafana (the module of Grafana that asks a Prometheus data source; needs Go). All of these if none is named; and minio, which needs Go and a quarter of an hour: faster than moto, and it checks
-# signatures.
+# WHAT is one of: build (what the rdkafka crate compiles with), redis, kafka, s3, azure (Azurite; needs Node), gcs
+# (fake-gcs-server; needs Go), prometheus (promtool), alerting (vmalert, alertmanager), schemathesis (which asks an API whatever its
+# document allows, and what it forbids), browser (Chromium, for the page), sql (psql), grafana (the module of Grafana that asks a
+# Prometheus data source; needs Go). All of these if none is named; and minio, which needs Go and a quarter of an hour: faster than
+# moto, and it checks signatures.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/seam"
@@ -25,11 +28,14 @@ minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
 minio="$cache/services/minio-$minio_version"
 schemathesis_version=4.32.5
 schemathesis="$cache/services/schemathesis-$schemathesis_version"
-# By its source: a change makes another one.
+azurite_version=3.35.0
+azurite="$cache/services/azurite-$azurite_version"
+# By their source: a change makes another one.
+gcs="$cache/services/gcs-$(cat "$here"/gcs/go.* "$here"/gcs/*.go | sha256sum | cut -c1-12)"
 grafana="$cache/services/grafana-$(cat "$here"/grafana/go.* "$here"/grafana/*.go | sha256sum | cut -c1-12)"
-everything=(build redis kafka s3 prometheus alerting schemathesis browser sql grafana)
+everything=(build redis kafka s3 azure gcs prometheus alerting schemathesis browser sql grafana)
 
-usage() { sed -n '2,19s/^# \{0,1\}//p' "$0" >&2; exit 64; }
+usage() { sed -n '2,21s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
 # What of a service is not installed, one word a line: a Debian package, or what is fetched into the cache.
@@ -43,6 +49,8 @@ missing() {
            "$here/kafka/start.sh" --installed || { has mvn || echo maven; echo jars; } ;;
     minio) [ -x "$minio/minio" ] || { has go || echo golang-go; echo minio; } ;;
     s3) [ -x "$minio/minio" ] || [ -f "$moto/installed" ] || { python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv; echo moto; } ;;
+    azure) [ -f "$azurite/installed" ] || { has npm || echo npm; echo azurite; } ;;
+    gcs) [ -x "$gcs" ] || { has go || echo golang-go; echo fake-gcs-server; } ;;
     schemathesis) [ -f "$schemathesis/installed" ] || { python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv; echo schemathesis; } ;;
     prometheus) has promtool || echo prometheus ;;
     alerting) has vmalert || echo victoria-metrics; has prometheus-alertmanager || echo prometheus-alertmanager ;;
@@ -83,8 +91,27 @@ install_python() {
   ) 9>"$cache/services/lock"
 }
 
+# A package of npm in a folder of its own, without what only builds native parts.
+install_node() {
+  local folder=$1 package=$2
+  mkdir -p "$cache/services"
+  (
+    flock 9
+    [ ! -f "$folder/installed" ] || exit 0
+    rm -rf "$folder"
+    npm install --prefix "$folder" --silent --no-audit --no-fund --ignore-scripts "$package" >&2
+    touch "$folder/installed"
+  ) 9>"$cache/services/lock"
+}
+
+# A Go program of this folder.
+install_go() {
+  mkdir -p "$cache/services"
+  (cd "$here/$1" && nice go build -o "$2.new" . && mv "$2.new" "$2")
+}
+
 install() {
-  local what word packages=() jars='' moto_too='' minio_too='' schemathesis_too='' grafana_too=''
+  local what word packages=() jars='' moto_too='' minio_too='' schemathesis_too='' grafana_too='' azurite_too='' gcs_too=''
   for what in "$@"; do
     for word in $(missing "$what"); do
       case $word in
@@ -93,6 +120,8 @@ install() {
         schemathesis) schemathesis_too=yes ;;
         minio) minio_too=yes ;;
         datasource) grafana_too=yes ;;
+        azurite) azurite_too=yes ;;
+        fake-gcs-server) gcs_too=yes ;;
         *) packages+=("$word") ;;
       esac
     done
@@ -102,7 +131,9 @@ install() {
   [ -z "$moto_too" ] || install_python "$moto" "moto[server,s3]==$moto_version"
   [ -z "$schemathesis_too" ] || install_python "$schemathesis" "schemathesis==$schemathesis_version"
   [ -z "$minio_too" ] || GOBIN="$minio" nice go install "github.com/minio/minio@$minio_version"
-  [ -z "$grafana_too" ] || { mkdir -p "$cache/services" && (cd "$here/grafana" && nice go build -o "$grafana.new" . && mv "$grafana.new" "$grafana"); }
+  [ -z "$grafana_too" ] || install_go grafana "$grafana"
+  [ -z "$azurite_too" ] || install_node "$azurite" "azurite@$azurite_version"
+  [ -z "$gcs_too" ] || install_go gcs "$gcs"
   check "$@"
 }
 
@@ -123,6 +154,8 @@ run() {
     redis) exec redis-server "$@" ;;
     s3) [ $# = 2 ] || usage; run_s3 "$@" ;;
     kafka) exec "$here/kafka/start.sh" --foreground "$@" ;;
+    azure) [ $# = 1 ] || usage; exec node "$azurite/node_modules/azurite/dist/src/blob/main.js" --silent --disableTelemetry --blobPort "$1" ;;
+    gcs) [ $# -ge 2 ] || usage; exec "$gcs" "$@" ;;
     grafana) [ $# = 1 ] || usage; exec "$grafana" "$1" ;;
     schemathesis) exec "$schemathesis/bin/schemathesis" "$@" ;;
     *) usage ;;

@@ -11,6 +11,9 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 const SCHEMES: [(&str, bool, bool); 4] =
     [("redis", false, false), ("rediss", true, false), ("redis+cluster", false, true), ("rediss+cluster", true, true)];
 
+/// What others write for a Redis behind Sentinels, which is refused with what to do instead.
+const SENTINELS: [&str; 4] = ["redis+sentinel", "rediss+sentinel", "redis-sentinel", "rediss-sentinel"];
+
 /// How to reach a Redis, and where our keys are in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedisSettings {
@@ -37,7 +40,8 @@ pub struct RedisSettings {
 impl RedisSettings {
     /// Whether a setting is meant as the URL of a Redis.
     pub fn is_url(text: &str) -> bool {
-        SCHEMES.iter().any(|(scheme, ..)| text.strip_prefix(scheme).is_some_and(|rest| rest.starts_with("://")))
+        let schemes = SCHEMES.iter().map(|(scheme, ..)| scheme).chain(&SENTINELS);
+        schemes.into_iter().any(|scheme| text.strip_prefix(scheme).is_some_and(|rest| rest.starts_with("://")))
     }
 
     /// Reads a URL; keys go into `namespace`.
@@ -46,6 +50,12 @@ impl RedisSettings {
     /// What is wrong with it, without the user and password in it.
     pub fn parse(url: &str, namespace: &str) -> Result<RedisSettings, String> {
         let (scheme, rest) = url.split_once("://").ok_or("write it like redis://host:6379")?;
+        if SENTINELS.contains(&scheme) {
+            return Err("Seam does not ask Redis Sentinels who is primary. Write one address that always leads to the primary (of a \
+                        proxy, of a service) as redis://host:6379 or rediss://host:6379, or use a cluster: redis+cluster://host:6379. \
+                        A failover that loses writes is told and rebuilt either way"
+                .to_owned());
+        }
         let known = SCHEMES.iter().find(|(name, ..)| *name == scheme);
         let (_, tls, cluster) = known.ok_or_else(|| format!("{scheme}:// is no scheme of Redis"))?;
         let (login, rest) = rest.rsplit_once('@').map_or((None, rest), |(login, rest)| (Some(login), rest));
@@ -142,6 +152,16 @@ mod tests {
         {
             let error = RedisSettings::parse(bad, "shop").expect_err(bad);
             assert!(!error.contains("%g"), "{error}");
+        }
+    }
+
+    #[test]
+    fn sentinels_are_refused_with_what_to_do() {
+        for url in ["redis+sentinel://ann:secret@a:26379,b:26379/mymaster", "rediss-sentinel://a/mymaster"] {
+            assert!(RedisSettings::is_url(url));
+            let error = RedisSettings::parse(url, "shop").expect_err(url);
+            assert!(error.contains("redis+cluster://") && error.contains("leads to the primary"), "{error}");
+            assert!(!error.contains("secret"), "{error}");
         }
     }
 }

@@ -11,6 +11,7 @@
 //!
 //! `infra/services/services.sh install` installs what they need.
 mod certificates;
+mod clouds;
 mod kafka;
 mod ports;
 mod process;
@@ -19,6 +20,7 @@ mod redis;
 mod s3;
 
 pub use certificates::Certificates;
+pub use clouds::Cloud;
 pub use kafka::{Kafka, KafkaCluster, SecureKafka};
 pub use ports::{free_port, free_port_below};
 pub use process::Process;
@@ -29,7 +31,7 @@ pub use s3::S3;
 /// The script that installs and starts the services.
 pub(crate) const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/services/services.sh");
 
-/// Whether `service` (redis, kafka, s3, prometheus) is installed. If not, says so loudly.
+/// Whether `service` (redis, kafka, s3, azure, gcs, prometheus) is installed. If not, says so loudly.
 ///
 /// # Panics
 /// If it is not installed and `CI` is set: there, a test that was skipped is a failure.

@@ -90,7 +90,7 @@ impl S3 {
 }
 
 /// The reply to one unsigned request without a body.
-fn request(port: u16, method: &str, path: &str) -> std::io::Result<String> {
+pub(crate) fn request(port: u16, method: &str, path: &str) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(std::time::Duration::from_secs(10)))?;
     let head = format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");

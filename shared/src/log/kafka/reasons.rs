@@ -13,23 +13,34 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// What librdkafka says of a certificate that it does not accept.
 const NOT_VERIFIED: &str = "certificate verify failed";
 
+/// What librdkafka supposes of a broker that hangs up on it.
+const TLS_PORT: &str = "SSL listener";
+
 /// Keeps the first trouble.
 #[derive(Debug, Clone, Default)]
 struct Listener(Arc<Mutex<Option<(Code, String)>>>);
 
 impl Listener {
+    fn hear(&self, code: Code, reason: &str) {
+        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.get_or_insert_with(|| (code, reason.to_owned()));
+    }
+
     fn heard(&self) -> Option<(Code, String)> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
 impl ClientContext for Listener {
-    fn log(&self, _: RDKafkaLogLevel, _: &str, _: &str) {}
+    /// That a connection was closed early is told by a line alone: what speaks TLS does so to whom does not.
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        if facility == "FAIL" && message.contains(TLS_PORT) {
+            self.hear(Code::BrokerTransportFailure, message);
+        }
+    }
     fn error(&self, error: KafkaError, reason: &str) {
-        let code = error.rdkafka_error_code().filter(|code| *code != Code::AllBrokersDown);
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(code), None) = (code, heard.as_ref()) {
-            *heard = Some((code, reason.to_owned()));
+        if let Some(code) = error.rdkafka_error_code().filter(|code| *code != Code::AllBrokersDown) {
+            self.hear(code, reason);
         }
     }
 }
@@ -52,10 +63,18 @@ enum Attempt {
 /// Connects with a client of its own, as librdkafka tells its clients' troubles to nobody who waits for an answer. What is wrong and
 /// what to do; `None` if that is not known. Blocks for a few seconds.
 pub(super) fn why(config: &ClientConfig) -> Option<String> {
-    let Attempt::Failed(code, reason) = attempt(config) else { return None };
+    let (code, reason) = match attempt(config) {
+        Attempt::Connected => return None,
+        Attempt::Failed(code, reason) => (code, reason),
+        // A broker waits for what is not TLS to become TLS.
+        Attempt::Silence if !config.get("security.protocol").is_some_and(|protocol| protocol.ends_with("SSL")) => {
+            (Code::BrokerTransportFailure, TLS_PORT.to_owned())
+        }
+        Attempt::Silence => return None,
+    };
     Some(match code {
-        Code::SSL if reason.contains(NOT_VERIFIED) => certificate(config),
-        Code::SSL => format!(
+        _ if reason.contains(NOT_VERIFIED) => certificate(config),
+        _ if code == Code::SSL || reason.contains("SSL routines") => format!(
             "TLS fails: {reason}. If the brokers want a certificate of their clients, set ssl.certificate.location and \
              ssl.key.location (PEM files) in storage.kafka.properties"
         ),
@@ -64,9 +83,11 @@ pub(super) fn why(config: &ClientConfig) -> Option<String> {
              storage.kafka.properties"
         ),
         Code::Resolve => format!("{reason}: is the name in storage.log right?"),
-        _ if reason.contains("SSL listener") => "the brokers speak TLS at this port: set security.protocol to SSL or SASL_SSL in \
-             storage.kafka.properties"
-            .to_owned(),
+        _ if reason.contains(TLS_PORT) => format!(
+            "{} takes connections and does not answer: if the brokers speak TLS there, set security.protocol to SSL or SASL_SSL in \
+             storage.kafka.properties",
+            config.get("bootstrap.servers").unwrap_or_default()
+        ),
         _ => reason,
     })
 }
@@ -85,7 +106,7 @@ fn certificate(config: &ClientConfig) -> String {
         "is not signed by {known}: set ssl.ca.location in storage.kafka.properties to the PEM file of the authority that signed it"
     );
     let wrong = match attempt(&nameless) {
-        Attempt::Failed(Code::SSL, reason) if reason.contains(NOT_VERIFIED) => signature,
+        Attempt::Failed(_, reason) if reason.contains(NOT_VERIFIED) => signature,
         Attempt::Connected | Attempt::Failed(..) => name,
         Attempt::Silence => format!("{signature}; or it {name}"),
     };
@@ -100,11 +121,11 @@ fn attempt(config: &ClientConfig) -> Attempt {
     };
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
-        // Without a request nothing would be connected to.
-        if client.client().fetch_metadata(None, Duration::from_millis(300)).is_ok() {
+        // Without a request nothing would be connected to. Errors come among log lines.
+        if client.client().fetch_metadata(None, Duration::from_millis(200)).is_ok() {
             return Attempt::Connected;
         }
-        client.poll(Duration::ZERO);
+        client.poll(Duration::from_millis(100));
         if let Some((code, reason)) = listener.heard() {
             return Attempt::Failed(code, reason);
         }

@@ -181,7 +181,7 @@ impl Topics {
     pub(super) async fn explain(&self, error: Error) -> Error {
         let config = self.config.clone();
         match blocking(move || reasons::why(&config)).await {
-            Ok(Some(reason)) => Error::unavailable(format!("Kafka cannot be used: {reason}")).because(error),
+            Ok(Some(reason)) => Error::unavailable(format!("Kafka cannot be used: {reason}")),
             Ok(None) | Err(_) => error,
         }
     }

@@ -61,7 +61,7 @@ async fn clusters_with_tls_are_used_and_what_is_wrong_is_told() {
             "subjectAltName",
         ),
         ("no certificate of the client", log(&tls, &trusted), "TLS fails", "ssl.certificate.location"),
-        ("no TLS", log(&tls, &[]), "speak TLS", "security.protocol"),
+        ("no TLS", log(&tls, &[]), "speak TLS there", "security.protocol"),
         ("another password", log(&sasl, &login("wrong")), "do not accept who we are", "sasl.password"),
     ];
     let refusals = wrong.into_iter().map(|(what, log, said, advice)| {
