@@ -52,9 +52,9 @@ use reply::{Found, Meta};
 /// How often a script is sent again because the view was changed meanwhile.
 const ATTEMPTS: usize = 32;
 /// How many closed segments a commit looks after, in turn.
-const WATCHED: usize = 8;
+const WATCHED: usize = 16;
 /// How many closed segments a snapshot looks after, in turn.
-const LOOKED_AFTER: usize = 32;
+const LOOKED_AFTER: usize = 4;
 
 /// The state store in a Redis.
 pub struct RedisState {
@@ -119,6 +119,7 @@ impl RedisState {
             for ((found, asked), view) in reply::views(answer, views.len())?.into_iter().zip(asked).zip(views) {
                 let read = self.with_known(partition, view, |known| match found {
                     Found::Held(raw) => known.read(raw, asked),
+                    Found::Same => Ok(known.same(asked)),
                     Found::None => Ok(known.forget_rows()),
                     Found::Lost => Err(reply::damaged()),
                 });

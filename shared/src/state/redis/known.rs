@@ -4,6 +4,7 @@ use super::reply::{self, Delta, Entry, Raw};
 use super::{LOOKED_AFTER, checksum};
 use crate::error::Result;
 use crate::log::Offset;
+use crate::segment::OpenSegment;
 use crate::state::open_rows::OpenRows;
 use crate::state::{ClosedSegment, Progress, Snapshot, ViewCommit, held};
 use crate::view::rows::Rows;
@@ -27,12 +28,19 @@ pub(super) struct Known {
     turn: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct ReadRows {
     life: String,
-    segment: Offset,
-    position: Offset,
+    progress: Progress,
+    closed: Vec<ClosedSegment>,
     rows: OpenRows,
+}
+
+impl Default for ReadRows {
+    fn default() -> Self {
+        let (life, closed, rows) = Default::default();
+        ReadRows { life, progress: Progress::at(Offset(0)), closed, rows }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -76,10 +84,19 @@ fn closes(commit: &ViewCommit) -> bool {
 }
 
 impl Known {
-    /// The rows at hand: their life, segment and position, and the number to read an answer by.
-    pub(super) fn at_hand(&self) -> (&str, Offset, Offset, u64) {
-        let ReadRows { life, segment, position, .. } = &self.read;
-        (life, *segment, *position, self.version)
+    /// The rows at hand: their life and what they are the rows of, and the number to read an answer by.
+    pub(super) fn at_hand(&self) -> (&str, Progress, u64) {
+        (&self.read.life, self.read.progress, self.version)
+    }
+
+    fn snapshot(&mut self) -> Read {
+        let ReadRows { progress, closed, rows, .. } = &mut self.read;
+        Read::Snapshot(Snapshot { progress: *progress, closed: closed.clone(), open: rows.rows() })
+    }
+
+    /// The look number `asked` was answered with nothing new.
+    pub(super) fn same(&mut self, asked: u64) -> Read {
+        if asked == self.version { self.snapshot() } else { Read::Again }
     }
 
     /// Up to `limit` of the closed segments, others each time.
@@ -121,7 +138,7 @@ impl Known {
                     rows.write(reply::base(&base)?);
                 }
                 self.version += 1;
-                self.read = ReadRows { life, segment: progress.segment.start, position, rows };
+                self.read = ReadRows { life, rows, ..ReadRows::default() };
             }
             None if asked != self.version => return Ok(Read::Again),
             None => {}
@@ -135,19 +152,19 @@ impl Known {
             before = Some(number);
             self.read.rows.write(rows);
         }
-        if self.read.position != position {
+        if self.read.progress != progress {
             self.version += 1;
-            self.read.position = position;
+            self.read.progress = progress;
+            self.read.closed = entries.iter().map(|&Entry { start, end, .. }| ClosedSegment { start, end }).collect();
+            self.closed = entries.iter().map(|entry| entry.start).collect();
         }
-        self.closed = entries.iter().map(|entry| entry.start).collect();
-        let closed = entries.iter().map(|&Entry { start, end, .. }| ClosedSegment { start, end }).collect();
-        Ok(Read::Snapshot(Snapshot { progress, closed, open: self.read.rows.rows() }))
+        Ok(self.snapshot())
     }
 
     /// What a commit is to write.
     pub(super) fn next(&mut self, commit: &ViewCommit) -> Next {
         let start = held::open_start(commit);
-        let ReadRows { segment, position, .. } = self.read;
+        let Progress { segment: OpenSegment { start: segment, .. }, position, .. } = self.read.progress;
         let at_hand = |segment: Offset, position: Offset| segment == start && position == commit.from;
         let mut written = match self.written.take() {
             // Nothing is in a segment that has just begun.
