@@ -54,7 +54,7 @@ const ATTEMPTS: usize = 32;
 /// How many closed segments a commit looks after, in turn.
 const WATCHED: usize = 16;
 /// How many closed segments a snapshot looks after, in turn.
-const LOOKED_AFTER: usize = 4;
+const LOOKED_AFTER: usize = 8;
 
 /// The state store in a Redis.
 pub struct RedisState {
@@ -120,7 +120,7 @@ impl RedisState {
                 let read = self.with_known(partition, view, |known| match found {
                     Found::Held(raw) => known.read(raw, asked),
                     Found::Same => Ok(known.same(asked)),
-                    Found::None => Ok(known.forget_rows()),
+                    Found::None => Ok(known.nothing()),
                     Found::Lost => Err(reply::damaged()),
                 });
                 held.push(match read {
@@ -132,7 +132,7 @@ impl RedisState {
                     }
                     Err(error) => {
                         tracing::warn!(%partition, %view, %error, "state in redis is incomplete or damaged");
-                        self.with_known(partition, view, Known::forget_rows);
+                        self.with_known(partition, view, Known::lost);
                         None
                     }
                 });
@@ -172,7 +172,7 @@ impl StateStore for RedisState {
             for commit in &commits {
                 let names = self.names(partition, &commit.view);
                 let (of_view, watched) =
-                    self.with_known(partition, &commit.view, |known| (known.next(commit), known.some_closed(WATCHED)));
+                    self.with_known(partition, &commit.view, |known| (known.next(commit), known.watched()));
                 scripts::head(&mut call, &names, commit, &of_view, &watched);
                 scripts::body(&mut bodies, &names, commit, &of_view)?;
                 next.push(of_view);
@@ -186,7 +186,12 @@ impl StateStore for RedisState {
                     }
                     return Ok(Committed::Applied);
                 }
-                reply::Commit::Refused(refused) => return Ok(refused),
+                reply::Commit::Refused(refused) => {
+                    for commit in commits.iter().filter(|_| refused == Committed::Missing) {
+                        self.with_known(partition, &commit.view, Known::doubt);
+                    }
+                    return Ok(refused);
+                }
                 reply::Commit::Gap => return Err(held::gap(&commits[0])),
                 // All rows are to be written anew, and this process does not have them at hand.
                 reply::Commit::Full => {
