@@ -1,11 +1,16 @@
 //! What the roles of a process depend on, looked at once before they start, in the words of `seam doctor`: what would lose events or
 //! state is refused, what should be changed is logged.
+use std::time::Duration;
+
 use seam_shared::advice::{Advice, Severity};
 use seam_shared::lake::probe;
 use seam_shared::{Error, Kind, Result};
 
 use super::Role;
 use crate::wire::Ports;
+
+/// How long a store is waited for that a process can do without.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How much a process depends on a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,7 +79,14 @@ pub(super) async fn check(
     for store in Store::ALL {
         let need = roles.iter().map(|role| store.need(*role)).max().unwrap_or(Need::None);
         while need > Need::None {
-            match store.look(ports).await {
+            let looked = match need {
+                // Whoever can do without does not wait long to hear that it must.
+                Need::Useful => {
+                    tokio::time::timeout(PATIENCE, store.look(ports)).await.unwrap_or_else(|_| Err(silent()))
+                }
+                Need::None | Need::Needed => store.look(ports).await,
+            };
+            match looked {
                 Ok(found) => {
                     heed(found)?;
                     break;
@@ -91,6 +103,10 @@ pub(super) async fn check(
         }
     }
     Ok(())
+}
+
+fn silent() -> Error {
+    Error::unavailable(format!("no answer within {PATIENCE:?}"))
 }
 
 fn heed(found: Vec<Advice>) -> Result<()> {

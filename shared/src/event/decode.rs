@@ -8,6 +8,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use crate::event::batch::{Column, EventBatch, Verdict};
 use crate::event::layout::{Found, Layout, same};
 use crate::event::scalar::{Fault, Scalar, read, read_id, read_time};
+use crate::event::scan::Order;
 use crate::event::url;
 use crate::log::Chunk;
 use crate::time::Timestamp;
@@ -151,13 +152,15 @@ impl Codes {
 pub struct Decoder {
     shape: Shape,
     codes: Vec<Codes>,
+    /// In which order members have come.
+    order: Order,
 }
 
 impl Decoder {
     /// A decoder of `source`'s events.
     pub fn new(source: Arc<Source>) -> Self {
         let codes = source.fields.iter().map(|f| Codes::new(f.field_type)).collect();
-        Self { shape: Shape::new(source), codes }
+        Self { shape: Shape::new(source), codes, order: Order::default() }
     }
 
     /// The source.
@@ -191,7 +194,8 @@ impl Decoder {
             batch.offsets.push(record.offset);
             batch.log_times.push(record.timestamp);
             let text = std::str::from_utf8(record.value).ok();
-            let known = text.is_some_and(|text| self.shape.layout.find(text, &mut found).is_ok());
+            let (layout, order) = (&self.shape.layout, &mut self.order);
+            let known = text.is_some_and(|text| layout.find_next(order, text, &mut found).is_ok());
             if known {
                 self.row(&found, &mut batch);
             } else {

@@ -8,7 +8,7 @@ use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::scan;
+use super::scan::{self, Order};
 
 /// The members to find, as a tree of names. Each wanted path has a slot, numbered in the order given.
 #[derive(Debug, Clone)]
@@ -39,7 +39,26 @@ impl Layout {
     pub fn find<'a>(&self, text: &'a str, found: &mut Found<'a>) -> Result<(), serde_json::Error> {
         found.clear();
         found.resize(self.slots, None);
-        match scan::scan(&self.root, text, found) {
+        match scan::scan_one(&self.root, text, found) {
+            Some(()) => Ok(()),
+            None => self.parse(text, found),
+        }
+    }
+
+    /// The same for one event of many, whose members often come in the same order.
+    ///
+    /// # Errors
+    /// As [`Layout::find`].
+    #[inline]
+    pub(super) fn find_next<'a>(
+        &self,
+        order: &mut Order,
+        text: &'a str,
+        found: &mut Found<'a>,
+    ) -> Result<(), serde_json::Error> {
+        found.clear();
+        found.resize(self.slots, None);
+        match scan::scan(&self.root, order, text, found) {
             Some(()) => Ok(()),
             None => self.parse(text, found),
         }
@@ -137,15 +156,27 @@ impl Node {
 
     #[inline]
     pub(super) fn member(&self, name: &[u8]) -> Option<&Member> {
+        self.place(name).map(|place| self.at(place))
+    }
+
+    /// Which member has this name.
+    #[inline]
+    pub(super) fn place(&self, name: &[u8]) -> Option<usize> {
         let mut at = self.first[bucket(name)];
         while at != 0 {
-            let member = &self.members[usize::from(at) - 1];
-            if same(&member.name, name) {
-                return Some(member);
+            let place = usize::from(at) - 1;
+            if same(&self.members[place].name, name) {
+                return Some(place);
             }
-            at = member.next;
+            at = self.members[place].next;
         }
         None
+    }
+
+    /// The member at a place.
+    #[inline]
+    pub(super) fn at(&self, place: usize) -> &Member {
+        &self.members[place]
     }
 
     /// Empties the slots below this node: an earlier member of the same name does not count.

@@ -2,19 +2,55 @@
 //!
 //! It finds what [`super::layout`]'s full parser finds, or says nothing at all: escaped names, deep nesting and whatever is
 //! not well-formed are left to the full parser, which then decides and explains. So there is one set of rules.
-use super::layout::{Found, Node};
+use super::layout::{Found, Member, Node, same};
 
 /// Objects and arrays inside one another beyond this are left to the full parser.
 const DEPTH_MAX: u32 = 32;
 
-/// Fills the slots of `node` from `text`, one JSON object; `None` if the full parser must look at it.
-pub(super) fn scan<'a>(node: &Node, text: &'a str, found: &mut Found<'a>) -> Option<()> {
-    let mut cursor = Cursor { text, bytes: text.as_bytes(), at: 0 };
-    cursor.space();
-    cursor.expect(b'{')?;
-    cursor.object(node, found, 0)?;
-    cursor.space();
-    (cursor.at == text.len()).then_some(())
+/// Members whose order is remembered, and events that had another order before it is learnt anew.
+const ORDER_MAX: usize = 64;
+const SURPRISES_MAX: u32 = 256;
+
+/// The order in which the members of events came so far: most events of a source are written by one program, so each name is compared
+/// with the one that is expected before it is looked for. It makes nothing but speed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Order {
+    /// Each name with its quotes and the colon, and which of the wanted members it is.
+    names: Vec<(Box<[u8]>, Option<usize>)>,
+    surprises: u32,
+}
+
+impl Order {
+    /// What is expected in place `i`, if it stands at the beginning of `bytes`: its length, and which member it is.
+    #[inline(always)]
+    fn expected(&self, i: usize, bytes: &[u8]) -> Option<(usize, Option<usize>)> {
+        let (name, member) = self.names.get(i)?;
+        same(name, bytes.get(..name.len())?).then_some((name.len(), *member))
+    }
+
+    /// Another name stood in place `i`.
+    #[cold]
+    fn learn(&mut self, i: usize, name: &[u8], member: Option<usize>) {
+        if i == self.names.len() && i < ORDER_MAX {
+            self.names.push(([b"\"", name, b"\":"].concat().into(), member));
+            return;
+        }
+        self.surprises += 1;
+        if self.surprises > SURPRISES_MAX {
+            *self = Order::default();
+        }
+    }
+}
+
+/// Fills the slots of `node` from `text`, one JSON object; `None` if the full parser must look at it. `order` is of events scanned with
+/// the same node.
+pub(super) fn scan<'a>(node: &Node, order: &mut Order, text: &'a str, found: &mut Found<'a>) -> Option<()> {
+    Cursor::whole(text, |cursor| cursor.event(node, order, found))
+}
+
+/// The same for a single event.
+pub(super) fn scan_one<'a>(node: &Node, text: &'a str, found: &mut Found<'a>) -> Option<()> {
+    Cursor::whole(text, |cursor| cursor.object(node, found, 0))
 }
 
 struct Cursor<'a> {
@@ -24,6 +60,17 @@ struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    /// Reads one object and what is around it.
+    #[inline(always)]
+    fn whole(text: &'a str, object: impl FnOnce(&mut Cursor<'a>) -> Option<()>) -> Option<()> {
+        let mut cursor = Cursor { text, bytes: text.as_bytes(), at: 0 };
+        cursor.space();
+        cursor.expect(b'{')?;
+        object(&mut cursor)?;
+        cursor.space();
+        (cursor.at == text.len()).then_some(())
+    }
+
     /// The next byte; 0, which no JSON holds outside of strings, at the end.
     #[inline(always)]
     fn peek(&self) -> u8 {
@@ -42,6 +89,35 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The members of an event, whose brace is behind us.
+    fn event(&mut self, node: &Node, order: &mut Order, found: &mut Found<'a>) -> Option<()> {
+        self.space();
+        if self.peek() == b'}' {
+            self.at += 1;
+            return Some(());
+        }
+        for i in 0.. {
+            let member = match order.expected(i, &self.bytes[self.at..]) {
+                Some((length, member)) => {
+                    self.at += length;
+                    self.space();
+                    member
+                }
+                None => {
+                    let name = self.name()?;
+                    let member = node.place(name);
+                    order.learn(i, name, member);
+                    member
+                }
+            };
+            self.member(member.map(|at| node.at(at)), found, 0)?;
+            if !self.goes_on(b'}')? {
+                break;
+            }
+        }
+        Some(())
+    }
+
     /// The members of an object whose brace is behind us.
     fn object(&mut self, node: &Node, found: &mut Found<'a>, depth: u32) -> Option<()> {
         self.space();
@@ -51,35 +127,38 @@ impl<'a> Cursor<'a> {
         }
         loop {
             let name = self.name()?;
-            match node.member(name) {
-                None => self.value(depth)?,
-                Some(member) => {
-                    let start = self.at;
-                    match &member.inner {
-                        None => self.value(depth)?,
-                        Some(inner) => {
-                            inner.clear(found);
-                            match self.peek() {
-                                b'{' if depth < DEPTH_MAX => {
-                                    self.at += 1;
-                                    self.object(inner, found, depth + 1)?;
-                                }
-                                b'n' => self.literal(b"null")?,
-                                _ => return None,
-                            }
-                        }
-                    }
-                    let text = self.text.get(start..self.at)?;
-                    let value = (text != "null").then_some(text);
-                    for &slot in &member.slots {
-                        found[slot] = value;
-                    }
-                }
-            }
+            self.member(node.member(name), found, depth)?;
             if !self.goes_on(b'}')? {
                 return Some(());
             }
         }
+    }
+
+    /// A member's value; what is wanted of it goes into its slots.
+    #[inline(always)]
+    fn member(&mut self, member: Option<&Member>, found: &mut Found<'a>, depth: u32) -> Option<()> {
+        let Some(member) = member else { return self.value(depth) };
+        let start = self.at;
+        match &member.inner {
+            None => self.value(depth)?,
+            Some(inner) => {
+                inner.clear(found);
+                match self.peek() {
+                    b'{' if depth < DEPTH_MAX => {
+                        self.at += 1;
+                        self.object(inner, found, depth + 1)?;
+                    }
+                    b'n' => self.literal(b"null")?,
+                    _ => return None,
+                }
+            }
+        }
+        let text = self.text.get(start..self.at)?;
+        let value = (text != "null").then_some(text);
+        for &slot in &member.slots {
+            found[slot] = value;
+        }
+        Some(())
     }
 
     /// A member's name, with the colon behind it.
@@ -273,6 +352,7 @@ mod tests {
         .split('|')
         .collect();
         let layout = layout();
+        let mut order = Order::default();
         let (mut spoke, mut silent, mut soundly_silent) = (0, 0, 0);
         let mut state = 1u64;
         for round in 0..400_000 {
@@ -298,7 +378,10 @@ mod tests {
             }
             text.push('}');
             let (mut fast, mut full) = (layout.slots(), Found::new());
-            let heard = scan(layout.root(), &text, &mut fast);
+            let heard = scan(layout.root(), &mut order, &text, &mut fast);
+            let mut alone = layout.slots();
+            assert_eq!(heard, scan_one(layout.root(), &text, &mut alone), "{text}");
+            assert!(heard.is_none() || fast == alone, "whatever order is remembered: {text}");
             let sound = layout.parse(&text, &mut full).is_ok();
             match heard {
                 Some(()) => {

@@ -52,9 +52,9 @@ use reply::{Found, Meta};
 /// How often a script is sent again because the view was changed meanwhile.
 const ATTEMPTS: usize = 32;
 /// How many closed segments a commit looks after, in turn.
-const WATCHED: usize = 8;
+const WATCHED: usize = 16;
 /// How many closed segments a snapshot looks after, in turn.
-const LOOKED_AFTER: usize = 32;
+const LOOKED_AFTER: usize = 8;
 
 /// The state store in a Redis.
 pub struct RedisState {
@@ -119,7 +119,8 @@ impl RedisState {
             for ((found, asked), view) in reply::views(answer, views.len())?.into_iter().zip(asked).zip(views) {
                 let read = self.with_known(partition, view, |known| match found {
                     Found::Held(raw) => known.read(raw, asked),
-                    Found::None => Ok(known.forget_rows()),
+                    Found::Same => Ok(known.same(asked)),
+                    Found::None => Ok(known.nothing()),
                     Found::Lost => Err(reply::damaged()),
                 });
                 held.push(match read {
@@ -131,7 +132,7 @@ impl RedisState {
                     }
                     Err(error) => {
                         tracing::warn!(%partition, %view, %error, "state in redis is incomplete or damaged");
-                        self.with_known(partition, view, Known::forget_rows);
+                        self.with_known(partition, view, Known::lost);
                         None
                     }
                 });
@@ -171,7 +172,7 @@ impl StateStore for RedisState {
             for commit in &commits {
                 let names = self.names(partition, &commit.view);
                 let (of_view, watched) =
-                    self.with_known(partition, &commit.view, |known| (known.next(commit), known.some_closed(WATCHED)));
+                    self.with_known(partition, &commit.view, |known| (known.next(commit), known.watched()));
                 scripts::head(&mut call, &names, commit, &of_view, &watched);
                 scripts::body(&mut bodies, &names, commit, &of_view)?;
                 next.push(of_view);
@@ -185,7 +186,12 @@ impl StateStore for RedisState {
                     }
                     return Ok(Committed::Applied);
                 }
-                reply::Commit::Refused(refused) => return Ok(refused),
+                reply::Commit::Refused(refused) => {
+                    for commit in commits.iter().filter(|_| refused == Committed::Missing) {
+                        self.with_known(partition, &commit.view, Known::doubt);
+                    }
+                    return Ok(refused);
+                }
                 reply::Commit::Gap => return Err(held::gap(&commits[0])),
                 // All rows are to be written anew, and this process does not have them at hand.
                 reply::Commit::Full => {

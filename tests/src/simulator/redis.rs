@@ -1,5 +1,6 @@
 //! The speed layer's state as Redis would keep it: a hash a segment and one of progress, each of which may be lost by itself,
-//! and a script that may be torn. What is damaged must be noticed: it then counts as lost.
+//! and a script that may be torn. What is damaged must be noticed: it then counts as lost. This is harsher than the real adapter,
+//! in which all that counts of a view changes by one command.
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,9 +1,10 @@
 //! What this process knows of a view in Redis: rows at hand that deltas go on from, and what it wrote itself. Hints, never the truth:
 //! every script compares them with what is stored.
 use super::reply::{self, Delta, Entry, Raw};
-use super::{LOOKED_AFTER, checksum};
+use super::{LOOKED_AFTER, WATCHED, checksum};
 use crate::error::Result;
 use crate::log::Offset;
+use crate::segment::OpenSegment;
 use crate::state::open_rows::OpenRows;
 use crate::state::{ClosedSegment, Progress, Snapshot, ViewCommit, held};
 use crate::view::rows::Rows;
@@ -23,16 +24,34 @@ pub(super) struct Known {
     /// The rows of the last commit of this process.
     written: Option<WrittenRows>,
     closed: Vec<Offset>,
-    /// Where the next look at some of many closed segments begins.
-    turn: usize,
+    /// Where those begin of many closed segments that the next look and the next commit look after.
+    turns: [usize; 2],
+    /// The next look looks after all closed segments.
+    doubted: bool,
 }
 
-#[derive(Debug, Default)]
+/// Up to `limit` of the closed segments, others each time.
+fn some(closed: &[Offset], turn: &mut usize, limit: usize) -> Vec<Offset> {
+    if closed.len() <= limit {
+        return closed.to_vec();
+    }
+    *turn = (*turn + limit) % closed.len();
+    closed.iter().cycle().skip(*turn).take(limit).copied().collect()
+}
+
+#[derive(Debug)]
 struct ReadRows {
     life: String,
-    segment: Offset,
-    position: Offset,
+    progress: Progress,
+    closed: Vec<ClosedSegment>,
     rows: OpenRows,
+}
+
+impl Default for ReadRows {
+    fn default() -> Self {
+        let (life, closed, rows) = Default::default();
+        ReadRows { life, progress: Progress::at(Offset(0)), closed, rows }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -76,32 +95,49 @@ fn closes(commit: &ViewCommit) -> bool {
 }
 
 impl Known {
-    /// The rows at hand: their life, segment and position, and the number to read an answer by.
-    pub(super) fn at_hand(&self) -> (&str, Offset, Offset, u64) {
-        let ReadRows { life, segment, position, .. } = &self.read;
-        (life, *segment, *position, self.version)
+    /// The rows at hand: their life and what they are the rows of, and the number to read an answer by.
+    pub(super) fn at_hand(&self) -> (&str, Progress, u64) {
+        (&self.read.life, self.read.progress, self.version)
     }
 
-    /// Up to `limit` of the closed segments, others each time.
-    pub(super) fn some_closed(&mut self, limit: usize) -> Vec<Offset> {
-        self.turn = self.turn.wrapping_add(limit);
-        if self.closed.len() <= limit {
-            return self.closed.clone();
-        }
-        self.closed.iter().cycle().skip(self.turn % self.closed.len()).take(limit).copied().collect()
+    fn snapshot(&mut self) -> Read {
+        let ReadRows { progress, closed, rows, .. } = &mut self.read;
+        Read::Snapshot(Snapshot { progress: *progress, closed: closed.clone(), open: rows.rows() })
     }
 
-    /// The same for a look.
+    /// The look number `asked` was answered with nothing new.
+    pub(super) fn same(&mut self, asked: u64) -> Read {
+        self.doubted &= asked != self.version;
+        if asked == self.version { self.snapshot() } else { Read::Again }
+    }
+
+    /// The closed segments that a commit looks after.
+    pub(super) fn watched(&mut self) -> Vec<Offset> {
+        some(&self.closed, &mut self.turns[0], WATCHED)
+    }
+
+    /// The closed segments that a look looks after.
     pub(super) fn looked_after(&mut self) -> Vec<Offset> {
-        self.some_closed(LOOKED_AFTER)
+        let limit = if self.doubted { usize::MAX } else { LOOKED_AFTER };
+        some(&self.closed, &mut self.turns[1], limit)
     }
 
-    /// The next look fetches everything.
-    pub(super) fn forget_rows(&mut self) -> Read {
+    /// A commit found something missing.
+    pub(super) fn doubt(&mut self) {
+        self.doubted = true;
+    }
+
+    /// There is no state.
+    pub(super) fn nothing(&mut self) -> Read {
+        *self = Known { version: self.version + 1, ..Known::default() };
+        Read::Nothing
+    }
+
+    /// Something of the state is not there or damaged: the next look fetches everything and looks after all that there was.
+    pub(super) fn lost(&mut self) {
         self.version += 1;
         self.read = ReadRows::default();
-        self.closed.clear();
-        Read::Nothing
+        self.doubted = true;
     }
 
     /// Takes in what the look number `asked` was answered with.
@@ -114,6 +150,7 @@ impl Known {
         if progress.position != position || end != Some(progress.segment.start) {
             return Err(reply::damaged());
         }
+        let begins = life != self.read.life && !entries.is_empty();
         match base {
             Some(base) => {
                 let mut rows = OpenRows::default();
@@ -121,7 +158,7 @@ impl Known {
                     rows.write(reply::base(&base)?);
                 }
                 self.version += 1;
-                self.read = ReadRows { life, segment: progress.segment.start, position, rows };
+                self.read = ReadRows { life, rows, ..ReadRows::default() };
             }
             None if asked != self.version => return Ok(Read::Again),
             None => {}
@@ -135,19 +172,21 @@ impl Known {
             before = Some(number);
             self.read.rows.write(rows);
         }
-        if self.read.position != position {
+        if self.read.progress != progress {
             self.version += 1;
-            self.read.position = position;
+            self.read.progress = progress;
+            self.read.closed = entries.iter().map(|&Entry { start, end, .. }| ClosedSegment { start, end }).collect();
+            self.closed = entries.iter().map(|entry| entry.start).collect();
         }
-        self.closed = entries.iter().map(|entry| entry.start).collect();
-        let closed = entries.iter().map(|&Entry { start, end, .. }| ClosedSegment { start, end }).collect();
-        Ok(Read::Snapshot(Snapshot { progress, closed, open: self.read.rows.rows() }))
+        // Of a view that was not known before, every closed segment is looked after once.
+        self.doubted = begins;
+        Ok(if begins { Read::Again } else { self.snapshot() })
     }
 
     /// What a commit is to write.
     pub(super) fn next(&mut self, commit: &ViewCommit) -> Next {
         let start = held::open_start(commit);
-        let ReadRows { segment, position, .. } = self.read;
+        let Progress { segment: OpenSegment { start: segment, .. }, position, .. } = self.read.progress;
         let at_hand = |segment: Offset, position: Offset| segment == start && position == commit.from;
         let mut written = match self.written.take() {
             // Nothing is in a segment that has just begun.

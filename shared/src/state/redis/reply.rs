@@ -89,6 +89,8 @@ pub(super) enum Found {
     None,
     /// Something of it is not there.
     Lost,
+    /// It is as it was.
+    Same,
     Held(Raw),
 }
 
@@ -236,6 +238,7 @@ fn found(reply: Reply) -> Result<Found> {
     Ok(match word.as_str() {
         "NONE" => Found::None,
         "LOST" => Found::Lost,
+        "SAME" => Found::Same,
         "HELD" => raw(rest).map_or(Found::Lost, Found::Held),
         _ => return Err(strange()),
     })

@@ -47,8 +47,9 @@ pub(super) fn body(call: &mut Call, names: &Names, commit: &ViewCommit, next: &N
 /// Adds a view to a snapshot; answers with the number to read the answer by.
 pub(super) fn snapshot(call: &mut Call, names: &Names, known: &mut Known) -> u64 {
     let closed = known.looked_after();
-    let (life, segment, position, number) = known.at_hand();
-    call.key(names.state()).arg(life).number(segment).number(position).number(closed.len());
+    let (life, progress, number) = known.at_hand();
+    let Progress { position, floor, segment, .. } = progress;
+    call.key(names.state()).arg(life).number(segment.start).number(position).number(floor).number(closed.len());
     for start in closed {
         call.number(start).key(names.closed(start));
     }

@@ -25,9 +25,11 @@ for v = 1, tonumber(arg()) do
       if redis.call('HSTRLEN', view.key, 'd' .. n % KEPT) == 0 then whole = false end
     end
   end
-  for _ = 1, tonumber(arg()) do
+  local watched = tonumber(arg())
+  local lines = whole and watched > 0 and '\n' .. view.closed
+  for _ = 1, watched do
     local start, at = arg(), key()
-    local bytes = whole and string.match('\n' .. view.closed, '\n' .. start .. ' %d+ %d+ (%d+) ')
+    local bytes = lines and string.match(lines, '\n' .. start .. ' %d+ %d+ (%d+) ')
     if bytes then
       local length = redis.pcall('STRLEN', at)
       if type(length) ~= 'number' or length ~= tonumber(bytes) then whole = false end
