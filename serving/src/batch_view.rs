@@ -197,7 +197,7 @@ impl BatchView {
     }
 
     fn key(&self, choice: &Choice<'_>) -> BlockKey {
-        BlockKey::File(self.view().id.clone(), choice.blake3.into())
+        BlockKey::file(&self.view().id, choice.blake3)
     }
     async fn block(&self, choice: Choice<'_>, cache: &BlockCache) -> Result<Arc<Block>> {
         let key = self.key(&choice);

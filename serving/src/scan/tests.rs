@@ -34,7 +34,7 @@ async fn a_roll_up_answers_as_its_rows_do() {
         }
     }
     let rows = groups.into_rows();
-    let name = BlockKey::File(view.id.clone(), "a".into());
+    let name = BlockKey::file(&view.id, "a");
     let plain = Arc::new(Block::sorted(rows.clone()));
     let named = Arc::new(Block::sorted(rows).named(&name));
     let cache = BlockCache::new(1 << 26);
@@ -76,9 +76,10 @@ async fn a_roll_up_answers_as_its_rows_do() {
             assert_eq!(expected, again, "{parameters:?}");
         }
     }
-    let used = |shape| cache.get(&BlockKey::RollUp(Box::new(name.clone()), shape)).is_some();
-    let wide = Some(Span(5 * Span::MINUTE.0));
-    for (dimensions, width) in [(0b01, None), (0b01, wide), (0b00, wide), (0b10, wide), (0b11, wide)] {
+    let used = |shape| cache.get(&name.rolled_up(shape)).is_some();
+    let [wide, wider] = [5, 15].map(|minutes| Some(Span(minutes * Span::MINUTE.0)));
+    let widths = [(0b01, None), (0b01, wide), (0b00, wide), (0b10, wide), (0b11, wide), (0b01, wider), (0b11, wider)];
+    for (dimensions, width) in widths {
         assert!(used(crate::block::Shape { dimensions, width }), "{dimensions:b} {width:?}");
     }
 }
