@@ -113,7 +113,7 @@ impl<'q> Scan<'q> {
             Block::AsHeld(rows) => return self.add_as_held(access, rows),
             Block::ByKey(by_key) => by_key,
         };
-        let shapes = access.shapes_of(by_key, part, range(self.query));
+        let shapes = access.parts_of(by_key, part, range(self.query));
         if shapes.is_empty() {
             return self.add_by_key(access, by_key, part);
         }

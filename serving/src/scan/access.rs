@@ -134,8 +134,13 @@ impl<'q> Access<'q> {
         shapes
     }
     /// The shapes for a block, if it has a name: one without is not there for long enough.
-    pub(super) fn shapes_of(&self, block: &ByKey, part: Part, range: (Timestamp, Timestamp)) -> Shapes {
+    pub(super) fn parts_of(&self, block: &ByKey, part: Part, range: (Timestamp, Timestamp)) -> Shapes {
         if block.name.is_some() { self.shapes(&block.facts, part, range) } else { Vec::new() }
+    }
+    /// The shapes that a part of a block is scanned in, to be made.
+    pub fn shapes_of(&self, block: &Block, part: Part, range: (Timestamp, Timestamp)) -> Vec<Shape> {
+        let parts = block.by_key().map(|by_key| self.parts_of(by_key, part, range));
+        parts.into_iter().flatten().map(|(shape, _)| shape).collect()
     }
     /// Adds what is scanned of a block in the place of it, if that is not its own rows and all is held.
     pub fn held(
@@ -166,7 +171,7 @@ impl<'q> Access<'q> {
             _ if block.is_empty() => 0,
             Block::AsHeld(rows) if query.terms.iter().all(|t| t.slices.is_empty()) => rows.len(),
             Block::AsHeld(rows) => rows.len() / UNSORTED_ROWS_FOR_ONE,
-            Block::ByKey(by_key) => match self.shapes_of(by_key, *part, range).last() {
+            Block::ByKey(by_key) => match self.parts_of(by_key, *part, range).last() {
                 None => self.rows(&by_key.facts, range),
                 // Of the narrower panes there are only the edges.
                 Some((shape, _)) => {
