@@ -48,6 +48,10 @@ chaos seconds="600" seed="1":
 bench *name:
     cargo bench --workspace {{name}}
 
+# the figures of queries over thirty days of history, the last of them of 20 million rows
+query-figures events="50000000" day="1000000" question="":
+    SEAM_BENCH_EVENTS={{events}} SEAM_BENCH_DAY={{day}} cargo bench -p seam -p seam-serving --bench figures -- {{question}}
+
 # write infra/grafana anew, from the demo's seam.yaml
 grafana:
     cargo run --release -- grafana --out infra/grafana --url http://serve:8080 --prometheus http://prometheus:9090 --sql serve:5433

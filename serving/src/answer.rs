@@ -31,7 +31,7 @@ const LOOKS: u32 = 16;
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
 /// Rows to merge beyond which the merge leaves the threads that serve requests: about a millisecond of work.
-const INLINE_ROWS: usize = 20_000;
+const INLINE_ROWS: usize = 60_000;
 
 /// What a request is answered with.
 #[derive(Debug)]
@@ -103,9 +103,13 @@ pub fn merge_until(
 fn effort(query: &Query, views: &[Arc<View>], halves: &[Halves], cache: &BlockCache) -> usize {
     let of_view = |(view, Halves { batch, speed, .. }): (&Arc<View>, &Halves)| {
         let access = Access::new(query, view);
-        let batch = access.joined_as_held(&Cells::new(&query.times), batch, cache);
-        let speed = speed.iter().cloned().map(Piece::whole);
-        batch.iter().cloned().chain(speed).map(|piece| access.effort(query, &piece, cache)).sum::<usize>()
+        let all = |pieces: &[Piece]| pieces.iter().map(|piece| access.effort(query, piece, cache)).sum::<usize>();
+        let speed: Vec<Piece> = speed.iter().cloned().map(Piece::whole).collect();
+        let plain = all(batch) + all(&speed);
+        match plain <= INLINE_ROWS {
+            true => plain,
+            false => all(&access.joined_as_held(&Cells::new(&query.times), batch, cache)) + all(&speed),
+        }
     };
     views.iter().zip(halves).map(of_view).sum()
 }

@@ -12,7 +12,7 @@ use seam_shared::time::Timestamp;
 use seam_shared::view::definition::View;
 use seam_shared::{Error, Kind, Result};
 
-use crate::block::Block;
+use crate::block::{Block, Shape};
 use crate::cache::{BlockCache, BlockKey};
 use crate::levels::{self, Choice, files_in};
 use crate::scan::{Access, Piece};
@@ -118,14 +118,7 @@ impl BatchView {
                 continue;
             }
             let block = self.block(choice.1, cache).await?;
-            let (rows, cache) = (block.len() as u64, cache.clone());
-            let roll_up = move || shapes.into_iter().for_each(|shape| drop(cache.roll_up(&block, shape)));
-            if rows <= INLINE_ROWS {
-                roll_up();
-                continue;
-            }
-            let rolled = tokio::task::spawn_blocking(roll_up).await;
-            rolled.map_err(|error| Error::internal("a roll-up failed").because(error))?;
+            roll_up(&block, shapes, cache.clone()).await?;
         }
         Ok(())
     }
@@ -168,7 +161,7 @@ impl BatchView {
         choices: Vec<Choice<'_>>,
         access: &Access<'_>,
         range: (Timestamp, Timestamp),
-        cache: &BlockCache,
+        cache: &Arc<BlockCache>,
     ) -> Result<Vec<Piece>> {
         let mut pieces = Vec::with_capacity(choices.len() + 1);
         let mut missing = Vec::new();
@@ -185,19 +178,23 @@ impl BatchView {
             }
         }
         for some in missing.chunks(LOADS_AT_ONCE) {
-            let mut loading = Vec::with_capacity(some.len());
-            for choice in some {
-                loading.push(self.block(*choice, cache));
-            }
-            for (choice, block) in some.iter().zip(futures::future::join_all(loading).await) {
-                pieces.push(Piece { block: block?, part: choice.part });
+            let load = |choice: &Choice<'_>| {
+                let (choice, cache) = (*choice, cache.clone());
+                async move {
+                    let block = self.block(choice, &cache).await?;
+                    roll_up(&block, access.shapes_of(&block, choice.part, range), cache).await?;
+                    Ok::<Piece, Error>(Piece { block, part: choice.part })
+                }
+            };
+            for piece in futures::future::join_all(some.iter().map(load)).await {
+                pieces.push(piece?);
             }
         }
         Ok(pieces)
     }
 
     fn key(&self, choice: &Choice<'_>) -> BlockKey {
-        BlockKey::File(self.view().id.clone(), choice.blake3.into())
+        BlockKey::file(&self.view().id, choice.blake3)
     }
     async fn block(&self, choice: Choice<'_>, cache: &BlockCache) -> Result<Arc<Block>> {
         let key = self.key(&choice);
@@ -230,4 +227,16 @@ impl BatchView {
         let decoded = tokio::task::spawn_blocking(decode).await;
         decoded.unwrap_or_else(|error| Err(Error::internal(format!("reading {} failed", file.path)).because(error)))
     }
+}
+
+/// Makes roll-ups of a block that are not held; of a large one on a thread of its own.
+async fn roll_up(block: &Arc<Block>, shapes: Vec<Shape>, cache: Arc<BlockCache>) -> Result<()> {
+    let (rows, block) = (block.len() as u64, block.clone());
+    let roll_up = move || shapes.into_iter().for_each(|shape| drop(cache.roll_up(&block, shape)));
+    if rows <= INLINE_ROWS {
+        roll_up();
+        return Ok(());
+    }
+    let rolled = tokio::task::spawn_blocking(roll_up).await;
+    rolled.map_err(|error| Error::internal("a roll-up failed").because(error))
 }

@@ -31,12 +31,14 @@ pub struct ByKey {
     pub panes: Vec<Timestamp>,
     /// The states of each row.
     pub states: Vec<States>,
+    /// How many rows each key has, if all keys have the same panes.
+    even: Option<usize>,
     /// In a roll-up, how many rows each of its rows stands for.
     weights: Option<States>,
     /// The first and the last pane.
     pub span: (Timestamp, Timestamp),
     /// What the cache calls it; `None` if it is in no cache.
-    pub name: Option<BlockKey>,
+    pub name: Option<Arc<BlockKey>>,
     /// What of it is remembered longer than itself.
     pub facts: Arc<Facts>,
     bytes: usize,
@@ -127,7 +129,7 @@ impl Block {
     #[must_use]
     pub fn named(mut self, name: &BlockKey) -> Block {
         if let Block::ByKey(by_key) = &mut self {
-            by_key.name = Some(name.clone());
+            by_key.name = Some(Arc::new(name.clone()));
         }
         self
     }
@@ -154,6 +156,9 @@ impl ByKey {
         starts.push(order.len() as u32);
         let panes: Vec<Timestamp> = order.iter().map(|&row| panes[row as usize]).collect();
         states.iter_mut().for_each(|states| reorder(states, &order));
+        let even = starts.get(1).map(|rows| *rows as usize);
+        let even = even.filter(|rows| panes.chunks(*rows).all(|of_key| *of_key == panes[..*rows]));
+        let even = even.filter(|rows| starts.iter().enumerate().all(|(key, start)| *start as usize == key * rows));
         let bytes = size_of_columns(&panes, &dimensions, &states) + starts.len() * size_of::<u32>();
         let weights = if weighted { states.pop() } else { None };
         let ends = panes.iter().fold((Timestamp(i64::MAX), Timestamp(i64::MIN)), |(a, b), &p| (a.min(p), b.max(p)));
@@ -165,7 +170,7 @@ impl ByKey {
             width: None,
             shapes: Mutex::default(),
         };
-        ByKey { dimensions, starts, panes, states, weights, span: ends, name: None, facts: Arc::new(facts), bytes }
+        ByKey { dimensions, starts, even, panes, states, weights, span: ends, name: None, facts: Arc::new(facts), bytes }
     }
     fn widen(&mut self, width: Option<Span>) {
         if let Some(facts) = Arc::get_mut(&mut self.facts) {
@@ -175,6 +180,10 @@ impl ByKey {
     /// How many keys there are.
     pub fn keys(&self) -> usize {
         self.starts.len() - 1
+    }
+    /// Whether all keys have the same panes.
+    pub fn is_even(&self) -> bool {
+        self.even.is_some()
     }
     /// The shape of the rows as they are; `None` for a view with more dimensions than a shape can name.
     pub fn shape(&self) -> Option<Shape> {

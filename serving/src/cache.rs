@@ -7,6 +7,7 @@ use seam_shared::log::Offset;
 use seam_shared::state::ViewId;
 
 use crate::block::{Block, Facts, Shape};
+use crate::door::Door;
 use crate::lru::Lru;
 
 /// Bytes of what is known of blocks.
@@ -15,20 +16,32 @@ const FACTS_BYTES: usize = 16 * 1024 * 1024;
 /// What names an immutable block for ever.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum BlockKey {
-    /// A file of a generation, by view and content hash.
-    File(ViewId, Arc<str>),
+    /// A file of a generation: by view and content hash. See [`BlockKey::file`].
+    File(ViewId, [u8; 32]),
     /// A closed segment: view, partition, the state's epoch as this process counts it, and the segment's start and end.
     Segment(ViewId, u32, u64, Offset, Offset),
     /// A roll-up of a block.
-    RollUp(Box<BlockKey>, Shape),
+    RollUp(Arc<BlockKey>, Shape),
     /// Blocks that follow each other, merged.
     Run(Arc<[BlockKey]>, Shape),
+}
+
+impl BlockKey {
+    /// The name of a file of a view, with its content hash in hexadecimal digits.
+    pub fn file(view: &ViewId, blake3: &str) -> BlockKey {
+        let hash = blake3::Hash::from_hex(blake3).unwrap_or_else(|_| blake3::hash(blake3.as_bytes()));
+        BlockKey::File(view.clone(), *hash.as_bytes())
+    }
+    /// The name of what it names in another shape.
+    pub fn rolled_up(&self, shape: Shape) -> BlockKey {
+        BlockKey::RollUp(Arc::new(self.clone()), shape)
+    }
 }
 
 /// The name of a block in another shape; `None` if it has no name, or is in that shape.
 fn roll_up_key(block: &Block, shape: Shape) -> Option<BlockKey> {
     let by_key = block.by_key().filter(|by_key| by_key.shape() != Some(shape))?;
-    Some(BlockKey::RollUp(Box::new(by_key.name.clone()?), shape))
+    Some(BlockKey::RollUp(by_key.name.clone()?, shape))
 }
 
 /// Blocks, those that were not used for long leaving first once they exceed a number of bytes.
@@ -38,13 +51,15 @@ pub struct BlockCache {
     /// What is known of blocks that were held once.
     facts: Lru<BlockKey, Arc<Facts>>,
     loading: Vec<tokio::sync::Mutex<()>>,
+    /// Runs of runs that were looked for.
+    wanted: Door,
 }
 
 impl BlockCache {
     /// A cache of at most `capacity` bytes. A block that is larger than that is answered from but not kept.
     pub fn new(capacity: usize) -> BlockCache {
         let loading = (0..64).map(|_| tokio::sync::Mutex::new(())).collect();
-        BlockCache { held: Lru::new(capacity), facts: Lru::new(FACTS_BYTES), loading }
+        BlockCache { held: Lru::new(capacity), facts: Lru::new(FACTS_BYTES), loading, wanted: Door::default() }
     }
     /// The block, if it is held.
     pub fn get(&self, key: &BlockKey) -> Option<Arc<Block>> {
@@ -85,7 +100,7 @@ impl BlockCache {
     }
     /// A block in another shape, if it is held so; the block itself need not be.
     pub fn held_as(&self, key: &BlockKey, shape: Shape) -> Option<Arc<Block>> {
-        self.get(&BlockKey::RollUp(Box::new(key.clone()), shape))
+        self.get(&key.rolled_up(shape))
     }
     /// A block in another shape, made if it is not held. A block without a name stays as it is.
     pub fn roll_up(&self, block: &Arc<Block>, shape: Shape) -> Arc<Block> {
@@ -106,6 +121,10 @@ impl BlockCache {
         }
         self.held.insert(key, rolled.clone(), rolled.bytes());
         rolled
+    }
+    /// Whether a run of blocks was looked for before: then it is worth to be made.
+    pub fn is_wanted(&self, run: &BlockKey) -> bool {
+        self.wanted.knock(run)
     }
     /// Blocks that follow each other as one, made if that is not held.
     pub fn run(&self, key: BlockKey, make: impl FnOnce() -> Block) -> Arc<Block> {

@@ -1,6 +1,6 @@
 //! The door of a cache: only what is asked for a second time goes in. What is asked once would push out what is asked often, and
 //! all memory would be touched in turn.
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::DefaultHashBuilder;
@@ -23,7 +23,7 @@ impl Default for Door {
 
 impl Door {
     /// Whether the key was asked for before; from now on it was. May be wrong: that costs time, nothing else.
-    pub fn knock(&self, key: &str) -> bool {
+    pub fn knock(&self, key: &(impl Hash + ?Sized)) -> bool {
         let hash = self.hasher.hash_one(key);
         self.seen[hash as usize % SLOTS].swap(hash, Ordering::Relaxed) == hash
     }

@@ -1,4 +1,6 @@
 //! JSON written straight into bytes: exact decimals, shortest doubles that read back, no tree in between.
+mod digits;
+
 use std::ops::Range;
 
 use seam_shared::time::Timestamp;
@@ -84,6 +86,12 @@ impl Json {
     pub fn at(&self) -> usize {
         self.out.len()
     }
+    /// Text that was written before: whole members, and a value must follow.
+    pub fn copied(&mut self, text: &[u8]) -> &mut Self {
+        self.out.extend_from_slice(text);
+        self.separate = false;
+        self
+    }
     /// A value once more that was written at that place.
     pub fn again(&mut self, place: Range<usize>) -> &mut Self {
         self.before_item();
@@ -123,7 +131,10 @@ impl Json {
     }
     /// A whole number.
     pub fn number(&mut self, value: u64) -> &mut Self {
-        self.serialize(&value)
+        self.before_item();
+        digits::natural(&mut self.out, value);
+        self.separate = true;
+        self
     }
     /// A moment as RFC 3339 text.
     pub fn time(&mut self, time: Timestamp) -> &mut Self {
@@ -156,45 +167,21 @@ impl Json {
             Value::Null => self.null(),
             Value::Bool(b) => self.bool(*b),
             Value::Str(text) => self.text(text),
-            Value::Float(f) if !f.is_finite() => self.null(),
-            Value::Float(f) => self.serialize(f),
-            Value::Int(i) => self.serialize(i),
+            Value::Float(f) => self.double(*f),
+            Value::Int(i) => self.decimal(i128::from(*i), 0),
             Value::Decimal(d, scale) => self.decimal(*d, usize::from(*scale)),
         }
     }
-    fn decimal(&mut self, unscaled: i128, scale: usize) -> &mut Self {
-        if scale == 0 {
-            return match i64::try_from(unscaled) {
-                Ok(short) => self.serialize(&short),
-                Err(_) => self.serialize(&unscaled),
-            };
-        }
+    /// A scaled integer with all its digits.
+    pub fn decimal(&mut self, unscaled: i128, scale: usize) -> &mut Self {
         self.before_item();
-        self.separate = false;
-        if unscaled < 0 {
-            self.out.push(b'-');
-        }
-        // Most decimals fit 64 bits, which are divided at once.
-        if let (Ok(short), 1..=18) = (u64::try_from(unscaled.unsigned_abs()), scale) {
-            let power = 10_u64.pow(scale as u32);
-            let mut fraction = short % power;
-            self.serialize(&(short / power));
-            let mut digits = [b'0'; 19];
-            for digit in digits[1..=scale].iter_mut().rev() {
-                *digit += (fraction % 10) as u8;
-                fraction /= 10;
-            }
-            digits[0] = b'.';
-            self.out.extend_from_slice(&digits[..=scale]);
-            return self;
-        }
-        let start = self.out.len();
-        self.serialize(&unscaled.unsigned_abs());
-        while self.out.len() - start <= scale {
-            self.out.insert(start, b'0');
-        }
-        self.out.insert(self.out.len() - scale, b'.');
+        digits::decimal(&mut self.out, unscaled, scale);
+        self.separate = true;
         self
+    }
+    /// A double, the shortest text that reads back as it; null if it is not finite.
+    pub fn double(&mut self, value: f64) -> &mut Self {
+        if value.is_finite() { self.serialize(&value) } else { self.null() }
     }
 }
 

@@ -27,12 +27,12 @@ impl<'g> Choice<'g> {
     /// A file of the view's own rows, whole.
     pub fn whole(file: &'g ViewFile) -> Choice<'g> {
         let ViewFile { path, blake3, rows, .. } = file;
-        Choice { path, blake3, rows: *rows, level: None, part: Part::Whole }
+        Choice { path, blake3, rows: *rows, level: None, part: Part::WHOLE }
     }
     /// A roll-up, whole.
     pub fn rolled(rollup: &'g RollUp) -> Choice<'g> {
         let RollUp { path, blake3, rows, level, .. } = rollup;
-        Choice { path, blake3, rows: *rows, level: Some(*level), part: Part::Whole }
+        Choice { path, blake3, rows: *rows, level: Some(*level), part: Part::WHOLE }
     }
 }
 
@@ -46,18 +46,26 @@ pub fn files_in(generation: &Generation, (after, until): (Timestamp, Timestamp))
 
 /// The files of a generation for a question with these cells, to which the dimensions matter that are `needed`.
 pub fn choose<'g>(generation: &'g Generation, cells: &Cells, needed: &[usize]) -> Vec<Choice<'g>> {
-    let files = files_in(generation, (cells.base, cells.until));
-    let mut out = Vec::with_capacity(files.len());
-    for of_day in files.chunk_by(|a, b| day_of(a) == day_of(b)) {
+    let mut files = files_in(generation, (cells.base, cells.until));
+    let mut out = Vec::with_capacity(files.len().min(EDGES_MAX));
+    while let Some(first) = files.first() {
+        let next = day_of(first).plus(Span::DAY);
+        let (of_day, others) = files.split_at(files.partition_point(|file| file.slice_start < next));
+        files = others;
         let fine = of_day.iter().map(|file| narrow(file, needed));
         match coarse(generation, cells, of_day, needed) {
-            Some(coarse) if coarse.iter().map(|c| c.rows).sum::<u64>() <= fine.clone().map(|c| c.rows).sum() => {
-                out.extend(coarse);
-            }
+            Some(coarse) if pays(&coarse, of_day, fine.clone()) => out.extend(coarse),
             _ => out.extend(fine),
         }
     }
     out
+}
+
+/// Whether a day's roll-ups have fewer rows than what they stand for. One roll-up has fewer than the files, but not always fewer than these
+/// have without a dimension.
+fn pays<'g>(coarse: &[Choice<'_>], of_day: &[ViewFile], fine: impl Iterator<Item = Choice<'g>> + Clone) -> bool {
+    let has_narrow = of_day.iter().any(|file| !file.rollups.is_empty()) && fine.clone().any(|c| c.level.is_some());
+    coarse.len() == 1 && !has_narrow || coarse.iter().map(|c| c.rows).sum::<u64>() <= fine.map(|c| c.rows).sum()
 }
 
 /// All files of a generation with where they begin, those of a level in time.
@@ -109,7 +117,7 @@ fn coarse<'g>(
         cut.iter().any(touches)
     };
     let pieces =
-        of_day.iter().filter(is_cut).map(|file| Choice { part: Part::Edges(Span::HOUR), ..narrow(file, needed) });
-    let inside = Choice { part: Part::Inside(Span::HOUR), ..Choice::rolled(hours) };
+        of_day.iter().filter(is_cut).map(|file| Choice { part: Part::edges(Span::HOUR), ..narrow(file, needed) });
+    let inside = Choice { part: Part::inside(Span::HOUR), ..Choice::rolled(hours) };
     Some(std::iter::once(inside).chain(pieces).collect())
 }

@@ -44,7 +44,7 @@ impl Page {
         let Page { query, points, shares, stamp, .. } = self;
         let found = points.list.len();
         let shown = rows..found.min(rows + query.limit);
-        let mut json = Json::with_capacity(1_024 + shown.len() * (128 + 48 * query.dimensions.len()));
+        let mut json = Json::with_capacity(1_024 + shown.len() * (192 + 48 * query.dimensions.len()));
         match query.format {
             Format::Json => {}
             Format::Lines => {

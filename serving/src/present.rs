@@ -1,17 +1,16 @@
 //! From merged states to the rows of an answer: figures, ratios, empty windows, order and limit. Pure.
 pub mod figures;
+mod rows;
 
 use std::cmp::Ordering;
 use std::ops::Range;
 
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::aggregate::{Figures, State};
-use seam_shared::view::definition::{StateDefinition, StateKind};
 use seam_shared::view::rows::{Rows, States};
 use seam_shared::view::value::{FieldType, Value};
 
-use crate::json::Json;
-use crate::query::{Fill, Format, OrderBy, OrderKey, POINTS_MAX, Query, Refusal, Term};
+use crate::query::{Fill, OrderBy, OrderKey, POINTS_MAX, Query, Refusal, Term};
 use crate::table::{Cells, Table};
 
 /// The rows of an answer, in the query's order.
@@ -155,12 +154,18 @@ fn codes(merged: &Rows, row: u32) -> impl Iterator<Item = u32> {
 fn keep_top(query: &Query, merged: &Rows, list: &mut Vec<Point>, top: usize) {
     let largest = [OrderKey { by: OrderBy::Value, descending: true }];
     let order = if query.order.is_empty() { &largest[..] } else { &query.order };
-    list.sort_by(|a, b| a.time.cmp(&b.time).then_with(|| compare(order, merged, a, b)));
-    let mut place = (None, 0);
-    list.retain(|point| {
-        place = if place.0 == Some(point.time) { (place.0, place.1 + 1) } else { (Some(point.time), 1) };
-        place.1 <= top
-    });
+    let mut kept = Vec::with_capacity(list.len().min(top * query.times.count()));
+    // Rows come by time.
+    for of_time in list.chunk_by_mut(|a, b| a.time == b.time) {
+        let by_order = |a: &Point, b: &Point| compare(order, merged, a, b);
+        let first = of_time.len().min(top);
+        if first < of_time.len() {
+            of_time.select_nth_unstable_by(first, by_order);
+        }
+        of_time[..first].sort_unstable_by(by_order);
+        kept.extend_from_slice(&of_time[..first]);
+    }
+    *list = kept;
 }
 
 fn compare(order: &[OrderKey], merged: &Rows, a: &Point, b: &Point) -> Ordering {
@@ -273,36 +278,6 @@ impl Points {
         let partials: usize = self.merged.states.iter().map(States::heap_bytes).sum();
         merged + partials + self.list.len() * size_of::<Point>()
     }
-    /// Writes rows as flat objects: items of the list that is open, or one a line.
-    pub fn write(&self, json: &mut Json, query: &Query, rows: Range<usize>) {
-        let is_list = query.format == Format::Json;
-        // Rows of one time or of one key follow each other as a rule: what they share is written once.
-        let (mut times, mut key) = (Json::with_capacity(96), Json::with_capacity(64));
-        let mut last: Option<&Point> = None;
-        for point in &self.list[rows] {
-            if last.is_none_or(|last| last.time != point.time) {
-                times.clear();
-                times.key("time").time_in(query.zone, point.time);
-                times.key("start").time_in(query.zone, query.window_of(point.time).0);
-                if let Some(is_partial) = query.is_partial(point.time) {
-                    times.key("partial").bool(is_partial);
-                }
-            }
-            if last.is_none_or(|last| !codes(&self.merged, last.key).eq(codes(&self.merged, point.key))) {
-                key.clear();
-                for (d, name) in query.dimensions.iter().enumerate() {
-                    key.named(name).value(self.dimension(point, d));
-                }
-            }
-            last = Some(point);
-            json.open('{').copy(&times).copy(&key);
-            self.write_value(json, query, point);
-            json.close('}');
-            if !is_list {
-                json.raw("\n");
-            }
-        }
-    }
     /// Rows as a table: what CSV, Arrow and Parquet show.
     pub fn table(&self, query: &Query, rows: Range<usize>) -> Table {
         let list = &self.list[rows];
@@ -336,25 +311,6 @@ impl Points {
             table.push(name, Cells::Values(kind, values));
         }
         table
-    }
-    /// Writes a row's value and figures as further members of the object that is open.
-    pub fn write_value(&self, json: &mut Json, query: &Query, point: &Point) {
-        let from = json.raw(",\"value\":").at();
-        let value = from..json.value(&point.value).at();
-        if let Some(seconds) = self.covered_seconds(query, point) {
-            json.key("covered_seconds").value(&seconds);
-        }
-        match self.figures(query, point) {
-            Known::Two(numerator, denominator) => {
-                json.key("numerator").value(&numerator).key("denominator").value(&denominator);
-            }
-            Known::One(figures) => {
-                let counts =
-                    |state: &StateDefinition| state.kind == StateKind::Count || state.is_net() && state.field.is_none();
-                let is_count = query.terms.iter().all(|term| counts(term.definition()));
-                figures::write(json, &figures, &point.value, value, is_count);
-            }
-        }
     }
 }
 

@@ -293,7 +293,7 @@ impl Hash for Query {
 impl Query {
     /// The start and the end of the window with that end.
     pub fn window_of(&self, end: Timestamp) -> (Timestamp, Timestamp) {
-        (self.times.start(self.times.number(end)), end)
+        (self.times.start_of(end), end)
     }
     /// Whether the window with that end is not over yet, where that is said: of windows of a calendar.
     pub fn is_partial(&self, end: Timestamp) -> Option<bool> {

@@ -4,7 +4,7 @@ use std::ops::Range;
 use seam_shared::view::aggregate::distinct::STANDARD_ERROR;
 use seam_shared::view::aggregate::partial::{Aggregate, Unit};
 use seam_shared::view::aggregate::quantiles::accuracy;
-use seam_shared::view::aggregate::{Figures, More};
+use seam_shared::view::aggregate::{Figures, FixedStats, More};
 use seam_shared::view::definition::{Figure, StateKind};
 use seam_shared::view::value::{FieldType, Value};
 
@@ -81,6 +81,26 @@ pub fn write(json: &mut Json, figures: &Figures, value: &Value, at: Range<usize>
         json.key("not_finite").open('{').key("nan").number(*nan).key("inf").number(*positive);
         json.key("-inf").number(*negative).close('}');
     }
+}
+
+/// The same of statistics of scaled integers, of which there is one at least: what most rows show. The term's figure is written at `at`.
+pub fn write_fixed(json: &mut Json, stats: &FixedStats, term: &Term, at: Range<usize>) {
+    let scale = match term.kind() {
+        StateKind::Fixed { scale } => scale,
+        StateKind::Count | StateKind::Float | StateKind::Partial(..) => 0,
+    };
+    let places = usize::from(scale);
+    json.raw(",\"count\":").number(stats.count).raw(",\"sum\":");
+    match term.figure {
+        Figure::Sum => json.again(at.clone()),
+        _ => json.decimal(stats.sum, places),
+    };
+    json.raw(",\"avg\":");
+    match term.figure {
+        Figure::Avg => json.again(at),
+        _ => json.double(stats.mean(scale)),
+    };
+    json.raw(",\"min\":").decimal(stats.min, places).raw(",\"max\":").decimal(stats.max, places);
 }
 
 /// The type of a figure.

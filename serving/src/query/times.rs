@@ -102,6 +102,13 @@ impl Times {
             Windows::Listed(list) => list.partition_point(|window| window.1 < end),
         }
     }
+    /// The start of the window with that end.
+    pub fn start_of(&self, end: Timestamp) -> Timestamp {
+        match &self.windows {
+            Windows::Even { length, .. } => end.minus(*length),
+            Windows::Listed(_) => self.start(self.number(end)),
+        }
+    }
     /// From the first start to the last end; nothing where there is no window.
     pub fn span(&self) -> (Timestamp, Timestamp) {
         match self.count() {

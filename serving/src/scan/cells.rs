@@ -3,6 +3,7 @@ use std::ops::Range;
 
 use seam_shared::time::{Span, Timestamp};
 
+use crate::block::ByKey;
 use crate::query::{Times, Windows, divisor};
 
 /// Stretches of time that windows are unions of, in time: between any two neighbours no window begins or ends.
@@ -35,13 +36,36 @@ enum Grid {
 
 /// Which panes of the cells are looked for in a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub struct Part {
+    /// Only those from the first to the last multiple of this in each cell: a roll-up to that width has them whole.
+    inside: Option<Span>,
+    /// Not those from the first to the last multiple of this; one of `inside`.
+    outside: Option<Span>,
+}
+
+impl Part {
     /// All of them.
-    Whole,
-    /// Those from the first to the last multiple of a width in each cell: a roll-up to that width has them whole.
-    Inside(Span),
+    pub const WHOLE: Part = Part { inside: None, outside: None };
+    /// Those from the first to the last multiple of a width in each cell.
+    pub const fn inside(width: Span) -> Part {
+        Part { inside: Some(width), outside: None }
+    }
     /// The others.
-    Edges(Span),
+    pub const fn edges(width: Span) -> Part {
+        Part { inside: None, outside: Some(width) }
+    }
+    /// Of these panes, those that a roll-up to `width` has whole, and the others.
+    pub fn split(self, width: Span) -> (Part, Part) {
+        (Part { inside: Some(width), ..self }, Part { outside: Some(width), ..self })
+    }
+    /// The width that begins where these panes end, if they are not all panes of a cell.
+    pub fn limit(self) -> Option<Span> {
+        self.outside
+    }
+    /// Whether all panes count, up to a limit.
+    pub fn is_fine(self) -> bool {
+        self.inside.is_none()
+    }
 }
 
 impl Cells {
@@ -64,6 +88,13 @@ impl Cells {
             }
         };
         Cells { base, until, grid }
+    }
+    /// Their numbers are below this.
+    pub fn count(&self) -> usize {
+        match &self.grid {
+            Grid::Even { size, .. } => ((self.until.0 - self.base.0) / size) as usize,
+            Grid::Listed { edges, .. } => edges.len().saturating_sub(1),
+        }
     }
     /// The length of the shortest cell.
     pub fn size(&self) -> Span {
@@ -113,14 +144,32 @@ impl Cells {
         if !self.is_in_a_window(cell) {
             return (None, end);
         }
-        let (Part::Inside(width) | Part::Edges(width)) = part else { return (Some(cell), end) };
-        let (first, last) = (start.ceil(width), end.floor(width));
-        let (is_inside, until) = match pane {
-            _ if pane <= first => (false, first.min(end)),
-            _ if pane <= last => (true, last),
-            _ => (false, end),
-        };
-        ((is_inside == matches!(part, Part::Inside(_))).then_some(cell), until)
+        if part == Part::WHOLE {
+            return (Some(cell), end);
+        }
+        // The panes after `first` up to `last`; none of them where no multiple lies in the cell, or one.
+        let between = |width: Span| (start.ceil(width), end.floor(width));
+        let wide = part.inside.map_or((start, end), between);
+        let out = part.outside.map_or((end, end), between);
+        // Five stretches follow each other, the second and the fourth of which count.
+        let last = wide.1.max(wide.0);
+        let bounds = [(wide.0, false), (out.0.min(last), true), (out.1.min(last), false), (wide.1, true), (end, false)];
+        let (until, counts) = bounds.into_iter().find(|(until, _)| pane <= *until).unwrap_or((end, false));
+        (counts.then_some(cell), until.min(end))
+    }
+    /// Which of the rows of a key, counted from its first one, fall in which cell.
+    pub fn stretches(&self, block: &ByKey, rows: Range<usize>, part: Part, out: &mut Vec<(i64, Range<usize>)>) {
+        out.clear();
+        let first = rows.start;
+        let mut rows = rows.start + block.rows_until(rows.clone(), self.base)..rows.end;
+        while !rows.is_empty() && block.panes[rows.start] <= self.until {
+            let (cell, until) = self.stretch(block.panes[rows.start], part);
+            let end = rows.start + block.rows_until(rows.clone(), until.min(self.until));
+            if let Some(cell) = cell {
+                out.push((cell, rows.start - first..end - first));
+            }
+            rows.start = end;
+        }
     }
     #[inline]
     fn is_in_a_window(&self, cell: i64) -> bool {
@@ -174,12 +223,12 @@ mod tests {
             for pane in base.0 + 1..=until.0 {
                 let has = |i: &usize| times.start(*i).0 < pane && pane <= times.end(*i).0;
                 let expected: Vec<usize> = (0..times.count()).filter(has).collect();
-                let (cell, until) = cells.stretch(Timestamp(pane), Part::Whole);
+                let (cell, until) = cells.stretch(Timestamp(pane), Part::WHOLE);
                 let of = |cell: i64| (0..times.count()).filter(move |i| cells.of_window(*i).contains(&cell));
                 let got: Vec<usize> = cell.map_or(Vec::new(), |cell| of(cell).collect());
                 assert_eq!(got, expected, "{times:?} pane {pane}");
                 assert_eq!(cell.map(|cell| cells.first_window(cell)), expected.first().copied());
-                assert!((pane..=until.0).all(|p| cells.stretch(Timestamp(p), Part::Whole) == (cell, until)));
+                assert!((pane..=until.0).all(|p| cells.stretch(Timestamp(p), Part::WHOLE) == (cell, until)));
             }
         }
     }
@@ -193,21 +242,51 @@ mod tests {
             let cells = Cells::new(&times);
             for pane in cells.base.0 + 1..=cells.until.0 {
                 let of = |part| cells.stretch(Timestamp(pane), part);
-                let (whole, _) = of(Part::Whole);
-                let (inside, until) = of(Part::Inside(Span(width)));
-                let (edges, same) = of(Part::Edges(Span(width)));
+                let (whole, _) = of(Part::WHOLE);
+                let (inside, until) = of(Part::inside(Span(width)));
+                let (edges, same) = of(Part::edges(Span(width)));
                 assert_eq!((inside.or(edges), inside.and(edges)), (whole, None));
                 assert!(whole.is_none() || until == same && until.0 >= pane);
                 // What is inside is there with the whole pane of the roll-up.
                 let coarse = Timestamp(pane).ceil(Span(width));
                 let is_there = |p: &i64| {
                     (cells.base.0 < *p && *p <= cells.until.0)
-                        && cells.stretch(Timestamp(*p), Part::Inside(Span(width))).0 == inside
+                        && cells.stretch(Timestamp(*p), Part::inside(Span(width))).0 == inside
                 };
                 assert!(
                     inside.is_none() || (coarse.0 - width + 1..=coarse.0).all(|p| is_there(&p)),
                     "{times:?} width {width} pane {pane}"
                 );
+            }
+        }
+    }
+
+    #[test]
+    fn a_chain_of_widths_has_each_pane_once_and_whole() {
+        let evens = [(40, 40), (17, 17), (55, 12), (24, 30), (7, 7)].map(|(window, step)| even(window, step, 61));
+        let lists = [listed(&[(3, 40), (40, 90), (90, 91)]), listed(&[(1, 58), (4, 61), (75, 122), (76, 130)])];
+        for (times, (narrow, wide)) in evens.into_iter().chain(lists).flat_map(|t| [(t.clone(), (2, 8)), (t, (3, 15))]) {
+            let cells = Cells::new(&times);
+            for limit in [None, Some(Span(wide * 3))] {
+                let all = limit.map_or(Part::WHOLE, Part::edges);
+                let (inside, edges) = all.split(Span(narrow));
+                let (widest, between) = inside.split(Span(wide));
+                for pane in cells.base.0 + 1..=cells.until.0 {
+                    let of = |part| cells.stretch(Timestamp(pane), part);
+                    let found = [(edges, 1), (between, narrow), (widest, wide)].map(|(part, width)| {
+                        let (cell, until) = of(part);
+                        assert!(until.0 >= pane && of(part).0 == cells.stretch(until, part).0);
+                        // The whole pane of that width is there.
+                        let end = Timestamp(pane).ceil(Span(width)).0;
+                        let is_there = |p: &i64| {
+                            cells.base.0 < *p && *p <= cells.until.0 && cells.stretch(Timestamp(*p), part).0 == cell
+                        };
+                        assert!(cell.is_none() || (end - width + 1..=end).all(|p| is_there(&p)), "{times:?} {pane}");
+                        cell
+                    });
+                    let expected: Vec<i64> = of(all).0.into_iter().collect();
+                    assert_eq!(found.into_iter().flatten().collect::<Vec<_>>(), expected, "{times:?} {pane}");
+                }
             }
         }
     }

@@ -182,11 +182,35 @@ impl States {
             }
         }
     }
+    /// Combines row `j` into row `i`, a later one.
+    pub fn combine_within(&mut self, i: usize, j: usize) {
+        debug_assert!(j < i, "from an earlier row into a later one");
+        match self {
+            States::Count(v) => v[i] += v[j],
+            States::Fixed(v) => {
+                let earlier = v[j];
+                v[i].combine(&earlier);
+            }
+            States::Float(v) => {
+                let (earlier, later) = v.split_at_mut(i);
+                later[0].combine(&earlier[j]);
+            }
+            States::Partial(v) => {
+                let (earlier, later) = v.split_at_mut(i);
+                later[0].combine(&earlier[j]);
+            }
+        }
+    }
     /// Combines the rows `range` of `other`, a column of the same kind, into row `i`.
     pub fn combine_all(&mut self, i: usize, other: &States, range: Range<usize>) {
         match (self, other) {
             (States::Count(a), States::Count(b)) => a[i] += b[range].iter().sum::<u64>(),
-            (States::Fixed(a), States::Fixed(b)) => b[range].iter().for_each(|state| a[i].combine(state)),
+            (States::Fixed(a), States::Fixed(b)) => {
+                // In registers, not in memory, from one to the next.
+                let mut sum = a[i];
+                b[range].iter().for_each(|state| sum.combine(state));
+                a[i] = sum;
+            }
             (States::Float(a), States::Float(b)) => b[range].iter().for_each(|state| a[i].combine(state)),
             (States::Partial(a), States::Partial(b)) => b[range].iter().for_each(|state| a[i].combine(state)),
             (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {

@@ -116,7 +116,7 @@ impl States {
                     Figure::Sum => Value::Decimal(stats.sum, scale),
                     Figure::Min => Value::Decimal(stats.min, scale),
                     Figure::Max => Value::Decimal(stats.max, scale),
-                    _ => Value::Float(mean(stats, scale)),
+                    _ => Value::Float(stats.mean(scale)),
                 }
             }
             (states, ..) => states.get(i).present(definition).get(figure),
@@ -124,10 +124,13 @@ impl States {
     }
 }
 
-fn mean(stats: &FixedStats, scale: u8) -> f64 {
-    // Most sums fit 64 bits, which are turned into a double at once, to the same double.
-    let sum = i64::try_from(stats.sum).map_or(stats.sum as f64, |short| short as f64);
-    sum / 10f64.powi(i32::from(scale)) / stats.count as f64
+impl FixedStats {
+    /// The mean of values of that scale, of which there is one at least.
+    pub fn mean(&self, scale: u8) -> f64 {
+        // Most sums fit 64 bits, which are turned into a double at once, to the same double.
+        let sum = i64::try_from(self.sum).map_or(self.sum as f64, |short| short as f64);
+        sum / 10f64.powi(i32::from(scale)) / self.count as f64
+    }
 }
 
 impl State {
@@ -146,7 +149,7 @@ impl State {
                 Figures {
                     count: s.count,
                     sum: number(s.sum),
-                    avg: Value::Float(mean(s, scale)),
+                    avg: Value::Float(s.mean(scale)),
                     min: number(s.min),
                     max: number(s.max),
                     ..none

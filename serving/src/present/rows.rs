@@ -1,0 +1,113 @@
+//! Rows as JSON: flat objects, what neighbours share written once. Pure.
+use std::ops::Range;
+
+use seam_shared::time::Timestamp;
+use seam_shared::view::definition::{StateDefinition, StateKind};
+use seam_shared::view::rows::States;
+
+use super::{Known, Point, Points, codes, figures};
+use crate::json::Json;
+use crate::query::{Format, Query, Zone};
+
+impl Points {
+    /// Writes rows as flat objects: items of the list that is open, or one a line.
+    pub fn write(&self, json: &mut Json, query: &Query, rows: Range<usize>) {
+        let is_list = query.format == Format::Json;
+        // Rows of one time or of one key follow each other as a rule: what they share is written once.
+        let (mut times, mut key) = (Times::new(query.zone), Json::with_capacity(64));
+        let mut last: Option<&Point> = None;
+        for point in &self.list[rows] {
+            if last.is_none_or(|last| last.time != point.time) {
+                times.turn_to(query, point.time);
+            }
+            if last.is_none_or(|last| !codes(&self.merged, last.key).eq(codes(&self.merged, point.key))) {
+                key.clear();
+                for (d, name) in query.dimensions.iter().enumerate() {
+                    key.named(name).value(self.dimension(point, d));
+                }
+            }
+            last = Some(point);
+            json.open('{').copied(&times.members);
+            if !query.dimensions.is_empty() {
+                json.raw(",").copy(&key);
+            }
+            self.write_value(json, query, point);
+            json.close('}');
+            if !is_list {
+                json.raw("\n");
+            }
+        }
+    }
+    /// Writes a row's value and figures as further members of the object that is open.
+    pub fn write_value(&self, json: &mut Json, query: &Query, point: &Point) {
+        let from = json.raw(",\"value\":").at();
+        let value = from..json.value(&point.value).at();
+        if let (None, [term], [States::Fixed(all)], true) =
+            (query.rate, &query.terms[..], &self.merged.states[..], point.is_own)
+            && all[point.key as usize].count > 0
+        {
+            return figures::write_fixed(json, &all[point.key as usize], term, value);
+        }
+        if let Some(seconds) = self.covered_seconds(query, point) {
+            json.key("covered_seconds").value(&seconds);
+        }
+        if let [States::Count(_)] = &self.merged.states[..] {
+            return;
+        }
+        let counts = |state: &StateDefinition| state.kind == StateKind::Count || state.is_net() && state.field.is_none();
+        let is_count = query.terms.iter().all(|term| counts(term.definition()));
+        match self.figures(query, point) {
+            Known::Two(numerator, denominator) => {
+                json.key("numerator").value(&numerator).key("denominator").value(&denominator);
+            }
+            Known::One(known) => figures::write(json, &known, &point.value, value, is_count),
+        }
+    }
+}
+
+/// The members that say which window a row is of.
+struct Times {
+    zone: Zone,
+    start: Moment,
+    end: Moment,
+    members: Vec<u8>,
+}
+
+/// A moment as text in quotes.
+#[derive(Default)]
+struct Moment {
+    time: Option<Timestamp>,
+    text: Vec<u8>,
+}
+
+impl Moment {
+    fn turn_to(&mut self, zone: Zone, time: Timestamp) {
+        if self.time != Some(time) {
+            self.time = Some(time);
+            self.text.clear();
+            self.text.push(b'"');
+            zone.write(time, &mut self.text);
+            self.text.push(b'"');
+        }
+    }
+}
+
+impl Times {
+    fn new(zone: Zone) -> Times {
+        Times { zone, start: Moment::default(), end: Moment::default(), members: Vec::with_capacity(96) }
+    }
+    fn turn_to(&mut self, query: &Query, time: Timestamp) {
+        let (start, end) = query.window_of(time);
+        if self.end.time == Some(start) {
+            std::mem::swap(&mut self.start, &mut self.end);
+        }
+        self.start.turn_to(self.zone, start);
+        self.end.turn_to(self.zone, end);
+        self.members.clear();
+        let parts: [&[u8]; 4] = [b"\"time\":", &self.end.text, b",\"start\":", &self.start.text];
+        parts.into_iter().for_each(|part| self.members.extend_from_slice(part));
+        if let Some(is_partial) = query.is_partial(time) {
+            self.members.extend_from_slice(if is_partial { b",\"partial\":true" } else { b",\"partial\":false" });
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Sums: what a scan has merged, by key and cell. A cell of a key is found by its place, not by a hash, where there is room. Pure.
+use std::hash::BuildHasher;
+
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashTable};
+use seam_shared::time::Timestamp;
+use seam_shared::view::definition::StateKind;
+use seam_shared::view::groups::Groups;
+use seam_shared::view::rows::{Dimension, Rows, States};
+
+/// Places that there may be, those of cells without a row included; they take four bytes each.
+const PLACES_MAX: usize = 1 << 22;
+/// A place without a row.
+const NONE: u32 = u32::MAX;
+/// Places by one row that are looked at one by one; where there are more, rows are sorted.
+const SPARSE: usize = 8;
+/// The pane of keys, which have none.
+const NO_PANE: Timestamp = Timestamp(0);
+
+/// A table of states by key and cell.
+pub struct Sums {
+    /// Each key once, in a row without a state.
+    keys: Groups,
+    /// How many cells a key can have.
+    cells: usize,
+    places: Places,
+    key_of: Vec<u32>,
+    cell_of: Vec<i64>,
+    states: Vec<States>,
+}
+
+/// Where the row of a key and cell is.
+enum Places {
+    /// By key, then by cell.
+    Grid(Vec<u32>),
+    /// By hash, for keys with few of many cells.
+    Hashed(HashTable<u32>, DefaultHashBuilder),
+}
+
+/// What order rows come in; keys are in the order of their values.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// By cell, then by key.
+    Cell,
+    /// By key, then by cell.
+    Key,
+}
+
+impl Sums {
+    /// No rows, with so many dimensions and those states; cells are numbered below `cells`.
+    pub fn new(dimensions: usize, kinds: &[StateKind], cells: usize) -> Sums {
+        let states = kinds.iter().map(|&kind| States::empty(kind)).collect();
+        let places = if cells > PLACES_MAX { hashed() } else { Places::Grid(Vec::new()) };
+        let keys = Groups::new(dimensions, &[]);
+        Sums { keys, cells, places, key_of: Vec::new(), cell_of: Vec::new(), states }
+    }
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.cell_of.len()
+    }
+    /// Memory that general partials take outside of the columns, in bytes.
+    pub fn heap_bytes(&self) -> usize {
+        self.states.iter().map(States::heap_bytes).sum()
+    }
+    /// The states, to be merged into.
+    #[inline]
+    pub fn states_mut(&mut self) -> &mut [States] {
+        &mut self.states
+    }
+    fn key(&mut self, codes: &[u32]) -> u32 {
+        let key = self.keys.row(NO_PANE, codes);
+        if let Places::Grid(grid) = &mut self.places {
+            let needed = self.keys.len() * self.cells;
+            if needed > PLACES_MAX {
+                self.give_up_places();
+            } else if needed > grid.len() {
+                grid.resize(needed, NONE);
+            }
+        }
+        key as u32
+    }
+    fn give_up_places(&mut self) {
+        self.places = hashed();
+        let Places::Hashed(table, hasher) = &mut self.places else { return };
+        let hash = |row: u32| hasher.hash_one((self.key_of[row as usize], self.cell_of[row as usize]));
+        for row in 0..self.cell_of.len() as u32 {
+            table.insert_unique(hash(row), row, |&row| hash(row));
+        }
+    }
+    /// The row of a key and cell; a new one has empty states.
+    #[inline]
+    pub fn row(&mut self, key: u32, cell: i64) -> usize {
+        let Sums { places, key_of, cell_of, .. } = self;
+        let next = cell_of.len() as u32;
+        let row = match places {
+            Places::Grid(grid) => {
+                let place = &mut grid[key as usize * self.cells + cell as usize];
+                if *place == NONE {
+                    *place = next;
+                }
+                *place
+            }
+            Places::Hashed(table, hasher) => {
+                let hash = |row: u32| hasher.hash_one((key_of[row as usize], cell_of[row as usize]));
+                let is_it = |&row: &u32| key_of[row as usize] == key && cell_of[row as usize] == cell;
+                match table.entry(hasher.hash_one((key, cell)), is_it, |&row| hash(row)) {
+                    Entry::Occupied(found) => *found.get(),
+                    Entry::Vacant(vacant) => *vacant.insert(next).get(),
+                }
+            }
+        };
+        if row == next {
+            key_of.push(key);
+            cell_of.push(cell);
+            self.states.iter_mut().for_each(States::push_empty);
+        }
+        row as usize
+    }
+    /// All rows in an order, with the panes that `pane` gives their cells. By cell, they are in canonical form if it gives them in time.
+    pub fn into_rows(self, by: By, pane: impl Fn(i64) -> Timestamp) -> Rows {
+        let Sums { keys, cells, places, key_of, cell_of, states } = self;
+        let mut keys = keys.into_unsorted();
+        keys.states.push(States::Count((0..keys.panes.len() as u64).collect()));
+        keys.sort();
+        let Some(States::Count(by_rank)) = keys.states.pop() else { return Rows::default() };
+        let mut ranks = vec![0_u32; by_rank.len()];
+        by_rank.iter().zip(0..).for_each(|(&key, rank)| ranks[key as usize] = rank);
+        let sorts_as = |row: u32| {
+            let (rank, cell) = (i64::from(ranks[key_of[row as usize] as usize]), cell_of[row as usize]);
+            if by == By::Cell { (cell, rank) } else { (rank, cell) }
+        };
+        let rows = cell_of.len() as u32;
+        let in_order = (1..rows).all(|row| sorts_as(row - 1) < sorts_as(row));
+        let order: Vec<u32> = match places {
+            _ if in_order => (0..rows).collect(),
+            Places::Grid(grid) if grid.len() <= SPARSE * rows as usize => {
+                let at = |key: u64, cell: usize| grid[key as usize * cells + cell];
+                let all: Box<dyn Iterator<Item = u32>> = match by {
+                    By::Cell => Box::new((0..cells).flat_map(|cell| by_rank.iter().map(move |&key| at(key, cell)))),
+                    By::Key => Box::new(by_rank.iter().flat_map(|&key| (0..cells).map(move |cell| at(key, cell)))),
+                };
+                all.filter(|row| *row != NONE).collect()
+            }
+            Places::Grid(_) | Places::Hashed(..) => {
+                let mut order: Vec<u32> = (0..rows).collect();
+                order.sort_unstable_by_key(|&row| sorts_as(row));
+                order
+            }
+        };
+        let states = if in_order { states } else { states.iter().map(|states| states.gather(&order)).collect() };
+        let code = |d: &Dimension, row: u32| d.codes[ranks[key_of[row as usize] as usize] as usize];
+        let coded = |d: Dimension| Dimension { codes: order.iter().map(|&row| code(&d, row)).collect(), values: d.values };
+        let panes = order.iter().map(|&row| pane(cell_of[row as usize])).collect();
+        Rows { panes, dimensions: keys.dimensions.into_iter().map(coded).collect(), states }
+    }
+}
+
+fn hashed() -> Places {
+    Places::Hashed(HashTable::new(), DefaultHashBuilder::default())
+}
+
+/// The keys of a table by those of what is scanned. Each value is looked up on its first use; and as what is scanned is in order and much
+/// alike from block to block, the next one is looked for where the last one was found.
+pub struct Keys<'a> {
+    dimensions: &'a [usize],
+    /// By dimension and code of what is scanned, the table's code.
+    known: Vec<Vec<u32>>,
+    /// The codes of the key at hand.
+    codes: Vec<u32>,
+    last: u32,
+}
+
+impl<'a> Keys<'a> {
+    /// Of rows with the dimensions `scanned`, of which the table has `dimensions`.
+    pub fn new(dimensions: &'a [usize], scanned: &[Dimension]) -> Self {
+        let known = dimensions.iter().map(|d| vec![NONE; scanned[*d].values.len()]).collect();
+        Keys { dimensions, known, codes: vec![NONE; dimensions.len()], last: NONE }
+    }
+    /// The table's key of the key (or row) `i` that is scanned.
+    #[inline]
+    pub fn of(&mut self, sums: &mut Sums, scanned: &[Dimension], i: usize) -> u32 {
+        for (to, &from) in self.dimensions.iter().enumerate() {
+            let theirs = scanned[from].codes[i] as usize;
+            if self.known[to][theirs] == NONE {
+                let guess = self.codes[to].wrapping_add(1);
+                let (held, value) = (&sums.keys.rows().dimensions[to].values, &scanned[from].values[theirs]);
+                let is_it = held.get(guess as usize) == Some(value);
+                self.known[to][theirs] = if is_it { guess } else { sums.keys.intern(to, value) };
+            }
+            self.codes[to] = self.known[to][theirs];
+        }
+        let held = &sums.keys.rows().dimensions;
+        let is_it = |key: u32| held.iter().zip(&self.codes).all(|(d, code)| d.codes.get(key as usize) == Some(code));
+        let mut likely = [self.last, self.last.wrapping_add(1)].into_iter();
+        let found = likely.find(|&key| (key as usize) < sums.keys.len() && is_it(key));
+        self.last = found.unwrap_or_else(|| sums.key(&self.codes));
+        self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Dice;
+    use seam_shared::view::value::Value;
+
+    /// The same by the table that everybody else uses.
+    fn plain(rows: &[(i64, [Value; 2], u64)], by: By) -> Vec<(i64, Value, Value, u64)> {
+        let mut groups = Groups::new(2, &[StateKind::Count]);
+        for (cell, key, count) in rows {
+            let state = seam_shared::view::aggregate::State::Count(*count);
+            groups.merge_row(Timestamp(*cell), key, &[state]);
+        }
+        let mut out = listed(&groups.into_rows());
+        if by == By::Key {
+            out.sort_by(|a, b| (&a.1, &a.2, a.0).cmp(&(&b.1, &b.2, b.0)));
+        }
+        out
+    }
+    fn listed(rows: &Rows) -> Vec<(i64, Value, Value, u64)> {
+        let States::Count(counts) = &rows.states[0] else { panic!("counts") };
+        let row = |i: usize| (rows.panes[i].0, rows.value(0, i).clone(), rows.value(1, i).clone(), counts[i]);
+        (0..rows.len()).map(row).collect()
+    }
+
+    #[test]
+    fn rows_are_those_of_a_plain_table_whatever_order_they_come_in() {
+        for seed in 1..120 {
+            let mut dice = Dice(seed);
+            let (keys, cells) = ([1, 4, 90][dice.pick(3) as usize], [1, 7, 300, PLACES_MAX as u64 / 10][dice.pick(4) as usize]);
+            let mut rows: Vec<(i64, [Value; 2], u64)> = (0..dice.pick(600))
+                .map(|_| {
+                    let key = [Value::text(&format!("k{}", dice.pick(keys))), Value::Int(dice.pick(2) as i64)];
+                    (dice.pick(cells) as i64, key, dice.pick(9))
+                })
+                .collect();
+            if dice.pick(2) == 0 {
+                rows.sort_by(|a, b| (&a.1, a.0).cmp(&(&b.1, b.0)));
+            }
+            for by in [By::Cell, By::Key] {
+                let mut sums = Sums::new(2, &[StateKind::Count], cells as usize);
+                // In blocks, each with dictionaries of its own.
+                for block in rows.chunks(1 + dice.pick(200) as usize) {
+                    let mut held = Rows::empty(2, &[]);
+                    for (cell, key, _) in block {
+                        held.push_row(Timestamp(*cell), key);
+                    }
+                    let mut of = Keys::new(&[0, 1], &held.dimensions);
+                    for (i, (cell, _, count)) in block.iter().enumerate() {
+                        let key = of.of(&mut sums, &held.dimensions, i);
+                        let row = sums.row(key, *cell);
+                        sums.states_mut()[0].combine_state(row, &seam_shared::view::aggregate::State::Count(*count));
+                    }
+                }
+                let got = sums.into_rows(by, Timestamp);
+                if by == By::Cell {
+                    let mut canonical = got.clone();
+                    canonical.sort();
+                    assert_eq!(got, canonical, "seed {seed}");
+                }
+                assert_eq!(listed(&got), plain(&rows, by), "seed {seed}");
+            }
+        }
+    }
+}
