@@ -2,7 +2,7 @@
 use polars::prelude as pl;
 use seam_shared::view::definition::Source;
 use seam_shared::view::expression::{Comparison, Expression};
-use seam_shared::view::value::{FieldType, Value};
+use seam_shared::view::value::Value;
 
 /// The condition over the archive's columns. An event counts where it is true, not where it is unknown.
 pub fn compile(condition: &Expression, source: &Source) -> pl::Expr {
@@ -32,13 +32,6 @@ pub fn compile(condition: &Expression, source: &Source) -> pl::Expr {
             parts.iter().map(|part| compile(part, source)).reduce(pl::Expr::or).unwrap_or_else(|| pl::lit(false))
         }
     }
-}
-
-/// Whether the condition reads a float field.
-pub fn reads_floats(condition: &Expression, source: &Source) -> bool {
-    let mut read = Vec::new();
-    condition.fields(&mut read);
-    read.iter().any(|&field| source.fields[field].field_type == FieldType::Float)
 }
 
 fn literal(value: &Value) -> pl::Expr {

@@ -5,23 +5,28 @@
 //! panes in runs; a slice whose events have all come can be taken out.
 use std::sync::Arc;
 
-use polars::prelude as pl;
 use seam_shared::error::{Error, Result};
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::{StateKind, View};
 use seam_shared::view::rows::{Dimension, Rows, States};
 
+use super::Slice;
+use super::decode::Spare;
 use super::dictionary::Dictionary;
-use super::excerpt::{Excerpt, Input};
+use super::events::Events;
 use super::index::Numbered;
+use super::input::Input;
 use super::order::{Order, pair};
-use super::pane::{Pane, Table};
-use super::values::{Place, Values, collect, needs_places};
-use super::windows::{self, FileWindows};
-use super::{Slice, dimension_name, failed, retracted_name, scan, state_name};
+use super::pane::{Pane, Table, Waiting};
+use super::values::{Place, Values, needs_places};
+use super::windows::FileWindows;
 
 /// Events may wait for their pane's end in so much memory.
 const WAITING_BYTES: usize = 48 << 20;
+/// So many panes may begin in the memory of others, …
+const SPARE_PANES: usize = 32;
+/// … each of which has room for no more than so many events.
+const SPARE_EVENTS: usize = 1 << 16;
 /// Rows that are handed out at a time, but for the last; whole panes.
 const PIECE_ROWS: usize = 32_768;
 
@@ -40,7 +45,10 @@ pub struct Fold {
     numbers: Numbered<8>,
     /// In the same order; `None` for those that were taken.
     panes: Vec<Option<Pane>>,
-    waiting_bytes: usize,
+    /// Memory for what is read next, for the keys of events and for panes that begin.
+    spare: Spare,
+    spare_keys: Vec<u64>,
+    spare_waiting: Vec<Waiting>,
 }
 
 impl Fold {
@@ -55,7 +63,9 @@ impl Fold {
             table: Table::default(),
             numbers: Numbered::default(),
             panes: Vec::new(),
-            waiting_bytes: 0,
+            spare: Spare::default(),
+            spare_keys: Vec::new(),
+            spare_waiting: Vec::new(),
             view,
         }
     }
@@ -95,47 +105,28 @@ impl Fold {
     /// # Errors
     /// `Corrupt` if the file is not of the view's source, `Internal` if Polars refuses the plan.
     pub fn add(&mut self, input: &Input, windows: Option<&FileWindows>) -> Result<()> {
-        let Some(excerpt) = Excerpt::new(&self.view, input, &mut self.dictionaries)? else { return Ok(()) };
-        let coded = excerpt.coded.clone();
-        let events = scan(&self.view, input, excerpt, self.span)?.collect().map_err(failed)?;
-        let mut keys = self.keys(&events, &coded)?;
-        if self.view.count_window.is_some() {
-            self.number(&events, windows, input.partition, &mut keys)?;
-        }
-        let mut values = Vec::with_capacity(self.kinds.len());
-        for (i, state) in self.view.states.iter().enumerate() {
-            values.push(if state.counts_events() {
-                None
+        let view = Arc::clone(&self.view);
+        let dimensions = view.keys().len();
+        for group in 0..input.groups() {
+            let dictionaries = &mut self.dictionaries[..dimensions];
+            let events = Events::read(&view, input, group, self.span, dictionaries, &mut self.spare)?;
+            let keys = self.keys(&events, windows, input.partition)?;
+            let places = if needs_places(&view) {
+                Place::all(&events.times, input.partition, &events.offsets)
             } else {
-                let values = Values::read(events.column(&state_name(i)).map_err(failed)?, state, &self.view.source)?;
-                let retracted = state.retract.is_some().then(|| events.column(&retracted_name(i)).map_err(failed));
-                Some(match retracted.transpose()? {
-                    Some(column) => values.retracting(column)?,
-                    None => values,
-                })
-            });
+                Vec::new()
+            };
+            self.deal(&events.times, &keys, &events.values, &places)?;
+            events.recycle(&mut self.spare);
+            self.spare_keys = keys;
         }
-        let times = events.column("time").map_err(failed)?.as_materialized_series();
-        let (times, missing) = collect(times.i64().map_err(failed)?);
-        if !missing.is_empty() {
-            return Err(strange());
-        }
-        let places = if needs_places(&self.view) {
-            Place::read(&times, input.partition, events.column("offset").map_err(failed)?)?
-        } else {
-            Vec::new()
-        };
-        drop(events);
-        self.deal(&times, &keys, &values, &places)?;
-        self.waiting_bytes = self.panes.iter().flatten().map(Pane::waiting_bytes).sum();
-        if self.waiting_bytes > WAITING_BYTES {
-            self.order.update(
-                &self.dictionaries,
-                &self.combinations,
-                self.panes.iter().flatten().flat_map(Pane::all_keys),
-            );
-            let view = &self.view;
-            self.panes.iter_mut().flatten().for_each(|pane| pane.fold(view, &self.order, &mut self.table));
+        let open = || self.panes.iter().flatten();
+        if open().map(|pane| pane.waiting.bytes()).sum::<usize>() > WAITING_BYTES {
+            self.order.update(&self.dictionaries, &self.combinations, open().flat_map(Pane::all_keys));
+            for pane in self.panes.iter_mut().flatten() {
+                pane.fold(&view, &self.order, &mut self.table);
+                pane.waiting = Waiting::new(&view); // its memory is wanted for others
+            }
         }
         Ok(())
     }
@@ -163,6 +154,9 @@ impl Fold {
             let ends = self.span.start.plus(Span((number as i64 + 1) * self.view.pane.0));
             rows.panes.resize(all.len(), ends);
             rows.states.iter_mut().zip(pane.states).for_each(|(all, mut more)| append(all, &mut more));
+            if self.spare_waiting.len() < SPARE_PANES && pane.waiting.room() <= SPARE_EVENTS {
+                self.spare_waiting.push(pane.waiting);
+            }
             if all.len() >= PIECE_ROWS {
                 self.name(&mut all, &mut rows);
                 each(&rows)?;
@@ -177,15 +171,15 @@ impl Fold {
     }
 
     /// The key of each event within its pane.
-    fn keys(&mut self, events: &pl::DataFrame, coded: &[bool]) -> Result<Vec<u64>> {
-        let mut keys = vec![0; events.height()];
-        let view = Arc::clone(&self.view);
-        for (i, dimension) in view.keys().iter().enumerate() {
-            let column = events.column(&dimension_name(i)).map_err(failed)?;
-            let dictionary = &mut self.dictionaries[i];
-            let codes =
-                if coded[i] { dictionary.coded(column)? } else { dictionary.codes(column, dimension.field_type)? };
-            self.append_codes(i, codes.into_iter(), &mut keys);
+    fn keys(&mut self, events: &Events, windows: Option<&FileWindows>, partition: u32) -> Result<Vec<u64>> {
+        let mut keys = std::mem::take(&mut self.spare_keys);
+        keys.clear();
+        keys.resize(events.times.len(), 0);
+        for (i, codes) in events.codes.iter().enumerate() {
+            self.append_codes(i, codes.iter().copied(), &mut keys);
+        }
+        if self.view.count_window.is_some() {
+            self.number(&events.offsets, windows, partition, &mut keys)?;
         }
         Ok(keys)
     }
@@ -201,17 +195,17 @@ impl Fold {
     /// Lets keys go on with the two dimensions of a count window.
     fn number(
         &mut self,
-        events: &pl::DataFrame,
+        offsets: &[i64],
         windows: Option<&FileWindows>,
         partition: u32,
         keys: &mut [u64],
     ) -> Result<()> {
         let windows = windows.ok_or_else(|| Error::internal("the count windows of a file are not known"))?;
-        let (first, offsets) = (self.view.keys().len(), windows::offsets(events)?);
+        let first = self.view.keys().len();
         let partition = self.dictionaries[first].integer(i64::from(partition));
         self.append_codes(first, std::iter::repeat(partition), keys);
         let mut codes = Vec::with_capacity(offsets.len());
-        for window in windows.of(&offsets)? {
+        for window in windows.of(offsets)? {
             codes.push(self.dictionaries[first + 1].integer(window));
         }
         self.append_codes(first + 1, codes.into_iter(), keys);
@@ -223,7 +217,8 @@ impl Fold {
         if number == self.panes.len() {
             self.panes.push(None);
         }
-        self.panes[number].get_or_insert_with(|| Pane::new(view))
+        let mut waiting = || self.spare_waiting.pop().unwrap_or_else(|| Waiting::new(view));
+        self.panes[number].get_or_insert_with(|| Pane::new(view, waiting()))
     }
     /// Deals the events out to their panes.
     fn deal(&mut self, times: &[i64], keys: &[u64], values: &[Option<Values>], places: &[Place]) -> Result<()> {

@@ -16,32 +16,56 @@ pub struct Pane {
     pub keys: Vec<u64>,
     /// By state.
     pub states: Vec<States>,
-    /// The keys of the events that wait.
-    waiting: Vec<u64>,
-    /// By state the values that wait; `None` for a count of all.
+    /// Its events that are in no group yet.
+    pub waiting: Waiting,
+}
+
+/// Events that wait to be folded.
+#[derive(Debug)]
+pub struct Waiting {
+    keys: Vec<u64>,
+    /// By state; `None` for a count of all.
     values: Vec<Option<Values>>,
-    /// Where the events that wait stand, if a state goes by it.
+    /// Where they stand, if a state goes by it.
     places: Vec<Place>,
 }
 
-impl Pane {
-    /// No groups.
-    pub fn new(view: &View) -> Pane {
+impl Waiting {
+    /// None yet.
+    pub fn new(view: &View) -> Waiting {
         let values =
             view.states.iter().map(|state| (!state.counts_events()).then(|| Values::empty(state, &view.source)));
-        Pane {
-            keys: Vec::new(),
-            states: view.states.iter().map(|state| States::empty(state.kind)).collect(),
-            waiting: Vec::new(),
-            values: values.collect(),
-            places: Vec::new(),
-        }
+        Waiting { keys: Vec::new(), values: values.collect(), places: Vec::new() }
+    }
+    /// How many bytes they take.
+    pub fn bytes(&self) -> usize {
+        self.keys.len() * 8
+            + size_of_val(&*self.places)
+            + self.values.iter().flatten().map(Values::bytes).sum::<usize>()
+    }
+    /// For how many there is memory already.
+    pub fn room(&self) -> usize {
+        self.keys.capacity()
+    }
+    /// Takes them out, but not the memory for as many.
+    pub fn clear(&mut self) {
+        self.keys.clear();
+        self.places.clear();
+        self.values.iter_mut().flatten().for_each(Values::clear);
+    }
+}
+
+impl Pane {
+    /// No groups; events wait in `waiting`, which has none.
+    pub fn new(view: &View, waiting: Waiting) -> Pane {
+        let states = view.states.iter().map(|state| States::empty(state.kind)).collect();
+        Pane { keys: Vec::new(), states, waiting }
     }
     /// Lets the events in `range` of all columns wait.
     pub fn extend(&mut self, keys: &[u64], values: &[Option<Values>], places: &[Place], range: &Range<usize>) {
-        self.waiting.extend_from_slice(&keys[range.clone()]);
-        self.places.extend_from_slice(places.get(range.clone()).unwrap_or_default());
-        for (mine, more) in self.values.iter_mut().zip(values) {
+        self.waiting.keys.extend_from_slice(&keys[range.clone()]);
+        self.waiting.places.extend_from_slice(places.get(range.clone()).unwrap_or_default());
+        for (mine, more) in self.waiting.values.iter_mut().zip(values) {
             if let (Some(mine), Some(more)) = (mine, more) {
                 mine.extend(more, range);
             }
@@ -49,19 +73,14 @@ impl Pane {
     }
     /// The keys of groups and of waiting events.
     pub fn all_keys(&self) -> impl Iterator<Item = &u64> {
-        self.keys.iter().chain(&self.waiting)
-    }
-    /// How many bytes wait.
-    pub fn waiting_bytes(&self) -> usize {
-        self.waiting.len() * 8
-            + size_of_val(&*self.places)
-            + self.values.iter().flatten().map(Values::bytes).sum::<usize>()
+        self.keys.iter().chain(&self.waiting.keys)
     }
     /// Folds what waits; the groups are in canonical order then.
     pub fn fold(&mut self, view: &View, order: &Order, table: &mut Table) {
-        let keys = table.number(order, &self.keys, &self.waiting);
+        let Waiting { keys: events, values: waiting, places } = &self.waiting;
+        let keys = table.number(order, &self.keys, events);
         let (old, new) = table.rows.split_at(self.keys.len());
-        for ((states, values), definition) in self.states.iter_mut().zip(&mut self.values).zip(&view.states) {
+        for ((states, values), definition) in self.states.iter_mut().zip(waiting).zip(&view.states) {
             let mut all = states.empty_like();
             match (&mut all, &mut *states) {
                 (States::Count(all), States::Count(before)) => {
@@ -88,14 +107,12 @@ impl Pane {
                 }
             }
             if let Some(values) = values {
-                values.lift(definition, new, &self.places, &mut all);
-                *values = Values::empty(definition, &view.source);
+                values.lift(definition, new, places, &mut all);
             }
             *states = all;
         }
         self.keys = keys;
-        self.waiting = Vec::new();
-        self.places = Vec::new();
+        self.waiting.clear();
     }
 }
 

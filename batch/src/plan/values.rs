@@ -1,8 +1,9 @@
 //! What waits of each event for one state: a number, the hash of a value, or a value; and where the event stands in the log.
 use std::ops::Range;
 
+use parquet::data_type::{BoolType, DoubleType};
 use polars::prelude as pl;
-use seam_shared::error::{Error, Result};
+use seam_shared::error::Result;
 use seam_shared::log::Offset;
 use seam_shared::time::Timestamp;
 use seam_shared::view::aggregate::distinct::{hash, hash_integer, hash_text};
@@ -12,7 +13,7 @@ use seam_shared::view::definition::{Source, StateDefinition, StateKind, View};
 use seam_shared::view::rows::States;
 use seam_shared::view::value::{FieldType, Value};
 
-use super::failed;
+use super::decode::{self, Chunk, Decimals, Spare};
 
 /// Where an event stands.
 #[derive(Debug, Clone, Copy)]
@@ -24,20 +25,13 @@ pub struct Place {
 
 impl Place {
     /// The places of events of one partition.
-    ///
-    /// # Errors
-    /// `Corrupt` if there are no offsets.
-    pub fn read(times: &[i64], partition: u32, offsets: &pl::Column) -> Result<Vec<Place>> {
-        let (offsets, missing) = collect(offsets.as_materialized_series().i64().map_err(failed)?);
-        if !missing.is_empty() || offsets.iter().any(|offset| *offset < 0) {
-            return Err(Error::corrupt("an archive file has events without an offset"));
-        }
+    pub fn all(times: &[i64], partition: u32, offsets: &[i64]) -> Vec<Place> {
         let place = |(time, offset): (&i64, &i64)| Place {
             time: Timestamp(*time),
             partition,
             offset: Offset(offset.cast_unsigned()),
         };
-        Ok(times.iter().zip(&offsets).map(place).collect())
+        times.iter().zip(offsets).map(place).collect()
     }
 }
 
@@ -85,53 +79,110 @@ impl Values {
         };
         Values { cells, missing: Vec::new(), retracted: Vec::new(), field_type }
     }
-    /// A column as Polars read it: the field's, or ones for a state without a field; null where the state does not count.
+    /// A one for each event: what a state without a field measures.
+    pub fn ones(events: usize) -> Values {
+        Values {
+            cells: Cells::Narrow(vec![1; events]),
+            missing: Vec::new(),
+            retracted: Vec::new(),
+            field_type: FieldType::Int,
+        }
+    }
+    /// The field's column.
     ///
     /// # Errors
-    /// `Internal` if it is of another type.
-    pub fn read(column: &pl::Column, state: &StateDefinition, source: &Source) -> Result<Values> {
-        let series = column.as_materialized_series();
+    /// `Corrupt` if it is of another type or not what an archiver writes.
+    pub fn read(chunk: Chunk<'_>, state: &StateDefinition, source: &Source, spare: &mut Spare) -> Result<Values> {
         let empty = Values::empty(state, source);
-        let field_type = empty.field_type;
-        let (cells, missing) = match (empty.cells, field_type, series.dtype()) {
-            (Cells::Hash(_), FieldType::String, _) => apart(series.str().map_err(failed)?.iter(), hash_text),
-            (Cells::Hash(_), FieldType::Int, _) => apart(series.i64().map_err(failed)?.iter(), hash_integer),
-            (Cells::Hash(_), _, _) => {
+        let (cells, missing) = match (empty.cells, empty.field_type) {
+            (Cells::Hash(_), FieldType::String) => {
+                let hashes = decode::texts::<i64>(chunk, spare, |text| hash_text(text).cast_signed())?;
+                (Cells::Hash(hashes.values.into_iter().map(i64::cast_unsigned).collect()), hashes.missing)
+            }
+            (Cells::Hash(_), FieldType::Int) => {
+                let integers = decode::integers(chunk, spare)?;
+                (Cells::Hash(integers.values.into_iter().map(hash_integer).collect()), integers.missing)
+            }
+            (Cells::Hash(_), field_type) => {
                 let hash_of = |value: Value| hash(&value).unwrap_or_default();
-                let (values, missing) = any(series, field_type)?;
-                (Cells::Hash(values.into_iter().map(hash_of).collect()), missing)
+                let values = any(chunk, field_type, spare)?;
+                (Cells::Hash(values.values.into_iter().map(hash_of).collect()), values.missing)
             }
-            (Cells::Any(_), _, _) => {
-                let (values, missing) = any(series, field_type)?;
-                (Cells::Any(values), missing)
+            (Cells::Any(_), field_type) => {
+                let values = any(chunk, field_type, spare)?;
+                (Cells::Any(values.values), values.missing)
             }
-            (_, FieldType::Int | FieldType::Decimal(_), pl::DataType::Int64) => {
-                let (values, missing) = collect(series.i64().map_err(failed)?);
-                (Cells::Narrow(values), missing)
+            (_, FieldType::Float) => {
+                let doubles = decode::plain::<DoubleType>(chunk)?;
+                (Cells::Double(doubles.values), doubles.missing)
             }
-            (_, FieldType::Decimal(_), _) => {
-                let (values, missing) = collect(series.decimal().map_err(failed)?.physical());
-                (Cells::Wide(values), missing)
-            }
-            (_, FieldType::Float, _) => {
-                let (values, missing) = collect(series.f64().map_err(failed)?);
-                (Cells::Double(values), missing)
-            }
-            (_, FieldType::Int | FieldType::Bool | FieldType::String, other) => {
-                let what = format!("a measured column is {other}, its field {field_type:?}");
-                return Err(Error::internal(what));
+            (_, FieldType::Decimal(_)) => match decode::decimals(chunk, spare)? {
+                Decimals::Narrow(narrow) => (Cells::Narrow(narrow.values), narrow.missing),
+                Decimals::Wide(wide) => (Cells::Wide(wide.values), wide.missing),
+            },
+            (_, FieldType::Int | FieldType::Bool | FieldType::String) => {
+                let integers = decode::integers(chunk, spare)?;
+                (Cells::Narrow(integers.values), integers.missing)
             }
         };
-        Ok(Values { cells, missing, retracted: Vec::new(), field_type })
+        Ok(Values { cells, missing, retracted: Vec::new(), field_type: empty.field_type })
     }
-    /// With the events that take back what they say, as Polars told them.
-    ///
-    /// # Errors
-    /// `Internal` if the column is none of flags.
-    pub fn retracting(mut self, column: &pl::Column) -> Result<Values> {
-        let flags = column.as_materialized_series().bool().map_err(failed)?;
-        self.retracted = (0..).zip(flags.iter()).filter(|(_, flag)| *flag == Some(true)).map(|(i, _)| i).collect();
-        Ok(self)
+    /// The memory of integers, to use again.
+    pub fn into_integers(self) -> Option<Vec<i64>> {
+        if let Cells::Narrow(values) = self.cells { Some(values) } else { None }
+    }
+    /// Takes out all values, but not the memory for as many.
+    pub fn clear(&mut self) {
+        self.missing.clear();
+        self.retracted.clear();
+        match &mut self.cells {
+            Cells::Narrow(values) => values.clear(),
+            Cells::Wide(_) => self.cells = Cells::Narrow(Vec::new()), // the next ones may be narrow again
+            Cells::Double(values) => values.clear(),
+            Cells::Hash(values) => values.clear(),
+            Cells::Any(values) => values.clear(),
+        }
+    }
+    /// Without the events that the state does not count, and with those that take back what they say.
+    #[must_use]
+    pub fn masked(mut self, counted: Option<&pl::BooleanChunked>, retracted: Option<&pl::BooleanChunked>) -> Values {
+        if let Some(counted) = counted {
+            let mut missing = self.missing.iter().copied().peekable();
+            let out = |(row, counts): (u32, Option<bool>)| {
+                let missing = missing.next_if(|missing| *missing == row).is_some();
+                (missing || counts != Some(true)).then_some(row)
+            };
+            self.missing = (0..).zip(counted.iter()).filter_map(out).collect();
+        }
+        if let Some(retracted) = retracted {
+            let flags = (0..).zip(retracted.iter());
+            self.retracted = flags.filter(|(_, flag)| *flag == Some(true)).map(|(row, _)| row).collect();
+        }
+        self
+    }
+    /// Those of some events, ascending.
+    #[must_use]
+    pub fn pick(&self, picks: &[u32]) -> Values {
+        fn of<T: Clone>(values: &[T], picks: &[u32]) -> Vec<T> {
+            picks.iter().map(|&i| values[i as usize].clone()).collect()
+        }
+        let marked = |marks: &[u32]| {
+            let mut marks = marks.iter().peekable();
+            let is_marked = |(_, pick): &(u32, &u32)| {
+                while marks.next_if(|mark| *mark < *pick).is_some() {}
+                marks.peek() == Some(pick)
+            };
+            (0..).zip(picks).filter(is_marked).map(|(row, _)| row).collect::<Vec<u32>>()
+        };
+        let cells = match &self.cells {
+            Cells::Narrow(values) => Cells::Narrow(of(values, picks)),
+            Cells::Wide(values) => Cells::Wide(of(values, picks)),
+            Cells::Double(values) => Cells::Double(of(values, picks)),
+            Cells::Hash(values) => Cells::Hash(of(values, picks)),
+            Cells::Any(values) => Cells::Any(of(values, picks)),
+        };
+        let (missing, retracted) = (marked(&self.missing), marked(&self.retracted));
+        Values { cells, missing, retracted, field_type: self.field_type }
     }
     fn len(&self) -> usize {
         match &self.cells {
@@ -250,49 +301,28 @@ impl Values {
     }
 }
 
-/// The hashes of cells, and which are missing.
-fn apart<T>(cells: impl Iterator<Item = Option<T>>, hash: impl Fn(T) -> u64) -> (Cells, Vec<u32>) {
-    let (mut hashes, mut missing) = (Vec::new(), Vec::new());
-    for cell in cells {
-        match cell {
-            Some(cell) => hashes.push(hash(cell)),
-            None => {
-                missing.push(hashes.len() as u32);
-                hashes.push(0);
-            }
-        }
+/// The cells of a column as values.
+fn any(chunk: Chunk<'_>, field_type: FieldType, spare: &mut Spare) -> Result<decode::Cells<Value>> {
+    fn with<T>(cells: decode::Cells<T>, value: impl Fn(T) -> Value) -> decode::Cells<Value> {
+        let mut values: Vec<Value> = cells.values.into_iter().map(value).collect();
+        cells.missing.iter().for_each(|row| values[*row as usize] = Value::Null);
+        decode::Cells { values, missing: cells.missing }
     }
-    (Cells::Hash(hashes), missing)
-}
-
-/// The cells of a column as values, and which are missing.
-fn any(series: &pl::Series, field_type: FieldType) -> Result<(Vec<Value>, Vec<u32>)> {
-    let value = |cell: Option<Value>| cell.unwrap_or(Value::Null);
-    let values: Vec<Value> = match (field_type, series.dtype()) {
-        (FieldType::String, _) => series.str().map_err(failed)?.iter().map(|c| value(c.map(Value::text))).collect(),
-        (FieldType::Bool, _) => series.bool().map_err(failed)?.iter().map(|c| value(c.map(Value::Bool))).collect(),
-        (FieldType::Int, _) => series.i64().map_err(failed)?.iter().map(|c| value(c.map(Value::Int))).collect(),
-        (FieldType::Float, _) => series.f64().map_err(failed)?.iter().map(|c| value(c.map(Value::Float))).collect(),
-        (FieldType::Decimal(scale), pl::DataType::Int64) => {
-            let cells = series.i64().map_err(failed)?.iter();
-            cells.map(|c| value(c.map(|number| Value::Decimal(number.into(), scale)))).collect()
+    Ok(match field_type {
+        FieldType::String => {
+            let mut texts = Vec::new();
+            let codes = decode::texts::<i32>(chunk, spare, |text| {
+                texts.push(Value::text(text));
+                texts.len() as i32 - 1
+            })?;
+            with(codes, |code| texts.get(code as usize).cloned().unwrap_or(Value::Null))
         }
-        (FieldType::Decimal(scale), _) => {
-            let cells = series.decimal().map_err(failed)?.physical().iter();
-            cells.map(|c| value(c.map(|number| Value::Decimal(number, scale)))).collect()
-        }
-    };
-    let missing = (0..).zip(&values).filter(|(_, value)| **value == Value::Null).map(|(i, _)| i).collect();
-    Ok((values, missing))
-}
-
-/// The values of a column, and which are missing.
-pub fn collect<T: pl::PolarsNumericType>(column: &pl::ChunkedArray<T>) -> (Vec<T::Native>, Vec<u32>) {
-    let mut values = Vec::with_capacity(column.len());
-    column.downcast_iter().for_each(|chunk| values.extend_from_slice(chunk.values()));
-    let mut missing = Vec::new();
-    if column.null_count() > 0 {
-        missing.extend((0..).zip(column.iter()).filter(|(_, value)| value.is_none()).map(|(i, _)| i));
-    }
-    (values, missing)
+        FieldType::Bool => with(decode::plain::<BoolType>(chunk)?, Value::Bool),
+        FieldType::Int => with(decode::integers(chunk, spare)?, Value::Int),
+        FieldType::Float => with(decode::plain::<DoubleType>(chunk)?, Value::Float),
+        FieldType::Decimal(scale) => match decode::decimals(chunk, spare)? {
+            Decimals::Narrow(narrow) => with(narrow, |number| Value::Decimal(number.into(), scale)),
+            Decimals::Wide(wide) => with(wide, |number| Value::Decimal(number, scale)),
+        },
+    })
 }

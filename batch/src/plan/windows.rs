@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use polars::prelude as pl;
 use seam_shared::error::{Error, Result};
 use seam_shared::view::definition::{StateDefinition, StateKind, View};
 use seam_shared::view::ranks::{Ranker, Ranks};
 
+use super::Slice;
+use super::decode::Spare;
 use super::dictionary::Dictionary;
-use super::excerpt::{Excerpt, Input};
-use super::values::collect;
-use super::{Slice, dimension_name, failed, scan};
+use super::events::Events;
+use super::input::Input;
 
 const LEVEL: i32 = 1;
 
@@ -62,6 +62,7 @@ pub struct Numberer {
     /// The view without what it measures.
     keys_only: Arc<View>,
     dictionaries: Vec<Dictionary>,
+    spare: Spare,
     /// By partition.
     rankers: BTreeMap<u32, Ranker>,
 }
@@ -74,7 +75,7 @@ impl Numberer {
         let keys_only = Arc::new(View { states, measures: Vec::new(), ..view.clone() });
         let rankers = ranks.into_iter().map(|(number, ranks)| (number, Ranker::new(records, ranks))).collect();
         let dictionaries = keys_only.keys().iter().map(|_| Dictionary::default()).collect();
-        Some(Numberer { keys_only, dictionaries, rankers })
+        Some(Numberer { keys_only, dictionaries, spare: Spare::default(), rankers })
     }
     /// The view to fetch inputs for: dimensions and filter are all that is read.
     pub fn view(&self) -> &Arc<View> {
@@ -89,22 +90,14 @@ impl Numberer {
     /// # Errors
     /// Those of the plan.
     pub fn number(&mut self, input: &Input) -> Result<FileWindows> {
-        let Some(excerpt) = Excerpt::new(&self.keys_only, input, &mut self.dictionaries)? else {
-            return FileWindows::pack(&[], &[]);
-        };
-        let coded = excerpt.coded.clone();
-        let events = scan(&self.keys_only, input, excerpt, Numberer::EVER)?.collect().map_err(failed)?;
-        let mut codes = Vec::with_capacity(coded.len());
-        for (i, dimension) in self.keys_only.keys().iter().enumerate() {
-            let column = events.column(&dimension_name(i)).map_err(failed)?;
-            let dictionary = &mut self.dictionaries[i];
-            codes.push(if coded[i] {
-                dictionary.coded(column)?
-            } else {
-                dictionary.codes(column, dimension.field_type)?
-            });
+        let (mut offsets, mut codes) = (Vec::new(), vec![Vec::new(); self.keys_only.keys().len()]);
+        for group in 0..input.groups() {
+            let (view, dictionaries) = (&self.keys_only, &mut self.dictionaries);
+            let mut events = Events::read(view, input, group, Numberer::EVER, dictionaries, &mut self.spare)?;
+            offsets.append(&mut events.offsets);
+            codes.iter_mut().zip(&mut events.codes).for_each(|(all, more)| all.append(more));
+            events.recycle(&mut self.spare);
         }
-        let offsets = offsets(&events)?;
         let mut order: Vec<u32> = (0..offsets.len() as u32).collect();
         order.sort_unstable_by_key(|event| offsets[*event as usize]); // files go by the hour of events
         let records = self.keys_only.count_window.ok_or_else(|| Error::internal("a view without a count window"))?;
@@ -118,18 +111,6 @@ impl Numberer {
         }
         let in_order: Vec<i64> = order.iter().map(|event| offsets[*event as usize]).collect();
         FileWindows::pack(&in_order, &windows)
-    }
-}
-
-/// The offsets of events.
-///
-/// # Errors
-/// `Corrupt` if there are none.
-pub fn offsets(events: &pl::DataFrame) -> Result<Vec<i64>> {
-    let column = events.column("offset").map_err(failed)?.as_materialized_series();
-    match collect(column.i64().map_err(failed)?) {
-        (offsets, missing) if missing.is_empty() => Ok(offsets),
-        _ => Err(Error::corrupt("an archive file has events without an offset")),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::lake::view_file::{self, Writer};
 use crate::time::{Span, Timestamp};
 use crate::view::definition::{StateDefinition, StateKind, View};
 use crate::view::groups::Groups;
+use crate::view::groups::rolled::Rolled;
 use crate::view::rows::{Rows, States};
 
 /// A roll-up is kept if it has no more than one row for so many.
@@ -98,8 +99,8 @@ pub fn read(view: &View, level: Level, bytes: &Bytes) -> Result<(Rows, States)> 
     Ok((rows, weights))
 }
 
-fn empty(view: &View) -> Groups {
-    Groups::new(view.dimensions.len(), &view.kinds())
+fn empty(view: &View) -> Rolled {
+    Rolled::new(view.dimensions.len(), &view.kinds())
 }
 
 /// The panes of a slice without a dimension, while its rows come in canonical order.
@@ -114,7 +115,7 @@ pub struct Narrow {
 #[derive(Debug)]
 enum NarrowState {
     Unknown,
-    Folding(usize, Box<Groups>),
+    Folding(usize, Box<Rolled>),
     DoesNotPay,
 }
 
@@ -139,7 +140,7 @@ impl Narrow {
             };
         }
         if let NarrowState::Folding(without, groups) = &mut self.state {
-            groups.merge_rolled(rows, 0..rows.len(), self.view.pane, Some(*without));
+            groups.merge(rows, 0..rows.len(), self.view.pane, Some(*without));
             if !self.keep.pays(groups.len() as u64, PAYS_FROM_WITHOUT, self.rows) {
                 self.state = NarrowState::DoesNotPay;
             }
@@ -157,13 +158,14 @@ impl Narrow {
     }
 }
 
-/// The groups of a part of a day by its shortest width, while its rows come in the order of panes. What is complete is kept packed.
+/// The groups of a part of a day by its shortest width, while its rows come in the order of panes. What is complete is kept sorted and
+/// packed.
 #[derive(Debug)]
 pub struct Wide {
     view: View,
     keep: Keep,
     width: Option<Span>,
-    open: Option<(Timestamp, Groups)>,
+    open: Option<(Timestamp, Rolled)>,
     packed: Vec<(Timestamp, Vec<u8>)>,
     rows: u64,
 }
@@ -186,7 +188,7 @@ impl Wide {
                 self.pack();
             }
             let (_, groups) = self.open.get_or_insert_with(|| (end, empty(&self.view)));
-            groups.merge_rolled(rows, from..to, width, None);
+            groups.merge(rows, from..to, width, None);
             from = to;
         }
     }
@@ -218,12 +220,11 @@ impl Wide {
                 while let Some((_, more)) = packed.next_if(|(next, _)| *next == end) {
                     both.merge(&Rows::decode(&more)?);
                 }
-                rows = both.into_unsorted();
+                rows = both.into_rows();
             }
-            rows.sort();
             writer.push(&rows)?;
             if let (Some(day), Some(wider)) = (&mut day, &wider) {
-                day.merge_rolled(&rows, 0..rows.len(), wider.pane, None);
+                day.merge(&rows, 0..rows.len(), wider.pane, None);
             }
         }
         let mut out = Vec::new();
@@ -249,7 +250,7 @@ impl Wide {
     }
     fn pack(&mut self) {
         if let Some((end, groups)) = self.open.take() {
-            self.packed.push((end, groups.rows().encode()));
+            self.packed.push((end, groups.into_rows().encode()));
         }
     }
 }

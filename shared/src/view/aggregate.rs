@@ -37,10 +37,12 @@ impl Default for FixedStats {
 
 impl FixedStats {
     /// Adds one value.
+    #[inline]
     pub fn lift(&mut self, value: i128) {
         self.combine(&FixedStats { count: 1, sum: value, min: value, max: value });
     }
     /// Adds all that `other` holds.
+    #[inline]
     pub fn combine(&mut self, other: &FixedStats) {
         self.count += other.count;
         self.sum = self.sum.wrapping_add(other.sum);

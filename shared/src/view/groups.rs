@@ -1,10 +1,11 @@
 //! The find-or-insert table of partials by pane and key: what the speed fold, the batch merge and serving group with.
+pub mod rolled;
+
 use std::hash::BuildHasher;
-use std::ops::Range;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use crate::time::{Span, Timestamp};
+use crate::time::Timestamp;
 use crate::view::aggregate::State;
 use crate::view::definition::StateKind;
 use crate::view::rows::{Dimension, Rows, States};
@@ -136,25 +137,6 @@ impl Groups {
             for (column, &state) in self.rows.states.iter_mut().zip(states) {
                 column.combine(row, &rows.states[state], i);
             }
-        }
-    }
-    /// Merges some rows into panes of a width that is a multiple of theirs, all values of the dimension `without` as null. The last
-    /// column is a count of the rows merged: rows that do not have it count once each.
-    pub fn merge_rolled(&mut self, rows: &Rows, range: Range<usize>, width: Span, without: Option<usize>) {
-        let all: Vec<usize> = (0..rows.dimensions.len()).collect();
-        let mut translations = Translations::new(rows, &all);
-        if let Some(d) = without {
-            let null = self.intern(d, &Value::Null);
-            translations.known[d].fill(null);
-        }
-        let place = |i: usize| translations.row(self, rows, i, rows.panes[i].ceil(width));
-        let places: Vec<usize> = range.clone().map(place).collect();
-        for (column, other) in self.rows.states.iter_mut().zip(&rows.states) {
-            range.clone().zip(&places).for_each(|(i, &row)| column.combine(row, other, i));
-        }
-        let is_first = rows.states.len() < self.rows.states.len();
-        if let (true, Some(States::Count(weights))) = (is_first, self.rows.states.last_mut()) {
-            places.iter().for_each(|&row| weights[row] += 1);
         }
     }
     fn join(&mut self, rows: &Rows, join: Join) {

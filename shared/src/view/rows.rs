@@ -218,6 +218,26 @@ impl States {
             }
         }
     }
+    /// Combines the rows of `other` from `first` on, a column of the same kind, into the rows `into`, one into each.
+    pub fn combine_rows(&mut self, into: &[u32], other: &States, first: usize) {
+        match (self, other) {
+            (States::Count(a), States::Count(b)) => {
+                into.iter().zip(&b[first..]).for_each(|(&i, count)| a[i as usize] += count);
+            }
+            (States::Fixed(a), States::Fixed(b)) => {
+                into.iter().zip(&b[first..]).for_each(|(&i, stats)| a[i as usize].combine(stats));
+            }
+            (States::Float(a), States::Float(b)) => {
+                into.iter().zip(&b[first..]).for_each(|(&i, stats)| a[i as usize].combine(stats));
+            }
+            (States::Partial(a), States::Partial(b)) => {
+                into.iter().zip(&b[first..]).for_each(|(&i, partial)| a[i as usize].combine(partial));
+            }
+            (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {
+                debug_assert!(false, "state columns of one view have one kind");
+            }
+        }
+    }
     /// Puts row `j` of `other`, a column of the same kind, in the place of row `i`.
     pub fn replace(&mut self, i: usize, other: &States, j: usize) {
         match (self, other) {
