@@ -1,7 +1,7 @@
 //! `seam doctor` against real services: all well, and each danger by its name.
 use std::process::Command;
 
-use seam_services::{Kafka, Redis, S3};
+use seam_services::{Cloud, Kafka, Redis, S3};
 use serde_json::Value;
 
 use crate::server::{Folder, Server, seam};
@@ -84,6 +84,23 @@ fn redis_and_s3_are_well_and_their_dangers_are_told() {
     redis.process.kill();
     let (code, findings) = doctor(&folder, &storage(s3.bucket), &environment);
     assert!(code == Some(1) && says(&findings, "fail", "redis does not answer"), "{findings:?}");
+}
+
+#[test]
+fn the_other_clouds_are_well_and_a_missing_bucket_is_told() {
+    let folder = Folder::new("doctor-clouds");
+    for cloud in [Cloud::azure(), Cloud::google()].into_iter().flatten() {
+        let storage = |bucket: &str| format!("{{ archive: '{bucket}/lake', directory: ./data }}");
+        let (code, findings) = doctor(&folder, &storage(cloud.url), &cloud.environment);
+        assert_eq!(code, Some(0), "{}: {findings:?}", cloud.url);
+        for words in ["write works", "create-only works", "compare-and-swap works", "no archive yet"] {
+            assert!(says(&findings, "ok", words), "{}: {words}: {findings:?}", cloud.url);
+        }
+        let missing = cloud.url.replace("lake", "nosuchbucket");
+        let (code, findings) = doctor(&folder, &storage(&missing), &cloud.environment);
+        assert_eq!(code, Some(1), "{missing}: {findings:?}");
+        assert!(says(&findings, "fail", "the bucket does not exist"), "{missing}: {findings:?}");
+    }
 }
 
 #[test]

@@ -5,7 +5,8 @@
 //! time of this process, librdkafka's threads included. One view counts and sums by minute, type, region and product.
 //! - `catch-up`: a speed worker from the log's start to its end, beside a plain consumer that parses the same topic.
 //! - `replay`: FLUSHALL under a worker that is done, until the state is whole again.
-//! - `peer`: the worker again, and Kafka Streams on the same topic (exactly_once_v2; needs Java and Maven).
+//! - `peer`: the worker again, and on the same topic Kafka Streams (exactly_once_v2) and Flink (a checkpoint each second); needs a JDK and
+//!   Maven.
 //! - `steady`: 50,000 events a second; from the moment that an event was due at the producer until it is acknowledged, committed,
 //!   and covered by an answer that a reader waits for with `min_position`.
 //!
@@ -235,15 +236,14 @@ impl Bench {
         self.drain(&mut setup.worker());
         let after = self.cost();
         let (wall, own) = ((after.at - before.at).as_secs_f64(), after.own - before.own + after.redis - before.redis);
-        let Some(peer) = peer::kafka_streams(&self.kafka.bootstrap(), TOPIC, self.events) else { return };
         println!("\npeer: {} events; broker apart, Redis and RocksDB included", self.events);
-        for (name, wall, own) in
-            [("speed worker and Redis", wall, own), ("Kafka Streams, exactly_once_v2", peer.wall, peer.own)]
-        {
-            let rate = |seconds: f64| self.events as f64 / seconds / 1e6;
-            println!("  {name:<43} {:>6.3} M/s wall {:>6.3} M/s/core", rate(wall), rate(own));
+        let rate = |seconds: f64| self.events as f64 / seconds / 1e6;
+        println!("  {:<43} {:>6.3} M/s wall {:>6.3} M/s/core", "speed worker and Redis", rate(wall), rate(own));
+        for system in peer::PEERS {
+            let Some(peer) = system.run(&self.kafka.bootstrap(), TOPIC, self.events) else { continue };
+            println!("  {:<43} {:>6.3} M/s wall {:>6.3} M/s/core", system.name, rate(peer.wall), rate(peer.own));
+            println!("  {:<43} {:>6.1} wall     {:>6.1} a core", "  ratio", peer.wall / wall, peer.own / own);
         }
-        println!("  ratio {:.1} wall, {:.1} a core", peer.wall / wall, peer.own / own);
     }
 
     fn steady(&self) {

@@ -90,6 +90,9 @@ impl KafkaCluster {
             ];
             let copies = ["offsets.topic", "transaction.state.log", "share.coordinator.state.topic"];
             words.extend(copies.map(|topic| format!("{topic}.replication.factor=3")));
+            // On a busy machine three virtual machines are slower to say that they live than one.
+            let patient = ["broker.session.timeout.ms=3000", "broker.heartbeat.interval.ms=500"];
+            words.extend(patient.map(str::to_owned));
             let more = ["default.replication.factor=3", "min.insync.replicas=2", "replica.lag.time.max.ms=1000"];
             words.extend(more.iter().chain(properties).map(|&line| line.to_owned()));
             words
