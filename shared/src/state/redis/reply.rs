@@ -267,7 +267,7 @@ pub(super) fn segment(reply: Reply, start: Offset) -> Result<Option<(Entry, Vec<
     }
     let Ok([closed, value]) = <[Reply; 2]>::try_from(list(reply)?) else { return Err(strange()) };
     let entry = Entry::all(&string(closed)?)?.into_iter().find(|entry| entry.start == start);
-    Ok(entry.map(|entry| Ok::<_, Error>((entry, bytes(value)?))).transpose()?)
+    entry.map(|entry| Ok((entry, bytes(value)?))).transpose()
 }
 
 /// Whether a script did its work, or must be sent again.
