@@ -178,21 +178,29 @@ impl BatchView {
             }
         }
         for some in missing.chunks(LOADS_AT_ONCE) {
-            let load = |choice: &Choice<'_>| {
-                let (choice, cache) = (*choice, cache.clone());
-                async move {
-                    let block = self.block(choice, &cache).await?;
-                    roll_up(&block, access.shapes_of(&block, choice.part, range), cache).await?;
-                    Ok::<Piece, Error>(Piece { block, part: choice.part })
-                }
-            };
-            for piece in futures::future::join_all(some.iter().map(load)).await {
+            let mut loading = Vec::with_capacity(some.len());
+            for choice in some {
+                loading.push(self.piece(*choice, access, range, cache));
+            }
+            for piece in futures::future::join_all(loading).await {
                 pieces.push(piece?);
             }
         }
         Ok(pieces)
     }
 
+    /// A file that is read for the first time, and rolled up to what is scanned of it.
+    async fn piece(
+        &self,
+        choice: Choice<'_>,
+        access: &Access<'_>,
+        range: (Timestamp, Timestamp),
+        cache: &Arc<BlockCache>,
+    ) -> Result<Piece> {
+        let block = self.block(choice, cache).await?;
+        roll_up(&block, access.shapes_of(&block, choice.part, range), cache.clone()).await?;
+        Ok(Piece { block, part: choice.part })
+    }
     fn key(&self, choice: &Choice<'_>) -> BlockKey {
         BlockKey::file(&self.view().id, choice.blake3)
     }

@@ -170,7 +170,18 @@ impl ByKey {
             width: None,
             shapes: Mutex::default(),
         };
-        ByKey { dimensions, starts, even, panes, states, weights, span: ends, name: None, facts: Arc::new(facts), bytes }
+        ByKey {
+            dimensions,
+            starts,
+            even,
+            panes,
+            states,
+            weights,
+            span: ends,
+            name: None,
+            facts: Arc::new(facts),
+            bytes,
+        }
     }
     fn widen(&mut self, width: Option<Span>) {
         if let Some(facts) = Arc::get_mut(&mut self.facts) {

@@ -1,7 +1,7 @@
 //! Rows as JSON: flat objects, what neighbours share written once. Pure.
 use std::ops::Range;
 
-use seam_shared::time::Timestamp;
+use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::{StateDefinition, StateKind};
 use seam_shared::view::rows::States;
 
@@ -54,7 +54,8 @@ impl Points {
         if let [States::Count(_)] = &self.merged.states[..] {
             return;
         }
-        let counts = |state: &StateDefinition| state.kind == StateKind::Count || state.is_net() && state.field.is_none();
+        let counts =
+            |state: &StateDefinition| state.kind == StateKind::Count || state.is_net() && state.field.is_none();
         let is_count = query.terms.iter().all(|term| counts(term.definition()));
         match self.figures(query, point) {
             Known::Two(numerator, denominator) => {
@@ -64,6 +65,9 @@ impl Points {
         }
     }
 }
+
+/// The length of a moment's text in UTC without a fraction, in quotes.
+const WHOLE_SECONDS: usize = "\"2026-01-01T00:00:00Z\"".len();
 
 /// The members that say which window a row is of.
 struct Times {
@@ -82,13 +86,26 @@ struct Moment {
 
 impl Moment {
     fn turn_to(&mut self, zone: Zone, time: Timestamp) {
-        if self.time != Some(time) {
-            self.time = Some(time);
-            self.text.clear();
-            self.text.push(b'"');
-            zone.write(time, &mut self.text);
-            self.text.push(b'"');
+        let Some(before) = self.time.replace(time).filter(|_| zone == Zone::UTC) else { return self.write(zone, time) };
+        let (day, clock) = (time.0.div_euclid(Span::DAY.0), time.0.rem_euclid(Span::DAY.0));
+        if before == time {
+            return;
         }
+        let is_whole = clock % Span::SECOND.0 == 0 && self.text.len() == WHOLE_SECONDS && self.text.ends_with(b"Z\"");
+        if before.0.div_euclid(Span::DAY.0) != day || !is_whole {
+            return self.write(zone, time);
+        }
+        // On the same day only the clock is another.
+        let seconds = clock / Span::SECOND.0;
+        for (place, number) in [(12, seconds / 3_600), (15, seconds / 60 % 60), (18, seconds % 60)] {
+            self.text[place..place + 2].copy_from_slice(&[b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]);
+        }
+    }
+    fn write(&mut self, zone: Zone, time: Timestamp) {
+        self.text.clear();
+        self.text.push(b'"');
+        zone.write(time, &mut self.text);
+        self.text.push(b'"');
     }
 }
 
@@ -108,6 +125,40 @@ impl Times {
         parts.into_iter().for_each(|part| self.members.extend_from_slice(part));
         if let Some(is_partial) = query.is_partial(time) {
             self.members.extend_from_slice(if is_partial { b",\"partial\":true" } else { b",\"partial\":false" });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Dice;
+
+    #[test]
+    fn a_moment_is_written_as_its_zone_writes_it() {
+        let mut dice = Dice(11);
+        for name in ["UTC", "Europe/Berlin"] {
+            let zone = Zone::parse(name).expect("a zone");
+            let (mut moment, mut time) = (Moment::default(), Timestamp(1_767_225_000_000_000));
+            for _ in 0..20_000 {
+                let step = [Span::SECOND.0, Span::MINUTE.0, Span::HOUR.0, 1_000, 0, 7][dice.pick(6) as usize];
+                time = Timestamp(time.0 + step * (dice.pick(90) as i64 - 30));
+                moment.turn_to(zone, time);
+                assert_eq!(String::from_utf8_lossy(&moment.text), format!("\"{}\"", zone.text(time)));
+            }
+        }
+        let years = [
+            Timestamp::MIN,
+            Timestamp::MAX,
+            Timestamp(Timestamp::MAX.0 + 1),
+            Timestamp(Timestamp::MAX.0 + 1_000_001),
+            Timestamp(-1),
+            Timestamp(0),
+        ];
+        let mut moment = Moment::default();
+        for time in years.into_iter().chain(years.into_iter().rev()) {
+            moment.turn_to(Zone::UTC, time);
+            assert_eq!(String::from_utf8_lossy(&moment.text), format!("\"{}\"", Zone::UTC.text(time)));
         }
     }
 }

@@ -265,7 +265,8 @@ mod tests {
     fn a_chain_of_widths_has_each_pane_once_and_whole() {
         let evens = [(40, 40), (17, 17), (55, 12), (24, 30), (7, 7)].map(|(window, step)| even(window, step, 61));
         let lists = [listed(&[(3, 40), (40, 90), (90, 91)]), listed(&[(1, 58), (4, 61), (75, 122), (76, 130)])];
-        for (times, (narrow, wide)) in evens.into_iter().chain(lists).flat_map(|t| [(t.clone(), (2, 8)), (t, (3, 15))]) {
+        for (times, (narrow, wide)) in evens.into_iter().chain(lists).flat_map(|t| [(t.clone(), (2, 8)), (t, (3, 15))])
+        {
             let cells = Cells::new(&times);
             for limit in [None, Some(Span(wide * 3))] {
                 let all = limit.map_or(Part::WHOLE, Part::edges);

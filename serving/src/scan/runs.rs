@@ -48,7 +48,8 @@ impl Access<'_> {
         let Some(shape) = self.kept() else { return Cow::Borrowed(pieces) };
         let mut joined = Cow::Borrowed(pieces);
         for reach in [Reach::Week, Reach::Cell] {
-            let of_reach = |piece| place(cells, piece).map(|(cell, week)| (cell, (reach == Reach::Week).then_some(week)));
+            let of_reach =
+                |piece| place(cells, piece).map(|(cell, week)| (cell, (reach == Reach::Week).then_some(week)));
             let places: Vec<_> = joined.iter().map(of_reach).collect();
             if places.len() < PIECES || places.windows(PIECES).all(|pair| pair[0].is_none() || pair[0] != pair[1]) {
                 continue;

@@ -1,12 +1,12 @@
 //! Sums: what a scan has merged, by key and cell. A cell of a key is found by its place, not by a hash, where there is room. Pure.
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use seam_shared::time::Timestamp;
 use seam_shared::view::definition::StateKind;
-use seam_shared::view::groups::Groups;
 use seam_shared::view::rows::{Dimension, Rows, States};
+use seam_shared::view::value::Value;
 
 /// Places that there may be, those of cells without a row included; they take four bytes each.
 const PLACES_MAX: usize = 1 << 22;
@@ -19,8 +19,7 @@ const NO_PANE: Timestamp = Timestamp(0);
 
 /// A table of states by key and cell.
 pub struct Sums {
-    /// Each key once, in a row without a state.
-    keys: Groups,
+    keys: KeyTable,
     /// How many cells a key can have.
     cells: usize,
     places: Places,
@@ -51,7 +50,7 @@ impl Sums {
     pub fn new(dimensions: usize, kinds: &[StateKind], cells: usize) -> Sums {
         let states = kinds.iter().map(|&kind| States::empty(kind)).collect();
         let places = if cells > PLACES_MAX { hashed() } else { Places::Grid(Vec::new()) };
-        let keys = Groups::new(dimensions, &[]);
+        let keys = KeyTable::new(dimensions);
         Sums { keys, cells, places, key_of: Vec::new(), cell_of: Vec::new(), states }
     }
     /// How many rows there are.
@@ -68,16 +67,16 @@ impl Sums {
         &mut self.states
     }
     fn key(&mut self, codes: &[u32]) -> u32 {
-        let key = self.keys.row(NO_PANE, codes);
+        let key = self.keys.find(codes);
         if let Places::Grid(grid) = &mut self.places {
-            let needed = self.keys.len() * self.cells;
+            let needed = self.keys.count * self.cells;
             if needed > PLACES_MAX {
                 self.give_up_places();
             } else if needed > grid.len() {
                 grid.resize(needed, NONE);
             }
         }
-        key as u32
+        key
     }
     fn give_up_places(&mut self) {
         self.places = hashed();
@@ -119,8 +118,7 @@ impl Sums {
     /// All rows in an order, with the panes that `pane` gives their cells. By cell, they are in canonical form if it gives them in time.
     pub fn into_rows(self, by: By, pane: impl Fn(i64) -> Timestamp) -> Rows {
         let Sums { keys, cells, places, key_of, cell_of, states } = self;
-        let mut keys = keys.into_unsorted();
-        keys.states.push(States::Count((0..keys.panes.len() as u64).collect()));
+        let mut keys = keys.into_rows();
         keys.sort();
         let Some(States::Count(by_rank)) = keys.states.pop() else { return Rows::default() };
         let mut ranks = vec![0_u32; by_rank.len()];
@@ -149,10 +147,113 @@ impl Sums {
         };
         let states = if in_order { states } else { states.iter().map(|states| states.gather(&order)).collect() };
         let code = |d: &Dimension, row: u32| d.codes[ranks[key_of[row as usize] as usize] as usize];
-        let coded = |d: Dimension| Dimension { codes: order.iter().map(|&row| code(&d, row)).collect(), values: d.values };
+        let coded =
+            |d: Dimension| Dimension { codes: order.iter().map(|&row| code(&d, row)).collect(), values: d.values };
         let panes = order.iter().map(|&row| pane(cell_of[row as usize])).collect();
         Rows { panes, dimensions: keys.dimensions.into_iter().map(coded).collect(), states }
     }
+}
+
+/// The keys of a table, each once.
+struct KeyTable {
+    names: Vec<Names>,
+    /// By dimension, the code of each key.
+    codes: Vec<Vec<u32>>,
+    count: usize,
+    /// The keys by their codes, where there is more than one dimension.
+    index: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+/// The values of a dimension by code. As long as they come in order, as they do from one block, or from blocks that have the same ones,
+/// no index is needed to find them.
+#[derive(Default)]
+struct Names {
+    values: Vec<Value>,
+    index: Option<HashTable<u32>>,
+}
+
+impl Names {
+    /// The code of a value; it is likely to be `guess`.
+    #[inline]
+    fn code(&mut self, value: &Value, guess: u32, hasher: &DefaultHashBuilder) -> u32 {
+        if self.values.get(guess as usize) == Some(value) {
+            return guess;
+        }
+        let next = self.values.len() as u32;
+        if self.index.is_none() {
+            if self.values.last().is_none_or(|last| last < value) {
+                self.values.push(value.clone());
+                return next;
+            }
+            if let Ok(code) = self.values.binary_search(value) {
+                return code as u32;
+            }
+        }
+        let Names { values, index } = self;
+        let hash = |code: u32| hasher.hash_one(&values[code as usize]);
+        let index = index.get_or_insert_with(|| {
+            let mut index = HashTable::with_capacity(values.len() * 2);
+            (0..next).for_each(|code| drop(index.insert_unique(hash(code), code, |&code| hash(code))));
+            index
+        });
+        let is_it = |&code: &u32| values[code as usize] == *value;
+        let code = match index.entry(hasher.hash_one(value), is_it, |&code| hash(code)) {
+            Entry::Occupied(found) => return *found.get(),
+            Entry::Vacant(vacant) => *vacant.insert(next).get(),
+        };
+        values.push(value.clone());
+        code
+    }
+}
+
+impl KeyTable {
+    fn new(dimensions: usize) -> KeyTable {
+        KeyTable {
+            names: (0..dimensions).map(|_| Names::default()).collect(),
+            codes: vec![Vec::new(); dimensions],
+            count: 0,
+            index: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+        }
+    }
+    /// The key with these codes.
+    fn find(&mut self, wanted: &[u32]) -> u32 {
+        let KeyTable { codes, count, index, hasher, .. } = self;
+        let next = *count as u32;
+        let key = match wanted {
+            [] => 0,
+            // Each value comes with its key.
+            [code] => *code,
+            _ => {
+                let is_it = |&key: &u32| codes.iter().zip(wanted).all(|(codes, code)| codes[key as usize] == *code);
+                let hash = |&key: &u32| hash_of(hasher, codes.iter().map(|codes| codes[key as usize]));
+                match index.entry(hash_of(hasher, wanted.iter().copied()), is_it, hash) {
+                    Entry::Occupied(found) => *found.get(),
+                    Entry::Vacant(vacant) => *vacant.insert(next).get(),
+                }
+            }
+        };
+        if key == next {
+            *count += 1;
+            codes.iter_mut().zip(wanted).for_each(|(codes, code)| codes.push(*code));
+        }
+        key
+    }
+    /// The keys as rows without panes; their state is the number of the key.
+    fn into_rows(self) -> Rows {
+        let KeyTable { names, codes, count, .. } = self;
+        let dimensions = names.into_iter().zip(codes).map(|(names, codes)| Dimension { codes, values: names.values });
+        let numbers = States::Count((0..count as u64).collect());
+        Rows { panes: vec![NO_PANE; count], dimensions: dimensions.collect(), states: vec![numbers] }
+    }
+}
+
+#[inline]
+fn hash_of(hasher: &DefaultHashBuilder, codes: impl Iterator<Item = u32>) -> u64 {
+    let mut state = hasher.build_hasher();
+    codes.for_each(|code| state.write_u32(code));
+    state.finish()
 }
 
 fn hashed() -> Places {
@@ -182,17 +283,16 @@ impl<'a> Keys<'a> {
         for (to, &from) in self.dimensions.iter().enumerate() {
             let theirs = scanned[from].codes[i] as usize;
             if self.known[to][theirs] == NONE {
-                let guess = self.codes[to].wrapping_add(1);
-                let (held, value) = (&sums.keys.rows().dimensions[to].values, &scanned[from].values[theirs]);
-                let is_it = held.get(guess as usize) == Some(value);
-                self.known[to][theirs] = if is_it { guess } else { sums.keys.intern(to, value) };
+                let (guess, value) = (self.codes[to].wrapping_add(1), &scanned[from].values[theirs]);
+                let KeyTable { names, hasher, .. } = &mut sums.keys;
+                self.known[to][theirs] = names[to].code(value, guess, hasher);
             }
             self.codes[to] = self.known[to][theirs];
         }
-        let held = &sums.keys.rows().dimensions;
-        let is_it = |key: u32| held.iter().zip(&self.codes).all(|(d, code)| d.codes.get(key as usize) == Some(code));
+        let held = &sums.keys.codes;
+        let is_it = |key: u32| held.iter().zip(&self.codes).all(|(codes, code)| codes.get(key as usize) == Some(code));
         let mut likely = [self.last, self.last.wrapping_add(1)].into_iter();
-        let found = likely.find(|&key| (key as usize) < sums.keys.len() && is_it(key));
+        let found = likely.find(|&key| (key as usize) < sums.keys.count && is_it(key));
         self.last = found.unwrap_or_else(|| sums.key(&self.codes));
         self.last
     }
@@ -202,7 +302,7 @@ impl<'a> Keys<'a> {
 mod tests {
     use super::*;
     use crate::testing::Dice;
-    use seam_shared::view::value::Value;
+    use seam_shared::view::groups::Groups;
 
     /// The same by the table that everybody else uses.
     fn plain(rows: &[(i64, [Value; 2], u64)], by: By) -> Vec<(i64, Value, Value, u64)> {
@@ -227,7 +327,8 @@ mod tests {
     fn rows_are_those_of_a_plain_table_whatever_order_they_come_in() {
         for seed in 1..120 {
             let mut dice = Dice(seed);
-            let (keys, cells) = ([1, 4, 90][dice.pick(3) as usize], [1, 7, 300, PLACES_MAX as u64 / 10][dice.pick(4) as usize]);
+            let (keys, cells) =
+                ([1, 4, 90][dice.pick(3) as usize], [1, 7, 300, PLACES_MAX as u64 / 10][dice.pick(4) as usize]);
             let mut rows: Vec<(i64, [Value; 2], u64)> = (0..dice.pick(600))
                 .map(|_| {
                     let key = [Value::text(&format!("k{}", dice.pick(keys))), Value::Int(dice.pick(2) as i64)];
