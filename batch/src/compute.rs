@@ -138,6 +138,7 @@ pub async fn day(
             Some(wide) => rows.into_iter().for_each(|rows| wide.append(rows)),
             None => wide = rows,
         }
+        wide.as_mut().map_or(Ok(()), Wide::settle)?; // while the next pass is at work
     }
     if let (Some(first), Some(wide)) = (stored.first_mut(), wide) {
         for content in wide.finish()? {

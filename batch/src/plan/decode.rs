@@ -294,3 +294,6 @@ pub fn unread() -> Error {
 fn strange(error: ParquetError) -> Error {
     Error::corrupt("an archive file is none that an archiver writes").because(error)
 }
+
+#[cfg(test)]
+mod tests;

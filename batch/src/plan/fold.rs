@@ -23,6 +23,9 @@ use super::windows::FileWindows;
 
 /// Events may wait for their pane's end in so much memory.
 const WAITING_BYTES: usize = 48 << 20;
+/// From so many events on that wait, and so many for each of its groups, a pane is folded before it is taken.
+const EARLY_EVENTS: usize = 1 << 18;
+const EARLY_EVENTS_A_GROUP: usize = 8;
 /// So many panes may begin in the memory of others, …
 const SPARE_PANES: usize = 32;
 /// … each of which has room for no more than so many events.
@@ -119,14 +122,7 @@ impl Fold {
             self.deal(&events.times, &keys, &events.values, &places)?;
             events.recycle(&mut self.spare);
             self.spare_keys = keys;
-        }
-        let open = || self.panes.iter().flatten();
-        if open().map(|pane| pane.waiting.bytes()).sum::<usize>() > WAITING_BYTES {
-            self.order.update(&self.dictionaries, &self.combinations, open().flat_map(Pane::all_keys));
-            for pane in self.panes.iter_mut().flatten() {
-                pane.fold(&view, &self.order, &mut self.table);
-                pane.waiting = Waiting::new(&view); // its memory is wanted for others
-            }
+            self.fold_early(&view);
         }
         Ok(())
     }
@@ -237,6 +233,22 @@ impl Fold {
             from += run;
         }
         Ok(())
+    }
+    /// Folds panes before they are taken: those in which so many events wait that it costs little beside them, and all if too many wait.
+    fn fold_early(&mut self, view: &View) {
+        let open = || self.panes.iter().flatten();
+        let all = open().map(|pane| pane.waiting.bytes()).sum::<usize>() > WAITING_BYTES;
+        let pays = |pane: &Pane| pane.waiting.count() >= EARLY_EVENTS.max(EARLY_EVENTS_A_GROUP * pane.keys.len());
+        if !all && !open().any(pays) {
+            return;
+        }
+        self.order.update(&self.dictionaries, &self.combinations, open().flat_map(Pane::all_keys));
+        for pane in self.panes.iter_mut().flatten().filter(|pane| all || pays(pane)) {
+            pane.fold(view, &self.order, &mut self.table);
+            if all {
+                pane.waiting = Waiting::new(view); // its memory is wanted for others
+            }
+        }
     }
     /// Turns keys back into the values that they stand for.
     fn name(&self, keys: &mut Vec<u64>, rows: &mut Rows) {

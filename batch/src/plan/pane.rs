@@ -37,6 +37,10 @@ impl Waiting {
             view.states.iter().map(|state| (!state.counts_events()).then(|| Values::empty(state, &view.source)));
         Waiting { keys: Vec::new(), values: values.collect(), places: Vec::new() }
     }
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.keys.len()
+    }
     /// How many bytes they take.
     pub fn bytes(&self) -> usize {
         self.keys.len() * 8

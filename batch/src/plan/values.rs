@@ -234,9 +234,7 @@ impl Values {
     pub fn lift(&self, definition: &StateDefinition, rows: &[u32], places: &[Place], states: &mut States) {
         match (&self.cells, states) {
             (Cells::Narrow(values), States::Count(counts)) => self.each(values, rows, |_, row, _| counts[row] += 1),
-            (Cells::Narrow(values), States::Fixed(stats)) => {
-                self.each(values, rows, |_, row, value| FixedStats::lift(&mut stats[row], (*value).into()));
-            }
+            (Cells::Narrow(values), States::Fixed(stats)) => self.lift_narrow(values, rows, stats),
             (Cells::Wide(values), States::Fixed(stats)) => {
                 self.each(values, rows, |_, row, value| FixedStats::lift(&mut stats[row], *value));
             }
@@ -246,6 +244,22 @@ impl Values {
             (_, States::Partial(partials)) => self.lift_partials(definition, rows, places, partials),
             (_, States::Count(_) | States::Fixed(_) | States::Float(_)) => {
                 debug_assert!(false, "a state's values are of its kind");
+            }
+        }
+    }
+    /// Adds up in 64 bits where many values come to few rows and no sum of theirs can be too large for that.
+    fn lift_narrow(&self, values: &[i64], rows: &[u32], stats: &mut [FixedStats]) {
+        let largest = values.iter().map(|value| value.unsigned_abs()).max().unwrap_or(0);
+        let fits = u128::from(largest) * values.len() as u128 <= i64::MAX as u128;
+        if !fits || values.len() < VALUES_A_ROW * stats.len() {
+            self.each(values, rows, |_, row, value| FixedStats::lift(&mut stats[row], (*value).into()));
+            return;
+        }
+        let mut narrow = vec![NarrowStats { count: 0, sum: 0, min: i64::MAX, max: i64::MIN }; stats.len()];
+        self.each(values, rows, |_, row, value| narrow[row].lift(*value));
+        for (stats, NarrowStats { count, sum, min, max }) in stats.iter_mut().zip(narrow) {
+            if count > 0 {
+                stats.combine(&FixedStats { count, sum: sum.into(), min: min.into(), max: max.into() });
             }
         }
     }
@@ -298,6 +312,28 @@ impl Values {
             run.for_each(|((event, row), value)| add(event, *row as usize, value));
             from = end + 1;
         }
+    }
+}
+
+/// From so many values a row on, statistics are first added up in 64 bits.
+const VALUES_A_ROW: usize = 4;
+
+/// Half as large as [`FixedStats`], of which more stay in the processor's caches.
+#[derive(Debug, Clone, Copy)]
+struct NarrowStats {
+    count: u64,
+    sum: i64,
+    min: i64,
+    max: i64,
+}
+
+impl NarrowStats {
+    #[inline]
+    fn lift(&mut self, value: i64) {
+        self.count += 1;
+        self.sum = self.sum.wrapping_add(value); // never does, by the check before
+        self.min = self.min.min(value);
+        self.max = self.max.max(value);
     }
 }
 

@@ -4,6 +4,8 @@
 //! Of a day there are its groups by hour and by day; of a slice its panes without the dimension that has most values. Which of them are
 //! kept is a function of the rows alone, so that every run over the same archive makes the same files. No roll-up is an `add` of the
 //! table: whoever reads the table as a Delta table counts each event once. The first file of what a roll-up is of names it in its tags.
+use std::collections::VecDeque;
+
 use bytes::Bytes;
 use object_store::path::Path;
 use serde_json::{Value as Json, json};
@@ -159,22 +161,33 @@ impl Narrow {
 }
 
 /// The groups of a part of a day by its shortest width, while its rows come in the order of panes. What is complete is kept sorted and
-/// packed.
+/// packed until it is written.
 #[derive(Debug)]
 pub struct Wide {
     view: View,
     keep: Keep,
     width: Option<Span>,
     open: Option<(Timestamp, Rolled)>,
-    packed: Vec<(Timestamp, Vec<u8>)>,
+    packed: VecDeque<(Timestamp, Vec<u8>)>,
     rows: u64,
+    /// Once something is written.
+    written: Option<WrittenWide>,
+}
+
+/// The roll-ups of a day in the making.
+#[derive(Debug)]
+struct WrittenWide {
+    file: Writer,
+    /// By the next width.
+    wider: Option<(View, Rolled)>,
 }
 
 impl Wide {
     /// No rows yet.
     pub fn new(view: &View, keep: Keep) -> Wide {
         let width = widths(view.pane).next();
-        Wide { view: view_of(view, width.unwrap_or(view.pane)), keep, width, open: None, packed: Vec::new(), rows: 0 }
+        let view = view_of(view, width.unwrap_or(view.pane));
+        Wide { view, keep, width, open: None, packed: VecDeque::new(), rows: 0, written: None }
     }
     /// The next rows.
     pub fn push(&mut self, rows: &Rows) {
@@ -192,66 +205,87 @@ impl Wide {
             from = to;
         }
     }
-    /// What follows it in time.
+    /// What follows it in time, of which nothing is written yet.
     pub fn append(&mut self, mut next: Wide) {
         self.pack();
         next.pack();
         self.rows += next.rows;
         self.packed.append(&mut next.packed);
     }
-    /// The roll-ups of the day that pay.
+    /// Writes what is complete, so that it need not be kept. What follows may go on with the last group of panes.
     ///
     /// # Errors
     /// `Internal` if the rows were not the view's.
+    pub fn settle(&mut self) -> Result<()> {
+        self.pack();
+        let last = self.packed.back().map(|(end, _)| *end);
+        self.write(|end| Some(end) != last)
+    }
+    /// The roll-ups of the day that pay.
+    ///
+    /// # Errors
+    /// As [`Wide::settle`].
     pub fn finish(mut self) -> Result<Vec<Content>> {
         self.pack();
-        let Some(width) = self.width.filter(|_| self.rows > 0) else { return Ok(Vec::new()) };
-        let wider =
-            widths(width).next().map(|wider| view_of(&View { states: self.states(), ..self.view.clone() }, wider));
-        let mut writer = Writer::new(&self.view);
-        let mut day = wider.as_ref().map(empty);
-        let mut packed = std::mem::take(&mut self.packed).into_iter().peekable();
-        while let Some((end, bytes)) = packed.next() {
-            let mut rows = Rows::decode(&bytes)?;
-            // Two passes may have met in the middle of an hour.
-            if packed.peek().is_some_and(|(next, _)| *next == end) {
-                let mut both = Groups::like(&rows);
-                both.merge(&rows);
-                while let Some((_, more)) = packed.next_if(|(next, _)| *next == end) {
-                    both.merge(&Rows::decode(&more)?);
-                }
-                rows = both.into_rows();
-            }
-            writer.push(&rows)?;
-            if let (Some(day), Some(wider)) = (&mut day, &wider) {
-                day.merge(&rows, 0..rows.len(), wider.pane, None);
-            }
-        }
+        self.write(|_| true)?;
+        let (Some(width), Some(WrittenWide { file, wider })) = (self.width, self.written) else {
+            return Ok(Vec::new());
+        };
         let mut out = Vec::new();
         let mut finer = self.rows;
-        let rows = writer.rows();
+        let rows = file.rows();
         if self.keep.pays(rows, PAYS_FROM, finer) {
-            out.push(Content { level: Level { width, without: None }, bytes: writer.finish()?.bytes, rows });
+            out.push(Content { level: Level { width, without: None }, bytes: file.finish()?.bytes, rows });
             finer = rows;
         }
-        if let (Some(day), Some(wider)) = (day, &wider)
-            && self.keep.pays(day.len() as u64, PAYS_FROM, finer)
+        if let Some((view, groups)) = wider
+            && self.keep.pays(groups.len() as u64, PAYS_FROM, finer)
         {
-            let rows = day.into_rows();
-            let level = Level { width: wider.pane, without: None };
-            out.push(Content { level, bytes: view_file::write(wider, &rows)?.bytes, rows: rows.len() as u64 });
+            let rows = groups.into_rows();
+            let level = Level { width: view.pane, without: None };
+            out.push(Content { level, bytes: view_file::write(&view, &rows)?.bytes, rows: rows.len() as u64 });
         }
         Ok(out)
     }
 
-    /// The view's own states, without the count of rows.
-    fn states(&self) -> Vec<StateDefinition> {
-        self.view.states[..self.view.states.len() - 1].to_vec()
+    /// Writes the panes that come first as long as they are `complete`.
+    fn write(&mut self, complete: impl Fn(Timestamp) -> bool) -> Result<()> {
+        while let Some((end, bytes)) = self.packed.pop_front_if(|(end, _)| complete(*end)) {
+            let mut rows = Rows::decode(&bytes)?;
+            // Two passes may have met in the middle of an hour.
+            if self.packed.front().is_some_and(|(next, _)| *next == end) {
+                let mut both = Groups::like(&rows);
+                both.merge(&rows);
+                while let Some((_, more)) = self.packed.pop_front_if(|(next, _)| *next == end) {
+                    both.merge(&Rows::decode(&more)?);
+                }
+                rows = both.into_rows();
+            }
+            let written = self.written.get_or_insert_with(|| WrittenWide::new(&self.view));
+            written.file.push(&rows)?;
+            if let Some((view, groups)) = &mut written.wider {
+                groups.merge(&rows, 0..rows.len(), view.pane, None);
+            }
+        }
+        Ok(())
     }
     fn pack(&mut self) {
         if let Some((end, groups)) = self.open.take() {
-            self.packed.push((end, groups.into_rows().encode()));
+            self.packed.push_back((end, groups.into_rows().encode()));
         }
+    }
+}
+
+impl WrittenWide {
+    /// No rows yet of a view by its shortest width.
+    fn new(view: &View) -> WrittenWide {
+        let states = view.states[..view.states.len() - 1].to_vec(); // its own, without the count of rows
+        let wider = widths(view.pane).next().map(|wider| view_of(&View { states, ..view.clone() }, wider));
+        let wider = wider.map(|view| {
+            let groups = empty(&view);
+            (view, groups)
+        });
+        WrittenWide { file: Writer::new(view), wider }
     }
 }
 

@@ -117,8 +117,8 @@ pub fn write(view: &View, rows: &Rows) -> Result<Written> {
 
 /// A file whose rows come piece by piece.
 #[derive(Debug)]
-pub struct Writer<'a> {
-    view: &'a View,
+pub struct Writer {
+    view: View,
     schema: Arc<Schema>,
     /// Once there are rows.
     file: Option<parquet_file::Writer>,
@@ -127,11 +127,11 @@ pub struct Writer<'a> {
     held: Groups,
 }
 
-impl<'a> Writer<'a> {
+impl Writer {
     /// No rows yet.
-    pub fn new(view: &'a View) -> Writer<'a> {
+    pub fn new(view: &View) -> Writer {
         let held = Groups::new(view.dimensions.len(), &view.kinds());
-        Writer { view, schema: Arc::new(coded_schema(view)), file: None, rows: 0, held }
+        Writer { view: view.clone(), schema: Arc::new(coded_schema(view)), file: None, rows: 0, held }
     }
     /// Appends rows that follow those before in canonical order.
     ///
@@ -161,7 +161,7 @@ impl<'a> Writer<'a> {
             match states {
                 States::Count(counts) => columns.push(counted(counts.iter().copied())),
                 States::Fixed(stats) => {
-                    write_fixed(definition.kind, is_integer(self.view, definition), stats, &mut columns)?;
+                    write_fixed(definition.kind, is_integer(&self.view, definition), stats, &mut columns)?;
                 }
                 States::Float(stats) => write_float(stats, &mut columns),
                 States::Partial(partials) => columns.push(write_partials(partials)),
@@ -232,8 +232,12 @@ fn write_dimension(field_type: FieldType, dimension: &Dimension) -> Result<Array
             let texts: StringArray =
                 dimension.values.iter().map(|v| Some(if let Value::Str(s) = v { s } else { "" })).collect();
             let null: Vec<bool> = dimension.values.iter().map(|v| !matches!(v, Value::Str(_))).collect();
-            let codes = dimension.codes.iter();
-            let keys: Int32Array = codes.map(|&code| (!null[code as usize]).then_some(code.cast_signed())).collect();
+            let codes = dimension.codes.iter().map(|code| code.cast_signed());
+            let keys: Int32Array = if null.contains(&true) {
+                codes.map(|code| (!null[code as usize]).then_some(code)).collect()
+            } else {
+                Int32Array::from_iter_values(codes)
+            };
             Arc::new(DictionaryArray::<Int32Type>::try_new(keys, Arc::new(texts)).map_err(unbuilt)?)
         }
         FieldType::Bool => {
@@ -244,14 +248,13 @@ fn write_dimension(field_type: FieldType, dimension: &Dimension) -> Result<Array
         }
         FieldType::Decimal(scale) => {
             let numbers = values().map(|v| if let Value::Decimal(d, _) = v { Some(*d) } else { None });
-            decimals(numbers, scale)?
+            decimals(numbers.collect(), scale)?
         }
         FieldType::Float => return Err(Error::internal("a float is no dimension")),
     })
 }
 
-fn decimals(values: impl Iterator<Item = Option<i128>>, scale: u8) -> Result<ArrayRef> {
-    let array: Decimal128Array = values.collect();
+fn decimals(array: Decimal128Array, scale: u8) -> Result<ArrayRef> {
     Ok(Arc::new(array.with_precision_and_scale(DECIMAL_DIGITS, scale.cast_signed()).map_err(unbuilt)?))
 }
 
@@ -260,15 +263,26 @@ fn write_fixed(kind: StateKind, integer: bool, stats: &[FixedStats], columns: &m
         return Err(Error::internal("rows hold other states than their view"));
     };
     let filled = |figure: fn(&FixedStats) -> i128| stats.iter().map(move |s| (s.count > 0).then(|| figure(s)));
+    let none_empty = stats.iter().all(|s| s.count > 0);
+    let decimals = |figure: fn(&FixedStats) -> i128| {
+        decimals(
+            if none_empty {
+                Decimal128Array::from_iter_values(stats.iter().map(figure))
+            } else {
+                filled(figure).collect()
+            },
+            scale,
+        )
+    };
     let extreme = |figure: fn(&FixedStats) -> i128| -> Result<ArrayRef> {
         if !integer {
-            return decimals(filled(figure), scale);
+            return decimals(figure);
         }
         let narrow = filled(figure).map(|v| v.map(i64::try_from).transpose()).collect::<Result<Int64Array, _>>();
         Ok(Arc::new(narrow.map_err(|e| Error::internal("an integer field's extreme is no integer").because(e))?))
     };
     columns.push(counted(stats.iter().map(|s| s.count)));
-    columns.push(decimals(filled(|s| s.sum), scale)?);
+    columns.push(decimals(|s| s.sum)?);
     columns.push(extreme(|s| s.min)?);
     columns.push(extreme(|s| s.max)?);
     Ok(())

@@ -90,7 +90,12 @@ fn roll_ups_hold_the_same_in_fewer_rows_however_the_day_was_cut() {
             let [mut first, mut second] = [0; 2].map(|_| Wide::new(&view, Keep::WhatPays));
             first.push(&picks(0..cut));
             second.push(&picks(cut..rows.len()));
+            if cut % 2 == 0 {
+                first.settle().unwrap();
+            }
             first.append(second);
+            first.settle().unwrap();
+            assert!(first.packed.len() <= 2, "what is complete is not kept");
             assert_eq!(first.finish().unwrap(), whole, "cut at {cut}");
         }
         let found: Vec<Span> = whole.iter().map(|content| content.level.width).collect();
