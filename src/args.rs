@@ -10,10 +10,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use dead_letters::{Dlq, DlqList, DlqReplay, DlqShow};
 pub use generations::{BatchRollback, Diff};
 
-/// The command that runs SQL's engine.
-#[cfg(feature = "sql")]
-pub const SQL_ENGINE: &str = "sql-engine";
-
 /// Seam: streaming and batch analytics with one exact answer.
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100, after_help = examples::SEAM)]
@@ -107,10 +103,6 @@ pub enum Command {
     /// Print a script that completes commands, options and values in a shell.
     #[command(after_help = examples::COMPLETIONS)]
     Completions(Completions),
-    /// Answer queries of a process of Seam on standard output: what `server.sql` starts.
-    #[cfg(feature = "sql")]
-    #[command(name = SQL_ENGINE, hide = true)]
-    SqlEngine,
     /// Try out log, state store, lake, disks and clocks; say what endangers events or numbers (exit code 1 if something does).
     #[command(after_help = examples::DOCTOR)]
     Doctor(Doctor),

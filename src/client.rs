@@ -345,9 +345,11 @@ fn stamp(answer: &Value) -> String {
             part("/speed/text"),
         ));
         let excluded = |what: &str| view.pointer(&format!("/excluded/{what}")).and_then(Value::as_u64).unwrap_or(0);
-        let (invalid, duplicates) = (excluded("invalid"), excluded("duplicates"));
-        if invalid + duplicates > 0 {
-            lines.push(format!("    left out: {duplicates} duplicates and {invalid} records that are no events"));
+        let parts = [(excluded("duplicates"), "duplicates"), (excluded("invalid"), "records that are no events")];
+        let parts: Vec<String> =
+            parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        if !parts.is_empty() {
+            lines.push(format!("    left out: {}", parts.join(", ")));
         }
     }
     lines.join("\n")

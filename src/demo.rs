@@ -159,11 +159,11 @@ Where to look{}:
   {url}/   in a browser
   {url}/api/analytics/metrics
   {url}/api/analytics/metrics/delay?dimension=carrier&window=1d&from=2013-01-01&to=2013-01-15
-  {url}/api/analytics/metrics/flights.total?dimension=origin&window=1h&at=2013-01-10T15:00:00Z&layer=batch
+  {url}/api/analytics/metrics/route.flights?dimension=origin&window=1d&at=2013-01-02T00:00:00Z&layer=batch
   {url}/api/analytics/explain/flights.total?window=14d&to=2013-01-15
   {url}/readyz?verbose   {url}/metrics
 Or in another terminal:
-  seam query flights.total --by origin --window 1d --from 2013-01-01 --to 2013-01-08",
+  seam query route.flights --by origin --window 1d --from 2013-01-01 --to 2013-01-08",
         if once { " (run without --once to keep it up)" } else { " (Ctrl-C ends it)" }
     );
 }

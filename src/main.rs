@@ -49,6 +49,11 @@ const UNAVAILABLE: u8 = 69;
 const SERVICE_LOG: &str = "info,fjall=warn,lsm_tree=warn";
 
 fn main() -> ExitCode {
+    #[cfg(feature = "sql")]
+    if std::env::args().nth(1).as_deref() == Some(role::serve::SQL_ENGINE) {
+        // Whoever reads its answers is gone, if it fails.
+        return seam_sql::engine::serve().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
     let cli = Cli::parse();
     let default_filter = match &cli.command {
         Command::Up(_) | Command::Serve(_) => SERVICE_LOG,
@@ -109,11 +114,6 @@ fn run(cli: Cli) -> Result<u8, Failure> {
     let file = cli.config.as_path();
     let credentials = credentials(&cli);
     match &cli.command {
-        #[cfg(feature = "sql")]
-        Command::SqlEngine => {
-            let served = seam_sql::engine::serve();
-            served.map_err(|e| Error::unavailable("nobody reads what SQL's engine answers").because(e))?;
-        }
         Command::Schema => println!("{:#}", config::schema()),
         Command::Grafana(command) => grafana::write(&load(file)?, command)?,
         Command::Validate(command) => return Ok(validate(file, command.json)?),

@@ -20,7 +20,7 @@ use seam_shared::view::value::Value;
 
 pub use calendar::{Length, Unit};
 pub use finality::Complete;
-pub use parse::{Catalog, PARAMETERS, Request, parse, value_of};
+pub use parse::{Catalog, PARAMETERS, Request, no_dimension, parse, value_of};
 pub use refusal::{Refusal, nearest};
 pub use times::{Shape, Times, Windows, divisor};
 pub use zone::Zone;

@@ -10,8 +10,10 @@ use seam_shared::{Error, Result};
 
 use super::Process;
 use super::health::Part;
+
+/// What this program is called with to run SQL's engine, for a process of Seam: no command for people.
 #[cfg(feature = "sql")]
-use crate::args::SQL_ENGINE;
+pub const SQL_ENGINE: &str = "sql-engine";
 
 /// Adds the serving layer to a process. Stores that are away do not keep it from starting: it says what is missing.
 pub async fn start(process: &mut Process) -> Result<()> {

@@ -155,6 +155,59 @@ fn the_demo_replays_real_flights_and_says_where_to_look() {
     assert_eq!(batch + speed, 12_000, "each flight once: {stamp}");
 }
 
+/// A process that does not outlive its test.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn everything_that_the_demo_points_to_is_there() {
+    use std::io::{BufRead, BufReader};
+    let folder = Folder::new("guide");
+    let data = folder.0.join("data");
+    let mut demo = seam();
+    demo.args(["demo", "--rate", "100000", "--listen", "127.0.0.1:0", "--data"]).arg(&data);
+    let mut demo = Running(demo.stdout(std::process::Stdio::piped()).spawn().expect("the program runs"));
+    let lines = BufReader::new(demo.0.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+    let mut guide: Vec<String> = Vec::new();
+    for line in lines {
+        let is_last = line.trim().starts_with("seam query");
+        guide.push(line);
+        if is_last {
+            break;
+        }
+    }
+    let base = guide[0]
+        .split(' ')
+        .find(|word| word.starts_with("http"))
+        .expect("where it is")
+        .trim_end_matches(';')
+        .to_owned();
+    let urls: Vec<&str> =
+        guide[1..].iter().flat_map(|line| line.split(' ')).filter(|word| word.starts_with("http")).collect();
+    assert!(urls.len() >= 7, "{guide:?}");
+    for url in urls {
+        let mut reply = agent().get(url).call().expect("an answer");
+        let text = reply.body_mut().read_to_string().expect("text");
+        assert_eq!(reply.status(), 200, "{url}: {text}");
+        if url.contains("/metrics/") {
+            let answer: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+            assert!(answer["points"].as_array().is_some_and(|points| !points.is_empty()), "{url}: {text}");
+        }
+    }
+    let command: Vec<&str> = guide.last().expect("lines").split_whitespace().skip(1).collect();
+    let (code, out, err) = run(&folder, &[&command[..], &["--url", &base]].concat());
+    assert_eq!(code, 0, "{command:?}: {out}{err}");
+    assert!(out.contains("JFK"), "{out}");
+    std::process::Command::new("kill").args(["-TERM", &demo.0.id().to_string()]).status().expect("kill runs");
+    assert!(demo.0.wait().expect("it ends").success());
+}
+
 #[test]
 fn a_live_feed_tells_each_change_of_a_group_with_old_and_new_value() {
     use std::io::{BufRead, BufReader};

@@ -89,6 +89,11 @@ impl Server {
         panic!("seam up was not ready within 60 s; see {}", folder.join("server.log").display());
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// GET: status and body.
     pub fn get(&self, path: &str) -> Result<(u16, Value), String> {
         let mut reply = self.agent.get(format!("{}{path}", self.url)).call().map_err(|e| e.to_string())?;

@@ -6,7 +6,7 @@ use seam_shared::view::expression::Expression;
 use serde_json::Value as Json;
 
 use super::{at_member, kind};
-use crate::query::{Refusal, nearest};
+use crate::query::{Refusal, nearest, no_dimension};
 
 /// How deep conditions may nest.
 const DEPTH_MAX: usize = 30;
@@ -94,7 +94,7 @@ fn comparison(word: &str, items: &[Json], at: &str, views: &[Arc<View>]) -> Resu
         dimension.as_str().ok_or_else(|| at_member(&here(1), format!("expected a name, {}", found(dimension))))?;
     if let Some(view) = views.iter().find(|view| view.dimension(name).is_none()) {
         let known = view.dimensions.iter().map(|d| d.name.as_str());
-        let refusal = at_member(&here(1), format!("view {} has no dimension `{name}`", view.name));
+        let refusal = at_member(&here(1), no_dimension(view, name));
         return Err(refusal.named("unknown-dimension").suggest(nearest(name, known)));
     }
     let text = match word {

@@ -227,6 +227,15 @@ struct Asks {
     values: Vec<String>,
 }
 
+/// That a view has no such dimension, and which it has.
+pub fn no_dimension(view: &View, name: &str) -> String {
+    let known: Vec<&str> = view.dimensions.iter().map(|dimension| dimension.name.as_str()).collect();
+    match &known[..] {
+        [] => format!("view {} has no dimension `{name}`, and no other", view.name),
+        known => format!("view {} has no dimension `{name}`; it has {}", view.name, known.join(", ")),
+    }
+}
+
 fn dimensions(parameters: &Parameters<'_>, measures: &[&MeasureOf]) -> Result<Vec<Asks>, Refusal> {
     let mut out: Vec<Asks> = Vec::new();
     for (_, text) in parameters.0.iter().filter(|(name, _)| name == "dimension") {
@@ -235,7 +244,7 @@ fn dimensions(parameters: &Parameters<'_>, measures: &[&MeasureOf]) -> Result<Ve
             for measure in measures {
                 if measure.view.dimension(name).is_none() {
                     let known = measure.view.dimensions.iter().map(|d| d.name.as_str());
-                    let detail = format!("view {} has no dimension `{name}`", measure.view.name);
+                    let detail = no_dimension(&measure.view, name);
                     let refusal = Refusal::parameter("dimension", detail).named("unknown-dimension");
                     return Err(refusal.suggest(nearest(name, known)));
                 }

@@ -181,7 +181,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn what_is_cancelled_ends_at_once() {
         let cancel = CancellationToken::new();
-        let asked = tokio::spawn(run(silent("sleep 60"), cancel.clone()));
+        let asked = tokio::spawn(run(silent("exec sleep 60"), cancel.clone()));
         tokio::time::sleep(Duration::from_millis(200)).await;
         let begun = Instant::now();
         cancel.cancel();
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(error.code, state::CANCELLED);
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         assert!(locked(&workers.idle).is_empty(), "it is not used again");
-        let (error, _) = run(silent("sleep 60"), cancel).await;
+        let (error, _) = run(silent("exec sleep 60"), cancel).await;
         assert_eq!(error.code, state::CANCELLED, "before it began");
     }
 

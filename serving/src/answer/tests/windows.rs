@@ -32,13 +32,18 @@ fn world_around(seed: u64, around: Timestamp) -> World {
     let mut world = World::new(seed);
     let mut dice = Dice(seed + 3);
     for event in &mut world.events {
-        let offset = dice.pick(4 * Span::DAY.0 as u64) as i64 - 2 * Span::DAY.0;
+        // Dice have 31 bits: the second, and the microsecond within it.
+        let second = dice.pick((4 * Span::DAY.0 / Span::SECOND.0) as u64) as i64;
+        let offset = second * Span::SECOND.0 + dice.pick(Span::SECOND.0 as u64) as i64 - 2 * Span::DAY.0;
         event.time = Timestamp(around.0 + offset);
         if dice.pick(5) == 0 {
             event.time = event.time.floor(Span(30 * Span::MINUTE.0)).max(around.minus(Span(2 * Span::DAY.0)));
         }
     }
     world.clock.advance(around.0 + 2 * Span::DAY.0 - NOW.0);
+    let times = world.events.iter().map(|event| event.time);
+    let (first, last) = (times.clone().min().expect("events"), times.max().expect("events"));
+    assert!(last.minus(Span(3 * Span::DAY.0)) > first, "{first:?} to {last:?} are no four days");
     world
 }
 
