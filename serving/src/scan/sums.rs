@@ -194,7 +194,9 @@ impl Names {
         let hash = |code: u32| hasher.hash_one(&values[code as usize]);
         let index = index.get_or_insert_with(|| {
             let mut index = HashTable::with_capacity(values.len() * 2);
-            (0..next).for_each(|code| drop(index.insert_unique(hash(code), code, |&code| hash(code))));
+            for code in 0..next {
+                index.insert_unique(hash(code), code, |&code| hash(code));
+            }
             index
         });
         let is_it = |&code: &u32| values[code as usize] == *value;
