@@ -78,7 +78,10 @@ pub(super) async fn check(
 ) -> Result<()> {
     for store in Store::ALL {
         let need = roles.iter().map(|role| store.need(*role)).max().unwrap_or(Need::None);
-        while need > Need::None {
+        if need == Need::None {
+            continue;
+        }
+        loop {
             let looked = match need {
                 // Whoever can do without does not wait long to hear that it must.
                 Need::Useful => {
