@@ -128,9 +128,7 @@ impl Reader {
                 Event::Failed(_) => return None,
             }
             self.inbox.pop();
-            if self.expected.is_none() {
-                return None;
-            }
+            self.expected?;
             if self.inbox.first().is_none() {
                 self.inbox.fill();
             }

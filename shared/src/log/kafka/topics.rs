@@ -133,7 +133,11 @@ impl Topics {
         let number = i32::try_from(partition.number).unwrap_or(i32::MAX);
         let asked = blocking(move || admin.inner().fetch_watermarks(&name, number, PATIENCE)).await?;
         let what = format!("the bounds of log {partition} are not known");
-        let (start, end) = asked.map_err(|error| client::failed(&what, error))?;
+        let (start, end) = asked.map_err(|error| match client::failed(&what, error) {
+            // The partition exists: that was checked. While brokers start again, some do not know of it.
+            error if error.kind() == Kind::NotFound => Error::unavailable(what.as_str()).because(error),
+            error => error,
+        })?;
         let offset = |number: i64| Offset(u64::try_from(number).unwrap_or_default());
         Ok((offset(start), offset(end)))
     }

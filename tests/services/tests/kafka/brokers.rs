@@ -8,11 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminOptions, NewTopic, TopicReplication};
-use rdkafka::producer::{BaseRecord, Producer};
 use seam_services::KafkaCluster;
 use seam_shared::error::Kind;
 use seam_shared::log::kafka::KafkaLog;
-use seam_shared::log::{EventLog, Offset, Partition};
+use seam_shared::log::{EventLog, NewRecord, Offset, Partition};
 use seam_shared::state::memory::MemoryState;
 use seam_speed::worker::{Step, Worker};
 
@@ -35,14 +34,14 @@ async fn leaders_die_and_what_that_costs_is_never_a_wrong_number() {
 async fn leaders_are_killed_under_load(cluster: &KafkaCluster) {
     let log: Arc<dyn EventLog> = Arc::new(world::log(&cluster.bootstrap()));
     log.open("load", 2).await.expect("open");
-    let done = Arc::new(AtomicBool::new(false));
+    let [done, settled] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
     let appenders: Vec<_> = (0..3).map(|task| tokio::spawn(append(log.clone(), task, done.clone()))).collect();
-    let readers: Vec<_> = (0..2).map(|number| tokio::spawn(follow(log.clone(), number, done.clone()))).collect();
+    let readers: Vec<_> = (0..2).map(|number| tokio::spawn(follow(log.clone(), number, settled.clone()))).collect();
     let definitions = Definitions::new("load", 2);
     let state = Arc::new(MemoryState::default());
     let fold = |number| {
         let places = definitions.places(Arc::new(world::log(&cluster.bootstrap())), state.clone());
-        tokio::spawn(work(definitions.worker(places, number), done.clone()))
+        tokio::spawn(work(definitions.worker(places, number), settled.clone()))
     };
     let workers: Vec<_> = (0..2).map(fold).collect();
     let kills = std::env::var("SEAM_BROKER_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
@@ -73,6 +72,7 @@ async fn leaders_are_killed_under_load(cluster: &KafkaCluster) {
         acknowledged.extend(places);
         sent += all;
     }
+    settled.store(true, Ordering::Relaxed);
     let mut stored = BTreeMap::new();
     for (number, reader) in (0_u32..).zip(readers) {
         for (offset, value) in reader.await.expect("reader") {
@@ -109,34 +109,26 @@ async fn a_leader_without_the_last_records_is_found_out(cluster: &KafkaCluster) 
     let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
     let made = world::admin(&bootstrap).create_topics([&topic], &options).await.expect("create");
     made[0].as_ref().expect("the topic is made");
-    let write = |from: usize, count: usize, page: &str| {
-        let producer = world::producer(&bootstrap, None);
-        for number in from..from + count {
-            let value = fold::event(number, page);
-            producer.send(BaseRecord::<(), str>::to("unclean").payload(&value)).expect("queued");
-        }
-        producer.flush(LONG).expect("flush");
-        assert_eq!(producer.in_flight_count(), 0, "all are acknowledged");
-    };
-    write(0, 100, "both");
+    let write = async |count: usize, page: &str| write(&world::log(&bootstrap), count, page).await;
+    write(100, "both").await;
     cluster.nodes[1].process.kill();
     let alone = async || leader_and_in_sync(cluster, "unclean", 0).await == (Some(1), 1);
     wait_for("the other copy is left behind", alone).await;
-    write(100, 50, "lost");
+    let (lost, end) = write(50, "lost").await;
 
     let definitions = Definitions::new("unclean", 1);
     let state = Arc::new(MemoryState::default());
     let running: Arc<KafkaLog> = Arc::new(world::log(&bootstrap));
     let mut worker = definitions.worker(definitions.places(running, state.clone()), 0);
-    while definitions.position(state.as_ref(), 0).await != Some(Offset(150)) {
+    while definitions.position(state.as_ref(), 0).await != Some(end) {
         if let Err(error) = worker.step().await {
             assert_eq!(error.kind(), Kind::Unavailable, "nothing is wrong yet: {error}");
         }
     }
     let (before, _) = read_all(&world::log(&bootstrap), &partition, Offset(0)).await;
     let other = world::log(&bootstrap);
-    assert_eq!(read_all(&other, &partition, Offset(0)).await.1, Offset(150));
-    // Readers elsewhere: the one at 150 is closed.
+    assert_eq!(read_all(&other, &partition, Offset(0)).await.1, end);
+    // Readers elsewhere: the one at the end is closed.
     for from in [0, 10, 20, 30] {
         other.read(&partition, Offset(from), 3, 1 << 20).await.expect("read");
     }
@@ -145,31 +137,43 @@ async fn a_leader_without_the_last_records_is_found_out(cluster: &KafkaCluster) 
     tokio::task::block_in_place(|| cluster.nodes[1].process.restart());
     let elected = async || leader_and_in_sync(cluster, "unclean", 0).await.0 == Some(2);
     wait_for("the copy that was left behind leads", elected).await;
-    write(0, 80, "new");
-    let fresh = world::log(&bootstrap);
-    let (rest, end) = read_all(&fresh, &partition, Offset(100)).await;
-    assert_eq!(end, Offset(180), "50 records were lost, and their offsets are those of others");
-    assert!(rest[0].1.contains("new"), "{rest:?}");
+    let (first, new_end) = write(80, "new").await;
+    assert!(
+        first <= lost && new_end > end,
+        "the lost records' offsets are those of others: {first}, {lost}, {new_end}, {end}"
+    );
 
     let found = until_error(&mut worker).await;
     assert!(found.contains("truncated or rewritten"), "{found}");
     println!("the worker that runs: {found}");
     let begun = Instant::now();
     let error = loop {
-        let read = other.read(&partition, Offset(150), 10, 1 << 20).await;
-        match read.expect_err("150 follows on what is lost") {
+        let read = other.read(&partition, end, 10, 1 << 20).await;
+        match read.expect_err("the end follows on what is lost") {
             error if error.kind() == Kind::Unavailable && begun.elapsed() < LONG => {}
             error => break error,
         }
     };
     assert_eq!(error.kind(), Kind::Corrupt, "{error}");
     println!("the reader that was closed: {error}");
-    let mut again = definitions.worker(definitions.places(Arc::new(fresh), state.clone()), 0);
+    let mut again = definitions.worker(definitions.places(Arc::new(world::log(&bootstrap)), state.clone()), 0);
     let found = until_error(&mut again).await;
     assert!(found.contains("truncated or rewritten"), "{found}");
     println!("the worker that starts again: {found}");
-    assert_eq!(definitions.check(state.as_ref(), &before, 0).await, Offset(150), "it folded nothing of what follows");
+    assert_eq!(definitions.check(state.as_ref(), &before, 0).await, end, "it folded nothing of what follows");
     tokio::task::block_in_place(|| cluster.nodes[0].process.restart());
+}
+
+/// Appends events of a page until they are acknowledged; the first one's offset and the position behind the last.
+async fn write(log: &KafkaLog, count: usize, page: &str) -> (Offset, Offset) {
+    let begun = Instant::now();
+    loop {
+        let record = |number| NewRecord { partition: 0, value: fold::event(number, page).into() };
+        match log.append("unclean", (0..count).map(record).collect()).await {
+            Ok(places) => return (places[0].1, Offset(places[count - 1].1.0 + 1)),
+            Err(error) => assert!(begun.elapsed() < LONG, "{error}"),
+        }
+    }
 }
 
 /// Steps until the worker gives up; what it says. Errors that pass do not count.

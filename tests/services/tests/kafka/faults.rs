@@ -15,9 +15,9 @@ async fn a_broker_killed_under_load_loses_and_doubles_nothing() {
     let Some(kafka) = Kafka::start(&[]) else { return };
     let log: Arc<dyn EventLog> = Arc::new(world::log(&kafka.bootstrap()));
     log.open("load", 2).await.expect("open");
-    let done = Arc::new(AtomicBool::new(false));
+    let [done, settled] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
     let appenders: Vec<_> = (0..3).map(|task| tokio::spawn(append(log.clone(), task, done.clone()))).collect();
-    let readers: Vec<_> = (0..2).map(|number| tokio::spawn(follow(log.clone(), number, done.clone()))).collect();
+    let readers: Vec<_> = (0..2).map(|number| tokio::spawn(follow(log.clone(), number, settled.clone()))).collect();
     for _ in 0..2 {
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         tokio::task::block_in_place(|| kafka.process.restart());
@@ -30,6 +30,7 @@ async fn a_broker_killed_under_load_loses_and_doubles_nothing() {
         acknowledged.extend(places);
         sent += all;
     }
+    settled.store(true, Ordering::Relaxed);
     let mut stored = BTreeMap::new();
     for (number, reader) in (0_u32..).zip(readers) {
         for (offset, value) in reader.await.expect("reader") {
