@@ -102,7 +102,17 @@ impl Reader {
         let inbox = Inbox::new(consumer).ok_or_else(|| client::failed(&what(), KafkaError::Canceled))?;
         let partition = partition.clone();
         let (given, used) = ((from, last), Instant::now());
-        Ok(Reader { partition, inbox, fetched, position: from, at_end: false, usual: (0, 0), given, expected: last, used })
+        Ok(Reader {
+            partition,
+            inbox,
+            fetched,
+            position: from,
+            at_end: false,
+            usual: (0, 0),
+            given,
+            expected: last,
+            used,
+        })
     }
 
     /// Takes what must come before the first record that is given, if that is here.

@@ -10,8 +10,8 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
 use super::client::{self, PATIENCE, Quiet, Use};
 use super::native::{self, Description};
-use crate::config::KafkaStorage;
 use super::reasons;
+use crate::config::KafkaStorage;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Offset, Partition, Topic};
 
