@@ -7,7 +7,7 @@ use std::sync::mpsc;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::error::SqlError;
+use crate::error::{SqlError, Told};
 use crate::frame::Frame;
 
 pub use polars::Polars;
@@ -41,7 +41,7 @@ pub fn serve() -> std::io::Result<()> {
     });
     let mut output = std::io::BufWriter::new(std::io::stdout().lock());
     for (query, tables) in queries {
-        pipe::send(&mut output, &Polars.run(&query, tables, &CancellationToken::new()))?;
+        pipe::send(&mut output, &Polars.run(&query, tables, &CancellationToken::new()).map_err(Told::from))?;
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 use pgwire::error::ErrorInfo;
 use seam_serving::query::Refusal;
 use seam_shared::Kind;
+use serde::{Deserialize, Serialize};
 
 /// A refusal in the terms of PostgreSQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,28 @@ pub struct SqlError {
     pub hint: Option<String>,
     /// The character of the query, from 1 on.
     pub position: Option<usize>,
+}
+
+/// A refusal on its way between two processes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Told {
+    code: String,
+    message: String,
+    hint: Option<String>,
+    position: Option<usize>,
+}
+
+impl From<SqlError> for Told {
+    fn from(SqlError { code, message, hint, position }: SqlError) -> Told {
+        Told { code: code.to_owned(), message, hint, position }
+    }
+}
+
+impl From<Told> for SqlError {
+    fn from(Told { code, message, hint, position }: Told) -> SqlError {
+        let code = state::ALL.into_iter().find(|known| **known == *code).unwrap_or(state::INTERNAL);
+        SqlError { code, message, hint, position }
+    }
 }
 
 /// SQLSTATEs.

@@ -4,6 +4,7 @@ use pgwire::api::Type as WireType;
 use pgwire::api::results::{FieldFormat, FieldInfo};
 use seam_shared::time::Timestamp;
 use seam_shared::view::value::decimal_text;
+use serde::{Deserialize, Serialize};
 
 /// Microseconds from 1970 to 2000, where PostgreSQL's binary times begin.
 const EPOCH_2000: i64 = 946_684_800_000_000;
@@ -64,7 +65,7 @@ impl Type {
 }
 
 /// The cells of a column.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Cells {
     Int(Vec<Option<i64>>),
     Float(Vec<Option<f64>>),
@@ -222,7 +223,7 @@ fn numeric_bytes(value: i128, scale: u8) -> Vec<u8> {
 }
 
 /// A named column.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Column {
     /// Its name.
     pub name: String,
@@ -231,7 +232,7 @@ pub struct Column {
 }
 
 /// Columns of the same length.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Frame(pub Vec<Column>);
 
 impl Frame {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::{Engine, pipe};
-use crate::error::{SqlError, state};
+use crate::error::{SqlError, Told, state};
 use crate::frame::Frame;
 
 /// How often a process at work is looked at.
@@ -93,7 +93,7 @@ impl Engine for Workers {
             async move { watch(&child, &cancel, &done, memory_max).await }
         });
         let answered = pipe::send(&mut worker.input, &(query.to_owned(), tables))
-            .and_then(|()| pipe::receive::<Result<Frame, SqlError>>(&mut worker.output));
+            .and_then(|()| pipe::receive::<Result<Frame, Told>>(&mut worker.output));
         done.cancel();
         let ended = tokio::runtime::Handle::current().block_on(watching).unwrap_or(None);
         match (answered, ended) {
@@ -103,7 +103,7 @@ impl Engine for Workers {
                 if kept <= MEMORY_KEPT && idle.len() < IDLE_MAX {
                     idle.push(worker);
                 }
-                answer
+                answer.map_err(SqlError::from)
             }
             (_, Some(Ended::Cancelled)) => Err(cancelled()),
             (_, Some(Ended::TooLarge)) => {
