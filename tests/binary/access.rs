@@ -2,9 +2,10 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use seam_services::free_port;
 use serde_json::Value;
 
-use crate::server::{Folder, free_port, seam};
+use crate::server::{Folder, seam};
 
 const CONFIG: &str = r#"
 version: 1

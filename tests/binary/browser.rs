@@ -3,9 +3,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use seam_services::free_port;
 use serde_json::{Value, json};
 
-use crate::server::{Folder, agent, free_port};
+use crate::server::{Folder, agent};
 
 /// What Chromium needs to leave the rest of the machine, and the network, alone.
 const ARGUMENTS: [&str; 11] = [

@@ -1,5 +1,7 @@
 //! `seam doctor` against real services: all well, and each danger by its name.
+use std::fs::File;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use seam_services::{Cloud, Kafka, Redis, S3};
 use serde_json::Value;
@@ -139,10 +141,16 @@ fn roles_refuse_a_redis_that_would_lose_state() {
         assert!(!ran.status.success() && said.contains("set maxmemory-policy to noeviction"), "{role}: {said}");
     }
     for role in ["ingest", "archive"] {
-        let mut command = Command::new("timeout");
-        command.args(["-s", "TERM", "3"]).arg(seam().get_program()).args([role, "--listen", "127.0.0.1:0"]);
-        let ran = command.current_dir(&folder.0).output().expect("it runs");
-        let said = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
-        assert!(said.contains("log cannot start yet") && !said.contains("noeviction"), "{role}: {said}");
+        let log = File::create(folder.0.join("log")).expect("a file");
+        let mut command = seam();
+        command.current_dir(&folder.0).args([role, "--listen", "127.0.0.1:0"]);
+        let mut running = command.stdout(log.try_clone().expect("a file")).stderr(log).spawn().expect("it runs");
+        let said = || std::fs::read_to_string(folder.0.join("log")).expect("what it said");
+        let give_up = Instant::now() + Duration::from_secs(60);
+        while !said().contains("log cannot start yet") && Instant::now() < give_up {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        running.kill().and_then(|()| running.wait()).expect("it ends");
+        assert!(said().contains("log cannot start yet") && !said().contains("noeviction"), "{role}: {}", said());
     }
 }

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use seam_services::{Kafka, Redis};
+use seam_services::{Kafka, Redis, free_port};
 use seam_shared::config;
 use seam_shared::log::kafka::KafkaLog;
 use seam_shared::log::{EventLog, Offset, Partition};
 use serde_json::Value;
 
 use crate::flights::{CONFIG, Flight, random};
-use crate::server::{Folder, free_port, seam};
+use crate::server::{Folder, seam};
 
 pub const PARTITIONS: u32 = 4;
 pub const ROLES: [&str; 5] = ["ingest", "speed", "archive", "batch", "serve"];

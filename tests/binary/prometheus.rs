@@ -2,10 +2,11 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use seam_services::free_port;
 use serde_json::{Value, json};
 
 use crate::grafana::datasource;
-use crate::server::{Folder, Server, agent, free_port, seam};
+use crate::server::{Folder, Server, agent, seam};
 
 const CONFIG: &str = r#"
 version: 1

@@ -1,10 +1,10 @@
 //! A `seam up` process of a test: started in a folder of its own, asked over HTTP, killed or stopped by pid.
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use seam_services::free_port;
 use serde_json::Value;
 
 /// A folder that goes away with the test, unless it fails.
@@ -42,11 +42,6 @@ pub struct Server {
 
 pub fn seam() -> Command {
     Command::new(env!("CARGO_BIN_EXE_seam"))
-}
-
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port is free");
-    listener.local_addr().expect("a bound listener has an address").port()
 }
 
 pub fn agent() -> ureq::Agent {

@@ -15,13 +15,13 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use seam_services::{Kafka, Redis};
+use seam_services::{Kafka, Redis, free_port};
 use seam_shared::time::{Span, Timestamp};
 use serde_json::Value;
 
 use crate::fleet::{Cluster, end, spawn};
 use crate::flights::random;
-use crate::server::{Folder, agent, free_port, seam};
+use crate::server::{Folder, agent, seam};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Partitions of `click-events`.

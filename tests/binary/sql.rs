@@ -3,7 +3,8 @@ use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use crate::server::{Folder, Server, free_port, seam};
+use crate::server::{Folder, Server, seam};
+use seam_services::free_port;
 
 const CONFIG: &str = r#"
 version: 1
