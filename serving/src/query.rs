@@ -19,10 +19,9 @@ use seam_shared::view::expression::Expression;
 use seam_shared::view::value::Value;
 
 pub use calendar::{Length, Unit};
-pub use finality::Complete;
 pub use parse::{Catalog, PARAMETERS, Request, no_dimension, parse, value_of};
 pub use refusal::{Refusal, nearest};
-pub use times::{Shape, Times, Windows, divisor};
+pub use times::{Complete, Shape, Times, Windows, divisor};
 pub use zone::Zone;
 
 /// Rows of an answer that names no limit.

@@ -1,21 +1,8 @@
 //! Which windows are complete: those that end at or before a moment up to which everything that had reached the log is counted.
 //! No watermark, no event takes part in it, so that an idle partition holds nothing up. Pure.
-use std::sync::Arc;
-
 use seam_shared::time::Timestamp;
 
-use super::times::Times;
-
-/// What a query for complete windows shows. An answer depends on this, and not on when the log was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Complete {
-    /// The end of the last complete window.
-    pub through: Option<Timestamp>,
-    /// How many windows are not shown.
-    pub left_out: usize,
-    /// Why that is so.
-    pub why: Option<Arc<str>>,
-}
+use super::times::{Complete, Times};
 
 impl Times {
     /// Only those windows that are complete, given the moment `through` that everything before is counted, or why there is none.

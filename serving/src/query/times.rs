@@ -6,7 +6,6 @@ use chrono::{NaiveDate, NaiveDateTime};
 use seam_shared::time::{Span, Timestamp};
 
 use super::calendar::Length;
-use super::finality::Complete;
 use super::refusal::Refusal;
 use super::zone::Zone;
 use super::{POINTS_MAX, WINDOW_MAX};
@@ -29,6 +28,17 @@ pub struct Times {
     pub newest: bool,
     /// Which of them are shown, where only complete ones are; set when it is known what an answer covers.
     pub complete: Option<Complete>,
+}
+
+/// What a query for complete windows shows. An answer depends on this, and not on when the log was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Complete {
+    /// The end of the last complete window.
+    pub through: Option<Timestamp>,
+    /// How many windows are not shown.
+    pub left_out: usize,
+    /// Why that is so.
+    pub why: Option<Arc<str>>,
 }
 
 /// Windows with strictly ascending ends, and starts that never descend.

@@ -56,7 +56,7 @@ pub(super) fn storage(brokers: String, node: Option<&Node>, problems: &mut Probl
     for (key, value) in node.and_then(|n| n.get("properties")).map_or(&[][..], Node::entries) {
         let Some(text) = value.text() else { continue };
         #[cfg(feature = "kafka")]
-        if let Err(message) = crate::log::kafka::check_property(&key.name, text) {
+        if let Err(message) = crate::log::kafka::properties::check(&key.name, text) {
             problems.add(key.place, message);
         }
         properties.insert(key.name.clone(), Secret::new(text));

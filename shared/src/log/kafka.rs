@@ -18,6 +18,7 @@ mod client;
 mod group;
 mod native;
 mod outlet;
+pub(crate) mod properties;
 mod reader;
 mod reasons;
 mod topics;
@@ -34,9 +35,8 @@ use crate::config::KafkaStorage;
 use crate::error::{Error, Result};
 use crate::log::{Chunk, EventLog, NewRecord, Offset, Partition, Topic};
 use appender::Appender;
-use client::Use;
-pub use client::check_property;
 pub use outlet::KafkaOutlet;
+use properties::Use;
 use reader::{Outcome, Readers};
 use topics::Topics;
 

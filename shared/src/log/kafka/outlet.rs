@@ -20,7 +20,8 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext, ThreadedProducer};
 
 use super::KafkaLog;
-use super::client::{self, PATIENCE, Quiet, Use};
+use super::client::{self, PATIENCE, Quiet};
+use super::properties::Use;
 use crate::config::{KafkaStorage, SinkTopic};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{self, Failpoint};

@@ -8,8 +8,9 @@ use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, Resour
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use super::client::{self, PATIENCE, Quiet, Use};
+use super::client::{self, PATIENCE, Quiet};
 use super::native::{self, Description};
+use super::properties::Use;
 use super::reasons;
 use crate::config::KafkaStorage;
 use crate::error::{Error, Kind, Result};
