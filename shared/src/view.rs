@@ -5,6 +5,7 @@ pub mod definition;
 pub mod difference;
 pub mod exact_sum;
 pub mod expression;
+pub mod field;
 pub mod groups;
 #[cfg(test)]
 mod laws;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use seam_serving::query::nearest;
 use seam_shared::access::{Admission, Caller};
 use seam_shared::config::{Config, MetricKind};
-use seam_shared::view::aggregate::partial::{Aggregate, Unit};
+use seam_shared::view::aggregate::partial::Aggregate;
+use seam_shared::view::aggregate::unit::Unit;
 use seam_shared::view::definition::{Figure, Measure, StateKind, View};
 use seam_shared::view::value::FieldType;
 

@@ -2,8 +2,9 @@
 use std::ops::Range;
 
 use seam_shared::view::aggregate::distinct::STANDARD_ERROR;
-use seam_shared::view::aggregate::partial::{Aggregate, Unit};
+use seam_shared::view::aggregate::partial::Aggregate;
 use seam_shared::view::aggregate::quantiles::accuracy;
+use seam_shared::view::aggregate::unit::Unit;
 use seam_shared::view::aggregate::{Figures, FixedStats, More};
 use seam_shared::view::definition::{Figure, StateKind};
 use seam_shared::view::value::{FieldType, Value};

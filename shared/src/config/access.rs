@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json};
 
 use super::keys::KEYS_FILE;
 use super::report::{Problems, Report, nearest};
+use super::secret::KEY_PREFIX;
 use super::tree::{self, Content, Node};
 use super::{Config, environment, shape};
 use crate::access::{Names, RowFilter, Scope};
@@ -14,8 +15,6 @@ use crate::time::{Span, Timestamp};
 
 const REFRESH: Duration = Duration::from_secs(5 * 60);
 const FAILURES: Rate = Rate { count: 30, per: Span::MINUTE };
-/// What a key begins with, so that scanners of repositories know one when they see it.
-pub const KEY_PREFIX: &str = "seam_";
 const HASH_PREFIX: &str = "blake3:";
 
 /// Who may ask, and how often.

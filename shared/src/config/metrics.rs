@@ -1,9 +1,9 @@
 //! Metrics: the public names of measures, of measures of some keys, of ratios and of rates.
 use std::sync::Arc;
 
+use super::condition::expression;
 use super::report::{Place, Problems};
 use super::tree::{Content, Key, Node};
-use super::views::expression;
 use super::{MeasureOf, Metric, MetricKind};
 use crate::time::Span;
 use crate::view::definition::{DimensionDefinition, Field, View};

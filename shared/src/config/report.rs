@@ -1,7 +1,7 @@
 //! Problems of a configuration file and the report that shows all of them, each with its line and a caret.
 use std::fmt;
 
-use super::access::KEY_PREFIX;
+use super::secret::KEY_PREFIX;
 use crate::error::Error;
 
 /// A run of characters in one line of the file.

@@ -1,10 +1,11 @@
 //! `retract`: which events of a source take back what earlier ones said, and what can be measured of such a source.
 use std::sync::Arc;
 
+use super::condition::expression;
 use super::report::{Place, Problems};
 use super::tree::Node;
-use super::views::expression;
-use crate::view::aggregate::partial::{Aggregate, Unit};
+use crate::view::aggregate::partial::Aggregate;
+use crate::view::aggregate::unit::Unit;
 use crate::view::definition::{Source, StateKind};
 use crate::view::expression::Expression;
 use crate::view::value::FieldType;

@@ -1,6 +1,9 @@
 //! Passwords and keys, which no log, error or debug output may show.
 use std::fmt;
 
+/// What a key begins with, so that scanners of repositories know one when they see it.
+pub const KEY_PREFIX: &str = "seam_";
+
 /// A text that prints as `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);

@@ -8,7 +8,7 @@ use super::report::Problems;
 use super::tree::Node;
 use super::{
     BatchSettings, Dashboard, LogStorage, Metric, Mode, PrometheusSettings, RedisSettings, Schedule, Secret,
-    ServerSettings, SpeedStorage, Storage, TlsSettings, access, kafka, shape,
+    ServerSettings, SpeedStorage, Storage, TlsSettings, access, kafka, scalars,
 };
 use crate::time::Span;
 use crate::view::definition::View;
@@ -144,7 +144,7 @@ fn known_store(node: Option<&Node>, name: &str, known: &'static [&'static str], 
 pub(super) fn batch(root: &Node, views: &[Arc<View>], problems: &mut Problems) -> Option<BatchSettings> {
     let node = root.get("batch");
     let text = |name: &str| node.and_then(|n| n.text_of(name));
-    let zone = text("timezone").and_then(|zone| shape::zone(zone).ok()).unwrap_or(chrono_tz::UTC);
+    let zone = text("timezone").and_then(|zone| scalars::zone(zone).ok()).unwrap_or(chrono_tz::UTC);
     let schedule = match text("schedule").unwrap_or(SCHEDULE) {
         "off" => None,
         cron => Some(Schedule::parse(cron, zone).or_else(|_| Schedule::parse(SCHEDULE, zone)).ok()?),
@@ -245,7 +245,7 @@ pub(super) fn server(root: &Node, problems: &mut Problems) -> ServerSettings {
         sql: node.and_then(|n| n.get("sql")).map(|node| super::sql::settings(root, node, problems)),
         listen: node.and_then(|n| n.text_of("listen")).and_then(|text| text.parse().ok()).unwrap_or(LISTEN),
         query_timeout: node.and_then(|n| n.duration("query_timeout")).unwrap_or(QUERY_TIMEOUT),
-        max_body: node.and_then(|n| n.text_of("max_body")).and_then(shape::size).unwrap_or(MAX_BODY),
+        max_body: node.and_then(|n| n.text_of("max_body")).and_then(scalars::size).unwrap_or(MAX_BODY),
         access: access::access(root, problems),
         tls: node.and_then(|n| n.get("tls")).and_then(|tls| {
             let file = |name: &str| tls.text_of(name).map(PathBuf::from);
@@ -257,7 +257,7 @@ pub(super) fn server(root: &Node, problems: &mut Problems) -> ServerSettings {
 }
 
 fn prometheus(node: Option<&Node>) -> PrometheusSettings {
-    let series = node.and_then(|n| n.text_of("max_series")).and_then(shape::whole_number);
+    let series = node.and_then(|n| n.text_of("max_series")).and_then(scalars::whole_number);
     PrometheusSettings {
         max_series: series.and_then(|n| usize::try_from(n).ok()).unwrap_or(MAX_SERIES),
         timeout: node.and_then(|n| n.duration("timeout")).unwrap_or(PROMETHEUS_TIMEOUT),

@@ -2,6 +2,7 @@
 use std::str::FromStr;
 
 use super::report::{Place, Problems, nearest};
+use super::scalars::{Wrong, field_type, identifier, path, size, whole_number, zone};
 use super::schedule::Schedule;
 use super::tree::{Content, Node, Scalar};
 use crate::time::Span;
@@ -122,8 +123,6 @@ fn check_table(node: &Node, keys: &'static [Key], problems: &mut Problems) {
     }
 }
 
-type Wrong = (String, Option<String>);
-
 fn check_scalar(scalar: &Scalar, shape: &Shape) -> Result<(), Wrong> {
     let text = scalar.text.as_str();
     let unlike = || format!("expected {}, found `{text}`", expected(shape));
@@ -144,7 +143,7 @@ fn check_scalar(scalar: &Scalar, shape: &Shape) -> Result<(), Wrong> {
         },
         Shape::Size => size(text).map(|_| ()).ok_or_else(|| plainly(unlike())),
         Shape::Path => path(text).map(|_| ()).map_err(|hint| (unlike(), hint)),
-        Shape::FieldType => super::sources::field_type(text).map(|_| ()),
+        Shape::FieldType => field_type(text).map(|_| ()),
         Shape::Zone => zone(text).map(|_| ()),
         Shape::Cron if text == "off" => Ok(()),
         Shape::Cron => Schedule::parse(text, chrono_tz::UTC).map(|_| ()).map_err(plainly),
@@ -204,82 +203,9 @@ fn expected(shape: &Shape) -> String {
     }
 }
 
-/// Whether the text is a name as they are allowed everywhere; the error says what is.
-pub(super) fn identifier(text: &str) -> Result<(), String> {
-    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || c == '.';
-    if text.starts_with(|c: char| c.is_ascii_lowercase()) && text.chars().all(good) && text.len() <= 63 {
-        return Ok(());
-    }
-    let rule = "lower-case letters, digits, _ and . after a first letter, at most 63";
-    let mut better = String::new();
-    for c in text.chars() {
-        if c.is_ascii_uppercase() && !better.is_empty() && !better.ends_with(['_', '.']) {
-            better.push('_');
-        }
-        better.push(if c.is_ascii_alphanumeric() || c == '.' { c.to_ascii_lowercase() } else { '_' });
-    }
-    let better = better.trim_matches('_');
-    if better.starts_with(|c: char| c.is_ascii_lowercase()) && better.len() <= 63 {
-        return Err(format!("write {rule}, like `{better}`"));
-    }
-    Err(format!("write {rule}"))
-}
-
 fn looks_like_a_number_or_flag(text: &str) -> bool {
     let flag = matches!(text, "true" | "True" | "TRUE" | "false" | "False" | "FALSE");
     flag || (text.parse::<f64>().is_ok() && text.contains(|c: char| c.is_ascii_digit()))
-}
-
-/// Reads `65536` and `65_536`.
-pub(super) fn whole_number(text: &str) -> Option<i64> {
-    if text.starts_with('_') || text.ends_with('_') { None } else { text.replace('_', "").parse().ok() }
-}
-
-/// Reads `512`, `64KiB`, `16MiB`, `1GB` as bytes, at least 1.
-pub(super) fn size(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let unit = match text[digits..].trim() {
-        "" | "B" => 1,
-        "kB" | "KB" => 1_000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return None,
-    };
-    text[..digits].parse::<u64>().ok()?.checked_mul(unit).filter(|bytes| *bytes > 0)
-}
-
-/// Reads `$.a.b` or `$.a['b.c']` as member names from the outermost object inwards; the error may hold a suggestion.
-pub(super) fn path(text: &str) -> Result<Vec<String>, Option<String>> {
-    let Some(mut rest) = text.strip_prefix('$') else {
-        let plain = !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '.');
-        return Err(plain.then(|| format!("did you mean `$.{text}`?")));
-    };
-    let mut members = Vec::new();
-    while !rest.is_empty() {
-        let (member, after) = if let Some(quoted) = rest.strip_prefix("['") {
-            quoted.split_once("']").ok_or(None)?
-        } else {
-            let tail = rest.strip_prefix('.').ok_or(None)?;
-            tail.split_at(tail.find(['.', '[']).unwrap_or(tail.len()))
-        };
-        if member.is_empty() {
-            return Err(None);
-        }
-        members.push(member.to_owned());
-        rest = after;
-    }
-    if members.is_empty() { Err(None) } else { Ok(members) }
-}
-
-/// Reads an IANA time zone; the error holds a suggestion.
-pub(super) fn zone(text: &str) -> Result<chrono_tz::Tz, Wrong> {
-    chrono_tz::Tz::from_str(text).map_err(|_| {
-        let near = nearest(text, chrono_tz::TZ_VARIANTS.iter().map(|tz| tz.name()));
-        (format!("there is no time zone `{text}`"), near.or_else(|| Some("name one like Europe/Berlin".to_owned())))
-    })
 }
 
 impl Node {

@@ -2,9 +2,9 @@
 use std::sync::Arc;
 
 use super::measures::{MeasureCall, parse_call};
-use super::report::{Place, Problems, nearest};
+use super::report::{Place, Problems};
 use super::tree::Node;
-use super::{Format, Intake, shape};
+use super::{Format, Intake, scalars};
 use crate::event::url::UrlRule;
 use crate::segment::SegmentRule;
 use crate::time::Span;
@@ -17,43 +17,6 @@ const TYPE: &str = "type";
 const RESERVED: &str = "seam_";
 /// How long an id is remembered unless the file says otherwise.
 const DUPLICATES: DuplicateRule = DuplicateRule { horizon: Span(600_000_000), max_records: 1_000_000 };
-
-/// A text field that holds URLs.
-const URL: &str = "url";
-
-/// Reads `string`, `url`, `bool`, `int`, `float`, `decimal(2)`; the error is a message and perhaps a suggestion.
-pub(super) fn field_type(text: &str) -> Result<FieldType, (String, Option<String>)> {
-    let text = text.trim();
-    match text {
-        "string" | URL => return Ok(FieldType::String),
-        "bool" => return Ok(FieldType::Bool),
-        "int" => return Ok(FieldType::Int),
-        "float" => return Ok(FieldType::Float),
-        _ => {}
-    }
-    let hint = || Some("write decimal(2) for two digits after the point, 0 to 18".to_owned());
-    if let Some(inner) = text.strip_prefix("decimal") {
-        let digits = inner.trim().strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).map(str::trim);
-        return match digits.and_then(|d| d.parse::<u8>().ok()) {
-            Some(scale @ 0..=18) => Ok(FieldType::Decimal(scale)),
-            _ => Err((format!("`{text}` is no field type"), hint())),
-        };
-    }
-    let alias = match text.to_lowercase().as_str() {
-        "text" | "str" | "varchar" | "keyword" => Some("string"),
-        "integer" | "int64" | "bigint" | "long" => Some("int"),
-        "double" | "float64" | "real" | "number" => Some("float"),
-        "boolean" => Some("bool"),
-        "money" | "numeric" => Some("decimal(2)"),
-        "uri" | "link" | "href" => Some(URL),
-        _ => None,
-    };
-    let suggestion = match alias {
-        Some(alias) => Some(format!("did you mean `{alias}`?")),
-        None => nearest(text, ["string", URL, "bool", "int", "float", "decimal(2)"]),
-    };
-    Err((format!("`{text}` is no field type"), suggestion))
-}
 
 /// The fields of every source in the file's order.
 pub(super) fn declare(root: &Node, problems: &mut Problems) -> Vec<Vec<Field>> {
@@ -76,8 +39,8 @@ fn declared(node: &Node, fields: &mut Vec<Field>, problems: &mut Problems) {
             problems.add(key.place, format!("names that start with {RESERVED} are the archive's own columns"));
         }
         let text = value.text().or_else(|| value.text_of("type"));
-        let Some(field_type) = text.and_then(|text| field_type(text).ok()) else { continue };
-        let url = (text.map(str::trim) == Some(URL)).then(|| match value.text_of("query") {
+        let Some(field_type) = text.and_then(|text| scalars::field_type(text).ok()) else { continue };
+        let url = (text.map(str::trim) == Some(scalars::URL)).then(|| match value.text_of("query") {
             Some("drop") => UrlRule::Drop,
             _ => UrlRule::Keep,
         });
@@ -102,7 +65,7 @@ fn declared(node: &Node, fields: &mut Vec<Field>, problems: &mut Problems) {
 fn origin(node: &Node, now: FieldType, problems: &mut Problems) -> Origin {
     let optional = node.text_of("optional") == Some("true");
     let Some(was) = node.get("was") else { return if optional { Origin::Optional } else { Origin::First } };
-    let before = was.text().and_then(|text| field_type(text).ok());
+    let before = was.text().and_then(|text| scalars::field_type(text).ok());
     match (before, now) {
         _ if optional => problems.add(was.place, "a field that is optional has no narrower type before"),
         (Some(before), now) if now.is_wider_than(before) => return Origin::Widened(before),
@@ -147,7 +110,7 @@ fn infer(name: &str, field_type: FieldType, place: Place, fields: &mut Vec<Field
             format!("`{name}` is used as a dimension and measured too, so its type cannot be inferred"),
             Some("declare it under `fields` of the source".to_owned()),
         ),
-        None => match shape::identifier(name) {
+        None => match scalars::identifier(name) {
             Ok(()) if name.starts_with(RESERVED) => {
                 problems.add(place, format!("names that start with {RESERVED} are the archive's own columns"));
             }
@@ -162,7 +125,7 @@ fn infer(name: &str, field_type: FieldType, place: Place, fields: &mut Vec<Field
 }
 
 fn path(node: &Node, name: &str) -> Option<Vec<String>> {
-    shape::path(node.text_of(name)?).ok()
+    scalars::path(node.text_of(name)?).ok()
 }
 
 /// The sources and how they take events over HTTP.

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 
 use super::Secret;
 use super::report::Problems;
-use super::shape;
+use super::scalars;
 use super::tree::Node;
 use crate::time::Span;
 
@@ -45,6 +45,6 @@ pub(super) fn settings(root: &Node, node: &Node, problems: &mut Problems) -> Sql
         user: node.text_of("user").unwrap_or("seam").to_owned(),
         password,
         timeout: node.duration("timeout").unwrap_or(TIMEOUT),
-        max_rows: node.text_of("max_rows").and_then(shape::whole_number).map_or(MAX_ROWS, i64::unsigned_abs),
+        max_rows: node.text_of("max_rows").and_then(scalars::whole_number).map_or(MAX_ROWS, i64::unsigned_abs),
     }
 }

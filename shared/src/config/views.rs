@@ -2,11 +2,12 @@
 use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use super::condition::expression;
 use super::report::{Place, Problems};
 use super::tree::Node;
 use super::{identity, measures, retract};
 use crate::time::Span;
-use crate::view::definition::{COUNT_WINDOW, DimensionDefinition, Field, PARTITION, Source, View};
+use crate::view::definition::{COUNT_WINDOW, DimensionDefinition, PARTITION, Source, View};
 use crate::view::expression::Expression;
 use crate::view::value::FieldType;
 
@@ -127,17 +128,6 @@ fn count_window_fits(node: &Node, dimensions: &[DimensionDefinition], problems: 
         let message =
             "a session lasts as long as its user goes on, a count window so many events: each would tear the other";
         problems.suggest(measure.place, message, Some("measure sessions in a view of their own".to_owned()));
-    }
-}
-
-/// A condition over `fields`; what is wrong in it is shown inside the string.
-pub(super) fn expression(node: &Node, fields: &[Field], problems: &mut Problems) -> Option<Expression> {
-    match Expression::parse(node.text()?, fields) {
-        Ok(expression) => Some(expression),
-        Err(error) => {
-            problems.suggest(node.inside(error.at), error.message, error.suggestion);
-            None
-        }
     }
 }
 

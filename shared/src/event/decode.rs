@@ -6,10 +6,11 @@ use std::sync::Arc;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::event::batch::{Column, EventBatch, Verdict};
-use crate::event::layout::{Found, Layout, same};
+use crate::event::layout::Layout;
 use crate::event::scalar::{Fault, Scalar, read, read_id, read_time};
 use crate::event::scan::Order;
 use crate::event::url;
+use crate::event::wanted::{Found, same};
 use crate::log::Chunk;
 use crate::time::Timestamp;
 use crate::view::definition::{Origin, Source};

@@ -2,7 +2,7 @@
 //!
 //! It finds what [`super::layout`]'s full parser finds, or says nothing at all: escaped names, deep nesting and whatever is
 //! not well-formed are left to the full parser, which then decides and explains. So there is one set of rules.
-use super::layout::{Found, Member, Node, same};
+use super::wanted::{Found, Member, Node, same};
 
 /// Objects and arrays inside one another beyond this are left to the full parser.
 const DEPTH_MAX: u32 = 32;

@@ -8,6 +8,7 @@ pub mod net;
 pub mod partial;
 pub mod quantiles;
 pub mod sessions;
+pub mod unit;
 pub mod variance;
 
 pub use self::figures::{Figures, More};

@@ -31,6 +31,15 @@ fn put_large(out: &mut Vec<u8>, mut number: u128) {
     out.push(number as u8);
 }
 
+/// Three counts, as the aggregates keep of values that are not finite.
+pub(crate) fn put_counts(out: &mut Vec<u8>, counts: &[u64; 3]) {
+    counts.iter().for_each(|count| put(out, (*count).into()));
+}
+
+pub(crate) fn read_counts(reader: &mut Reader<'_>) -> Result<[u64; 3]> {
+    Ok([reader.count()?, reader.count()?, reader.count()?])
+}
+
 /// Small magnitudes become small numbers: 0, -1, 1, -2, …
 #[inline]
 pub(crate) fn put_signed(out: &mut Vec<u8>, number: i128) {

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use std::fmt;
 
 use crate::event::batch::EventBatch;
-use crate::view::definition::Field;
+use crate::view::field::Field;
 use crate::view::value::Value;
 
 /// How two values are compared.

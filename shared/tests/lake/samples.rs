@@ -5,7 +5,8 @@ use seam_shared::event::batch::{Column, EventBatch, Verdict};
 use seam_shared::log::{Chunk, Offset};
 use seam_shared::segment::SegmentRule;
 use seam_shared::time::{Span, Timestamp};
-use seam_shared::view::aggregate::partial::{Aggregate, Partial, Unit};
+use seam_shared::view::aggregate::partial::{Aggregate, Partial};
+use seam_shared::view::aggregate::unit::Unit;
 use seam_shared::view::aggregate::{FixedStats, FloatStats};
 use seam_shared::view::definition::{
     DimensionDefinition, DuplicateRule, Field, Source, StateDefinition, StateKind, View,

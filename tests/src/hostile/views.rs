@@ -3,7 +3,8 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use seam_shared::time::Span;
-use seam_shared::view::aggregate::partial::{Aggregate, Unit};
+use seam_shared::view::aggregate::partial::Aggregate;
+use seam_shared::view::aggregate::unit::Unit;
 use seam_shared::view::definition::{DimensionDefinition, Source, StateDefinition, StateKind, View};
 use seam_shared::view::expression::{Comparison, Expression};
 use seam_shared::view::value::{FieldType, Value};

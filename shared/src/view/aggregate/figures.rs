@@ -1,9 +1,10 @@
 //! What states say, ready to be shown: the figures of each kind, and which of them a measure names.
 use crate::time::Timestamp;
 use crate::view::aggregate::net::Net;
-use crate::view::aggregate::partial::{Aggregate, Partial, Unit};
+use crate::view::aggregate::partial::{Aggregate, Partial};
 use crate::view::aggregate::quantiles::Ranks;
 use crate::view::aggregate::sessions::Summary;
+use crate::view::aggregate::unit::Unit;
 use crate::view::aggregate::variance::Spread;
 use crate::view::aggregate::{FixedStats, State};
 use crate::view::definition::{Figure, StateDefinition, StateKind};

@@ -1,8 +1,8 @@
 //! A histogram: how many numbers lie between bounds that the definition fixes.
 use crate::error::Result;
-use crate::view::aggregate::partial::{put_counts, read_counts};
 use crate::view::aggregate::variance::which;
 use crate::view::bytes::{Reader, corrupt, put};
+use crate::view::bytes::{put_counts, read_counts};
 use crate::view::value::Value;
 
 /// The most bounds of a histogram.

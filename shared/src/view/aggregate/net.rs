@@ -1,7 +1,7 @@
 //! What is left of numbers that come and are taken back: how many, and their sum. Both go up and down, exactly: a number and its
 //! retraction are nothing, in any order and wherever the seam lies between them.
 use crate::error::Result;
-use crate::view::aggregate::partial::Unit;
+use crate::view::aggregate::unit::Unit;
 use crate::view::aggregate::variance::which;
 use crate::view::bytes::{Reader, corrupt, put_signed};
 use crate::view::exact_sum::ExactSum;

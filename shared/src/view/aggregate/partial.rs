@@ -11,30 +11,10 @@ use crate::view::aggregate::net::Net;
 use crate::view::aggregate::quantiles::Quantiles;
 use crate::view::aggregate::sessions::Sessions;
 use crate::view::aggregate::variance::Variance;
-use crate::view::bytes::{Reader, corrupt, put};
-use crate::view::value::{FieldType, Value};
+use crate::view::bytes::{Reader, corrupt};
+use crate::view::value::Value;
 
 const VERSION: u8 = 1;
-
-/// What numbers are counted in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Unit {
-    /// Scaled integers with so many digits after the point.
-    Scaled(u8),
-    /// Doubles.
-    Double,
-}
-
-impl Unit {
-    /// The unit of a field's numbers; that of integers if it has none.
-    pub fn of(field_type: FieldType) -> Unit {
-        match field_type {
-            FieldType::Float => Unit::Double,
-            FieldType::Decimal(scale) => Unit::Scaled(scale),
-            FieldType::Int | FieldType::Bool | FieldType::String => Unit::Scaled(0),
-        }
-    }
-}
 
 /// Which aggregate a general partial is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -331,12 +311,4 @@ fn fixed(value: &Value) -> Option<i128> {
             None
         }
     }
-}
-
-pub(super) fn put_counts(out: &mut Vec<u8>, counts: &[u64; 3]) {
-    counts.iter().for_each(|count| put(out, (*count).into()));
-}
-
-pub(super) fn read_counts(reader: &mut Reader<'_>) -> Result<[u64; 3]> {
-    Ok([reader.count()?, reader.count()?, reader.count()?])
 }

@@ -5,9 +5,10 @@
 //! magnitudes below 2^-64 count as 0 and those from 2^128 on as the largest bin. All of it is a function of each number alone, so
 //! the sketch depends on no order and no merge. (A t-digest and KLL depend on both.)
 use crate::error::Result;
-use crate::view::aggregate::partial::{Unit, put_counts, read_counts};
+use crate::view::aggregate::unit::Unit;
 use crate::view::aggregate::variance::which;
 use crate::view::bytes::{Reader, corrupt, put, put_signed};
+use crate::view::bytes::{put_counts, read_counts};
 use crate::view::value::Value;
 
 /// Magnitudes from 2^-64 to below 2^128 have bins of their own.

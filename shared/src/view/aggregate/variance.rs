@@ -6,8 +6,9 @@ use num_bigint::BigUint;
 
 use crate::error::Result;
 use crate::view::aggregate::natural::Natural;
-use crate::view::aggregate::partial::{Unit, put_counts, read_counts};
+use crate::view::aggregate::unit::Unit;
 use crate::view::bytes::{Reader, put};
+use crate::view::bytes::{put_counts, read_counts};
 
 /// A double is a multiple of 2^-1074.
 const DOUBLE_UNIT: i64 = -1074;

@@ -1,6 +1,6 @@
 //! From text to a typed condition, and literals back to text.
-use crate::view::definition::Field;
 use crate::view::expression::{Comparison, Expression, ExpressionError};
+use crate::view::field::Field;
 use crate::view::value::{FieldType, Value, parse_decimal};
 
 /// How deep parentheses and `not` may nest.

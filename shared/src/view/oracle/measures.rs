@@ -5,9 +5,10 @@ use num_bigint::BigInt;
 
 use super::KeptEvent;
 use crate::view::aggregate::distinct::hash;
-use crate::view::aggregate::partial::{Aggregate, Unit};
+use crate::view::aggregate::partial::Aggregate;
 use crate::view::aggregate::quantiles::Ranks;
 use crate::view::aggregate::sessions::{Session, Summary};
+use crate::view::aggregate::unit::Unit;
 use crate::view::aggregate::variance::Spread;
 use crate::view::aggregate::{Figures, More};
 use crate::view::definition::StateDefinition;
