@@ -5,6 +5,7 @@
 //! over each of its state columns.
 mod counted;
 pub mod dictionary;
+pub mod keys;
 pub mod measured;
 pub mod table;
 
@@ -20,8 +21,9 @@ use seam_shared::view::rows::Rows;
 
 use counted::{Counted, Run};
 use dictionary::Dictionary;
+use keys::{Keys, hash_all};
 use measured::Measured;
-use table::{Keys, Table, hash_all};
+use table::Table;
 
 /// Dictionaries with more values than this start anew when no open segment needs them.
 const DICTIONARY_VALUES: usize = 1 << 16;

@@ -24,6 +24,16 @@ pub struct Groups {
     hasher: DefaultHashBuilder,
 }
 
+impl Rows {
+    /// Takes over each row of `newer`, of the same view, in the place of the row with its pane and key, or as a new row.
+    pub fn upsert(&mut self, newer: &Rows) {
+        let mut groups = Groups::like(self);
+        groups.merge(self);
+        groups.replace(newer);
+        *self = groups.into_unsorted();
+    }
+}
+
 /// What becomes of a row that meets one with its pane and key.
 type Join = fn(&mut States, usize, &States, usize);
 

@@ -8,7 +8,6 @@ use crate::time::Timestamp;
 use crate::view::aggregate::partial::{Lifted, Partial};
 use crate::view::aggregate::{FixedStats, FloatStats, State};
 use crate::view::definition::{StateDefinition, StateKind};
-use crate::view::groups::Groups;
 use crate::view::value::Value;
 
 /// A dictionary-coded dimension: row `i` holds `values[codes[i]]`.
@@ -284,7 +283,7 @@ impl Rows {
         &dimension.values[dimension.codes[i] as usize]
     }
     /// Appends a row with empty states and answers with its number. It looks each value up in the whole dictionary: for
-    /// many rows use [`Groups`].
+    /// many rows use [`Groups`](crate::view::groups::Groups).
     pub fn push_row(&mut self, pane: Timestamp, key: &[Value]) -> usize {
         debug_assert_eq!(key.len(), self.dimensions.len(), "one value a dimension");
         self.panes.push(pane);
@@ -384,13 +383,6 @@ impl Rows {
             order.extend(keys.iter().map(|key| (start as u64 + (key & ((1 << width) - 1))) as u32));
         }
         Some(order)
-    }
-    /// Takes over each row of `newer`, of the same view, in the place of the row with its pane and key, or as a new row.
-    pub fn upsert(&mut self, newer: &Rows) {
-        let mut groups = Groups::like(self);
-        groups.merge(self);
-        groups.replace(newer);
-        *self = groups.into_unsorted();
     }
     /// Whether these are rows of a view with that many dimensions and those states.
     ///

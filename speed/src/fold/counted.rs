@@ -6,7 +6,7 @@ use seam_shared::view::ranks::{Ranker, Ranks};
 use seam_shared::view::value::Value;
 
 use super::dictionary::Dictionary;
-use super::table::hash_more;
+use super::keys::hash_more;
 
 /// A count window at work. Must see every event of the view, in log order.
 #[derive(Debug)]
