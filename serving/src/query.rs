@@ -3,6 +3,7 @@ mod calendar;
 mod finality;
 mod parse;
 mod refusal;
+mod sessions;
 mod times;
 mod zone;
 
@@ -22,6 +23,7 @@ pub use calendar::{Length, Unit};
 pub use finality::Complete;
 pub use parse::{Catalog, PARAMETERS, Request, no_dimension, parse, value_of};
 pub use refusal::{Refusal, nearest};
+pub use sessions::gap as session_gap;
 pub use times::{Shape, Times, Windows, divisor};
 pub use zone::Zone;
 
