@@ -31,7 +31,6 @@ use ring::Ring;
 
 pub(crate) use guard::pass;
 pub use ring::{Allowance, Limit};
-pub(crate) use rules::decoded;
 
 /// How often files of keys are looked at.
 const LOOK: Duration = Duration::from_secs(1);

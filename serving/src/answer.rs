@@ -1,4 +1,6 @@
 //! An answer: pin both halves, then know the tag, then merge what both hold, and write it with its stamp.
+mod further;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -17,7 +19,8 @@ use crate::deadline::{Stop, within};
 use crate::halves::Halves;
 use crate::keyed;
 use crate::page::Page;
-use crate::pin::{Pin, PinnedView};
+use crate::pin::Pin;
+use crate::pinned::PinnedView;
 use crate::present::{self, Points};
 use crate::query::{Fill, Format, Layer, Query, Question, Refusal};
 use crate::scan::{self, Access, Cells, Piece, Scan};

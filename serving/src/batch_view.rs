@@ -12,8 +12,9 @@ use seam_shared::time::Timestamp;
 use seam_shared::view::definition::View;
 use seam_shared::{Error, Kind, Result};
 
-use crate::block::{Block, Shape};
-use crate::cache::{BlockCache, BlockKey};
+use crate::block::Block;
+use crate::block_key::{BlockKey, Shape};
+use crate::cache::BlockCache;
 use crate::levels::{self, Choice, files_in};
 use crate::scan::{Access, Piece};
 

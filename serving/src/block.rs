@@ -8,7 +8,7 @@ use seam_shared::view::groups::Groups;
 use seam_shared::view::rows::{Dimension, Rows, States};
 use seam_shared::view::value::Value;
 
-use crate::cache::BlockKey;
+use crate::block_key::{BlockKey, Shape};
 
 /// Rows in one of two forms: what many queries will scan by key, what few will scan as the store has it.
 #[derive(Debug)]
@@ -67,15 +67,6 @@ impl Facts {
         let dimensions = 1_u64.checked_shl(self.values.len() as u32)? - 1;
         Some(Shape { dimensions, width: None })
     }
-}
-
-/// What a roll-up keeps of rows: some dimensions, and panes of some width. What is left out is merged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Shape {
-    /// Bit `d` is set if dimension `d` is kept.
-    pub dimensions: u64,
-    /// The width of the panes; `None` for those of the view.
-    pub width: Option<Span>,
 }
 
 impl Block {

@@ -12,6 +12,7 @@ use crate::Serving;
 use crate::block::Block;
 use crate::halves::Halves;
 use crate::inquiry::Inquiry;
+use crate::percent::{decoded, encoded};
 use crate::pin::Pin;
 use crate::query::{self, Catalog, Format, Layer, Query, Refusal, Request, Times, value_of};
 
@@ -44,7 +45,7 @@ impl Key {
             return Err(Refusal::parameter("key", detail));
         }
         let value = |(d, part): (usize, &str)| {
-            let text = crate::access::rules::decoded(part);
+            let text = decoded(part);
             let text = text.ok_or_else(|| Refusal::parameter("key", format!("`{part}` is no percent-encoded text")))?;
             Ok((d, value_of(&view.dimensions[d], &text).map_err(|refusal| refusal.about("key"))?))
         };
@@ -80,18 +81,6 @@ impl Key {
         };
         values.iter().map(part).collect::<Vec<_>>().join("/")
     }
-}
-
-/// A part of a path: all but what RFC 3986 calls unreserved is percent-encoded.
-fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
 }
 
 /// The measures of a view as metrics.

@@ -3,40 +3,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, PoisonError};
 
 use seam_shared::Result;
-use seam_shared::log::Offset;
-use seam_shared::state::ViewId;
 
-use crate::block::{Block, Facts, Shape};
+use crate::block::{Block, Facts};
+use crate::block_key::{BlockKey, Shape};
 use crate::door::Door;
 use crate::lru::Lru;
 
 /// Bytes of what is known of blocks.
 const FACTS_BYTES: usize = 16 * 1024 * 1024;
-
-/// What names an immutable block for ever.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum BlockKey {
-    /// A file of a generation: by view and content hash. See [`BlockKey::file`].
-    File(ViewId, [u8; 32]),
-    /// A closed segment: view, partition, the state's epoch as this process counts it, and the segment's start and end.
-    Segment(ViewId, u32, u64, Offset, Offset),
-    /// A roll-up of a block.
-    RollUp(Arc<BlockKey>, Shape),
-    /// Blocks that follow each other, merged.
-    Run(Arc<[BlockKey]>, Shape),
-}
-
-impl BlockKey {
-    /// The name of a file of a view, with its content hash in hexadecimal digits.
-    pub fn file(view: &ViewId, blake3: &str) -> BlockKey {
-        let hash = blake3::Hash::from_hex(blake3).unwrap_or_else(|_| blake3::hash(blake3.as_bytes()));
-        BlockKey::File(view.clone(), *hash.as_bytes())
-    }
-    /// The name of what it names in another shape.
-    pub fn rolled_up(&self, shape: Shape) -> BlockKey {
-        BlockKey::RollUp(Arc::new(self.clone()), shape)
-    }
-}
 
 /// The name of a block in another shape; `None` if it has no name, or is in that shape.
 fn roll_up_key(block: &Block, shape: Shape) -> Option<BlockKey> {

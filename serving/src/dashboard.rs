@@ -10,7 +10,8 @@ use crate::Serving;
 use crate::answer::{Answer, Merged};
 use crate::deadline::within;
 use crate::json::Json;
-use crate::pin::{Pin, PinnedView};
+use crate::pin::Pin;
+use crate::pinned::PinnedView;
 use crate::query::{Query, Refusal, Spelling};
 
 /// Members under which the metrics that every deployment should have are found, whatever else is on the dashboard.

@@ -11,7 +11,7 @@ use crate::cache::BlockCache;
 use crate::halves::Halves;
 use crate::json::Json;
 use crate::levels;
-use crate::pin::PinnedView;
+use crate::pinned::PinnedView;
 use crate::query::{Query, Refusal, Times};
 use crate::scan::{self, Share};
 

@@ -10,7 +10,8 @@ use seam_shared::view::definition::View;
 use seam_shared::{Error, Kind};
 use tokio::time::Instant;
 
-use crate::pin::{Pin, PinnedView};
+use crate::pin::Pin;
+use crate::pinned::PinnedView;
 use crate::query::{Query, Refusal, Which};
 use crate::stamp::Stamp;
 use crate::{Serving, etag};

@@ -10,7 +10,6 @@ pub mod live;
 pub mod metrics;
 pub mod negotiate;
 pub mod openapi;
-pub mod problem;
 pub mod query;
 pub mod telemetry;
 pub mod views;
@@ -32,6 +31,7 @@ use crate::Serving;
 use crate::access::Access;
 use crate::answer::Answer;
 use crate::etag;
+use crate::problem;
 use crate::query::{Format, Refusal};
 use front::Front;
 

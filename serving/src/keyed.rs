@@ -5,7 +5,6 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 use seam_shared::lake::view_file::by_key::{KeyedFile, Slice, Wanted};
 use seam_shared::lake::views::{Generation, ViewFile};
-use seam_shared::log::Partition;
 use seam_shared::time::Timestamp;
 use seam_shared::view::definition::View;
 use seam_shared::view::expression::{Comparison, Expression};
@@ -19,7 +18,7 @@ use crate::block::{Block, ByKey};
 use crate::halves::Halves;
 use crate::levels::files_in;
 use crate::lru::Lru;
-use crate::pin::PinnedView;
+use crate::pinned::PinnedView;
 use crate::query::{Query, Term};
 use crate::scan::Piece;
 
@@ -223,22 +222,5 @@ impl Serving {
         self.for_each_segment(pinned, &mut add).await?;
         halves.begin = first.map(|pane| pane.minus(view.pane));
         Ok(halves)
-    }
-
-    /// What the speed layer adds to a pinned view, segment by segment: only one that is not in the cache is held at a time.
-    ///
-    /// # Errors
-    /// `NotFound` when a segment was retired since.
-    pub(crate) async fn for_each_segment(&self, pinned: &PinnedView, mut each: impl FnMut(&Block)) -> Result<()> {
-        for (&number, part) in &pinned.parts {
-            let (Some(held), Some(segments)) = (&part.held, &part.segments) else { continue };
-            let partition = Partition::new(pinned.view.source.name.as_str(), number);
-            for segment in segments {
-                let block = self.segment(&partition, &pinned.view, held, *segment).await?;
-                each(&block);
-            }
-            each(&held.open.block());
-        }
-        Ok(())
     }
 }

@@ -10,12 +10,16 @@ pub mod query;
 // what it is answered from
 pub mod batch_view;
 pub mod block;
+pub mod block_key;
 pub mod cache;
 pub mod halves;
 pub mod keyed;
 pub mod levels;
 pub mod open;
 pub mod pin;
+pub mod pinned;
+mod read;
+mod segments;
 pub mod speed_view;
 
 // how it is answered
@@ -41,6 +45,7 @@ pub mod table;
 // how it is asked for, and by whom
 pub mod access;
 pub mod http;
+pub mod problem;
 pub mod prometheus;
 
 // which definition and which generation
@@ -50,6 +55,7 @@ pub mod names;
 mod deadline;
 mod door;
 mod lru;
+mod percent;
 #[cfg(test)]
 mod testing;
 mod topics;

@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use seam_shared::Kind;
 
-use crate::answer::Answer;
 use crate::json::Json;
 use crate::present::{Points, figures};
-use crate::query::{Complete, Cursor, Format, Query, Question, Refusal, Zone};
+use crate::query::{Complete, Cursor, Format, Query, Refusal, Zone};
 use crate::stamp::{Shares, Stamp};
 use crate::table::{Notes, Table};
-use crate::{Serving, etag};
 
 /// Bytes of lists that are kept for their further pages.
 pub const PAGES_BYTES: usize = 64 * 1024 * 1024;
@@ -147,31 +145,4 @@ fn write_complete(json: &mut Json, query: &Query, complete: &Complete) {
         None => json.null(),
     };
     json.key("left_out").number(complete.left_out as u64).key("why").optional_text(complete.why.as_deref());
-}
-
-impl Serving {
-    /// A further page of an answer.
-    pub(crate) async fn page(&self, query: &Query, cursor: &Cursor, known: Option<&str>) -> Result<Answer, Refusal> {
-        let mut page = self.pages.get(&cursor.tag);
-        if page.is_none() {
-            // As long as nothing was added, the same list can be made again.
-            let first = Question::from(Query { cursor: None, ..query.clone() });
-            self.first_page(&first, None, false).await?;
-            page = self.pages.get(&cursor.tag);
-        }
-        let page = page.ok_or_else(expired)?;
-        // Times that are meant from `now` on are those of the first page.
-        let asked = Question::from(Query { times: page.query.times.clone(), rate: page.query.rate, ..query.clone() });
-        if asked.spelling != Question::from(page.query.as_ref().clone()).spelling
-            || cursor.rows >= page.points.list.len()
-        {
-            return Err(Refusal::parameter("cursor", "this cursor is of another question"));
-        }
-        let tag = format!("\"{cursor}\"");
-        let next = page.next(cursor.rows).map(|next| next.to_string());
-        let known = known.is_some_and(|header| etag::matches(header, &tag));
-        let body = if known { None } else { Some(page.write(cursor.rows)?.into()) };
-        let coverage = page.stamp.coverage.clone();
-        Ok(Answer { tag, body, next, coverage, lag: None, building: None, format: query.format })
-    }
 }

@@ -244,9 +244,7 @@ mod tests {
         let world = World::new(7);
         let view = world.view("by_route");
         world.publish(&view, [world.boundaries[0][3], world.boundaries[1][2]]).await;
-        for partition in 0..2 {
-            world.fold(&view, partition, 0, world.end(partition)).await;
-        }
+        world.hold(&view, 0, None).await;
         let serving = world.serving().await;
         let all = (Timestamp(NOW.0 - 100 * 3_600_000_000), NOW.ceil(view.pane));
         let half = (Timestamp(NOW.0 - 5_400_000_000).floor(view.pane), all.1);

@@ -3,6 +3,7 @@ mod calendar;
 mod finality;
 mod parse;
 mod refusal;
+mod sessions;
 mod times;
 mod zone;
 
@@ -21,6 +22,7 @@ use seam_shared::view::value::Value;
 pub use calendar::{Length, Unit};
 pub use parse::{Catalog, PARAMETERS, Request, no_dimension, parse, value_of};
 pub use refusal::{Refusal, nearest};
+pub use sessions::gap as session_gap;
 pub use times::{Complete, Shape, Times, Windows, divisor};
 pub use zone::Zone;
 

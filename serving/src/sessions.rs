@@ -6,42 +6,17 @@ use std::sync::Arc;
 
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::aggregate::State;
-use seam_shared::view::aggregate::partial::{Aggregate, Partial};
+use seam_shared::view::aggregate::partial::Partial;
 use seam_shared::view::definition::StateKind;
 use seam_shared::view::groups::Groups;
 use seam_shared::view::rows::Rows;
 
-use crate::query::{POINTS_MAX, Query, Refusal, Times, WINDOW_MAX};
-
-/// The gap of the sessions that a query is about, if it is about sessions.
-pub fn gap(query: &Query) -> Option<Span> {
-    query.terms.iter().find_map(|term| match term.kind() {
-        StateKind::Partial(Aggregate::Sessions(gap), _) => Some(gap),
-        StateKind::Partial(..) | StateKind::Count | StateKind::Fixed { .. } | StateKind::Float => None,
-    })
-}
-
-/// Refuses what divides sessions by anything else: their windows are not those of events.
-///
-/// # Errors
-/// `Invalid`.
-pub fn check(query: &Query) -> Result<(), Refusal> {
-    let about = |term: &crate::query::Term| matches!(term.kind(), StateKind::Partial(Aggregate::Sessions(_), _));
-    let sessions = query.terms.iter().filter(|term| about(term)).count();
-    if sessions == 0 || sessions == query.terms.len() {
-        return Ok(());
-    }
-    let detail = format!(
-        "{} is a ratio of sessions and events; a ratio of sessions has two figures of sessions",
-        query.metric.name
-    );
-    Err(Refusal::parameter("metric", detail))
-}
+use crate::query::{POINTS_MAX, Query, Refusal, Times, WINDOW_MAX, session_gap};
 
 /// The panes to read: of a query that is not about sessions, those of its windows.
 pub fn range(query: &Query) -> (Timestamp, Timestamp) {
     let (after, until) = query.times.span();
-    let (Some(gap), Some(term)) = (gap(query), query.terms.first()) else { return (after, until) };
+    let (Some(gap), Some(term)) = (session_gap(query), query.terms.first()) else { return (after, until) };
     let pane = term.view.pane;
     let whole = |span: Span| Span((span.0 + pane.0 - 1) / pane.0 * pane.0);
     let ahead = query.ahead.unwrap_or(Span(gap.0 * 2));
@@ -50,7 +25,7 @@ pub fn range(query: &Query) -> (Timestamp, Timestamp) {
 
 /// The query for all that is read, as one window; `None` if it is not about sessions.
 pub fn widened(query: &Query) -> Option<Query> {
-    gap(query)?;
+    session_gap(query)?;
     let (after, until) = range(query);
     let length = Span(until.0 - after.0);
     Some(Query { times: Times::even(until, length, length, 1), ..query.clone() })
@@ -58,13 +33,13 @@ pub fn widened(query: &Query) -> Option<Query> {
 
 /// The same query, to read twice as far; `None` where there is no time left.
 pub fn further(query: &Query) -> Option<Query> {
-    let ahead = query.ahead.unwrap_or(Span(gap(query)?.0 * 2));
+    let ahead = query.ahead.unwrap_or(Span(session_gap(query)?.0 * 2));
     (ahead < WINDOW_MAX).then(|| Query { ahead: Some(Span(ahead.0 * 2)), ..query.clone() })
 }
 
 /// The same of a query that is asked beside others: one that is not about sessions stays as it is.
 pub fn all_further(query: &Arc<Query>) -> Option<Arc<Query>> {
-    if gap(query).is_none() { Some(query.clone()) } else { further(query).map(Arc::new) }
+    if session_gap(query).is_none() { Some(query.clone()) } else { further(query).map(Arc::new) }
 }
 
 /// From one partial a key to one a window and key; and whether a session may go on behind what was read.

@@ -9,7 +9,8 @@ use seam_shared::{Error, Result};
 use tokio::time::Instant;
 
 use crate::block::Block;
-use crate::cache::{BlockCache, BlockKey};
+use crate::block_key::BlockKey;
+use crate::cache::BlockCache;
 use crate::open::{Open, Sorted};
 
 /// How long the state store may take to answer before the answer does without it.

@@ -108,7 +108,11 @@ pub fn excluded(offset: u64) -> Excluded {
 
 impl World {
     pub fn new(seed: u64) -> World {
-        let config = config::load(CONFIG, "test.yaml").unwrap_or_else(|report| panic!("{report}"));
+        World::of(CONFIG, seed)
+    }
+    /// The same events under another configuration, of the same source.
+    pub fn of(config: &str, seed: u64) -> World {
+        let config = config::load(config, "test.yaml").unwrap_or_else(|report| panic!("{report}"));
         let mut dice = Dice(seed * 2 + 1);
         let (mut events, mut boundaries) = (Vec::new(), Vec::new());
         for partition in 0..2 {
@@ -139,13 +143,22 @@ impl World {
     pub async fn halved(seed: u64) -> World {
         let world = World::new(seed);
         for name in ["by_route", "by_carrier"] {
-            let view = world.view(name);
-            for partition in 0..2 {
-                world.fold(&view, partition, 1, world.end(partition)).await;
-            }
-            world.publish(&view, [world.boundaries[0][2], world.boundaries[1][2]]).await;
+            world.hold(&world.view(name), 1, Some(world.cuts(2))).await;
         }
         world
+    }
+    /// Lets the speed layer hold a view from a boundary to the end, and publishes a generation with these cuts.
+    pub async fn hold(&self, view: &Arc<View>, floor: usize, cuts: Option<[u64; 2]>) {
+        for partition in 0..2 {
+            self.fold(view, partition, floor, self.end(partition)).await;
+        }
+        if let Some(cuts) = cuts {
+            self.publish(view, cuts).await;
+        }
+    }
+    /// The boundary of that number in each partition.
+    pub fn cuts(&self, number: usize) -> [u64; 2] {
+        [0, 1].map(|partition: usize| self.boundaries[partition][number])
     }
     pub fn view(&self, name: &str) -> Arc<View> {
         self.config.view(name).expect("configured").clone()
@@ -237,7 +250,7 @@ impl World {
         table.publish(publication).await.expect("published");
     }
     pub async fn serving(&self) -> Arc<Serving> {
-        self.serving_with(Settings { share_snapshots_for: Duration::ZERO, ..Settings::default() }).await
+        self.serving_with(fresh()).await
     }
     pub async fn serving_with(&self, settings: Settings) -> Arc<Serving> {
         self.serving_from(self.state.clone(), settings).await
@@ -285,6 +298,16 @@ impl Event {
             _ => Value::Null,
         }
     }
+}
+
+/// Settings with which each query looks anew.
+pub fn fresh() -> Settings {
+    Settings { share_snapshots_for: Duration::ZERO, ..Settings::default() }
+}
+
+/// The JSON at a URI.
+pub async fn ask(router: &Router, uri: &str) -> serde_json::Value {
+    json(get(router, uri).await).await
 }
 
 pub async fn get(router: &Router, uri: &str) -> Response<Body> {

@@ -12,7 +12,8 @@ use seam_shared::time::Timestamp;
 use seam_shared::view::definition::View;
 use seam_shared::{Error, Result};
 
-use crate::pin::{Pin, PinnedView};
+use crate::pin::Pin;
+use crate::pinned::PinnedView;
 use crate::query::{Query, Rate, Spelling};
 use crate::{Serving, stamp};
 

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use seam_serving::pin::PinnedView;
+use seam_serving::pinned::PinnedView;
 
 use crate::error::{SqlError, state};
 use crate::time::Interval;

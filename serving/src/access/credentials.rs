@@ -44,7 +44,7 @@ pub fn take_parameter(uri: &mut Uri) -> Option<String> {
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(PathAndQuery::try_from(path).expect("a part of what was a path and query"));
     *uri = Uri::from_parts(parts).expect("as the parts were");
-    token.map(|token| super::rules::decoded(&token).unwrap_or_default())
+    token.map(|token| crate::percent::decoded(&token).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::ring::Allowance;
 use super::rules::{self, Need};
 use super::tls::Peer;
 use super::{Access, Known, Unknown, credentials};
-use crate::http::problem;
+use crate::problem;
 use crate::query::Refusal;
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");

@@ -1,6 +1,8 @@
 //! What each route asks for. A route that is not here is for `admin` alone.
 use seam_shared::access::Caller;
 
+use crate::percent::decoded;
+
 /// What a route asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
@@ -122,21 +124,6 @@ fn matches(pattern: &str, path: &str) -> Option<String> {
             _ => return None,
         }
     }
-}
-
-/// A part of a URL without its percent encoding, if that is text.
-pub fn decoded(text: &str) -> Option<String> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            out.push(byte);
-            continue;
-        }
-        let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16));
-        out.push(u8::try_from(digit()? * 16 + digit()?).ok()?);
-    }
-    String::from_utf8(out).ok()
 }
 
 #[cfg(test)]

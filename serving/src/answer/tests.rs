@@ -153,9 +153,7 @@ async fn every_answer_equals_a_recomputation_at_its_own_stamp() {
 async fn a_floor_above_the_generation_is_never_papered_over() {
     let world = World::new(5);
     let view = world.view("by_route");
-    for partition in 0..2 {
-        world.fold(&view, partition, 2, world.end(partition)).await;
-    }
+    world.hold(&view, 2, None).await;
     let router = router(world.serving().await);
     let uri = "/api/analytics/metrics/events.total?window=3h";
     let refused = get(&router, uri).await;
@@ -253,9 +251,7 @@ async fn a_state_store_that_is_away_leaves_the_generation_which_the_stamp_calls_
     assert_eq!(get(&router, uri).await.status(), 503, "nothing to answer from");
     let cuts = [world.boundaries[0][2], world.boundaries[1][3]];
     world.publish(&view, cuts).await;
-    for partition in 0..2 {
-        world.fold(&view, partition, 0, world.end(partition)).await;
-    }
+    world.hold(&view, 0, None).await;
     serving.refresh().await.expect("refreshed");
     store.asked.store(0, Ordering::Relaxed);
     let mut tags = Vec::new();
@@ -287,9 +283,7 @@ async fn a_state_store_that_is_away_leaves_the_generation_which_the_stamp_calls_
 async fn a_finished_answer_is_kept_under_its_tag_as_long_as_there_is_room() {
     let world = World::new(3);
     let view = world.view("by_route");
-    for partition in 0..2 {
-        world.fold(&view, partition, 0, world.end(partition)).await;
-    }
+    world.hold(&view, 0, None).await;
     assert_eq!(Settings::default().answer_bytes, 64 * 1024 * 1024);
     for (answer_bytes, kept) in [(64 * 1024, true), (1_024, false)] {
         let serving = world.serving_with(Settings { answer_bytes, ..Settings::default() }).await;
@@ -432,9 +426,7 @@ async fn a_file_that_is_retired_in_the_middle_of_an_answer_is_looked_for_in_a_ne
     let world = World::new(8);
     let view = world.view("by_route");
     let cuts = |i: usize| [world.boundaries[0][i], world.boundaries[1][i]];
-    for partition in 0..2 {
-        world.fold(&view, partition, 0, world.end(partition)).await;
-    }
+    world.hold(&view, 0, None).await;
     world.publish(&view, cuts(2)).await;
     let serving = world.serving().await;
     let old = serving.batch_view(&view).pin().expect("a generation");
@@ -463,9 +455,7 @@ async fn what_is_asked_of_a_generation_is_ready_in_the_next_one_before_that_is_s
         let world = World::new(seed);
         let view = world.view("by_route");
         let cuts = |back: usize| [0, 1].map(|p| world.boundaries[p][world.boundaries[p].len() - back]);
-        for partition in 0..2 {
-            world.fold(&view, partition, 0, world.end(partition)).await;
-        }
+        world.hold(&view, 0, None).await;
         world.publish(&view, cuts(3)).await;
         let serving = world.serving().await;
         let router = router(serving.clone());

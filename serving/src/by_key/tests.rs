@@ -1,13 +1,10 @@
 //! Keyed views answer as views by pane do, key by key, whatever both layers hold; and read no more than they must.
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::http::Request;
 use seam_shared::access::{Caller, Names, RowFilter, Scope};
-use seam_shared::config;
 use seam_shared::lake::counting::CountingStore;
 use seam_shared::log::{Offset, Partition};
 use seam_shared::state::StateStore;
@@ -17,7 +14,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Asked, Key, inquiry};
 use crate::query::Format;
-use crate::testing::{World, get, json as read, request};
+use crate::testing::{World, ask, fresh, get, json as read, request};
 use crate::{Serving, Settings, Stores, router};
 
 const CONFIG: &str = r#"
@@ -29,7 +26,7 @@ sources:
     partitions: 2
     fields: { carrier: string, origin: string, price: "decimal(2)", delay: float }
 views:
-  plain: &view
+  plain:
     from: clicks
     dimensions: [carrier, origin]
     pane: 1m
@@ -53,37 +50,22 @@ metrics:
 
 /// A world whose two views hold the same, one by pane and one by key; which halves hold what depends on the seed.
 async fn world(seed: u64) -> World {
-    let mut world = World::new(seed);
-    let text = CONFIG.replace("&view", "");
-    world.config = Arc::new(config::load(&text, "test.yaml").unwrap_or_else(|report| panic!("{report}")));
+    let world = World::of(CONFIG, seed);
     assert_ne!(world.view("plain").id.rsplit('@').next(), world.view("keyed").id.rsplit('@').next());
+    let cut = |boundaries: &Vec<u64>| match seed % 3 {
+        0 => boundaries[boundaries.len() - 1],
+        1 => boundaries[2],
+        _ => boundaries[boundaries.len() / 2],
+    };
+    let cuts = [cut(&world.boundaries[0]), cut(&world.boundaries[1])];
     for name in ["plain", "keyed"] {
-        let view = world.view(name);
-        let cut = |partition: usize| match seed % 3 {
-            0 => *world.boundaries[partition].last().expect("a boundary"),
-            1 => world.boundaries[partition][2],
-            _ => world.boundaries[partition][world.boundaries[partition].len() / 2],
-        };
-        for partition in 0..2 {
-            world.fold(&view, partition, 0, world.end(partition)).await;
-        }
-        if !seed.is_multiple_of(5) {
-            world.publish(&view, [cut(0), cut(1)]).await;
-        }
+        world.hold(&world.view(name), 0, (!seed.is_multiple_of(5)).then_some(cuts)).await;
     }
     world
 }
 
-fn settings() -> Settings {
-    Settings { share_snapshots_for: Duration::ZERO, ..Settings::default() }
-}
-
 fn keys_of(world: &World) -> BTreeSet<Vec<Value>> {
     world.events.iter().map(|event| vec![event.carrier.clone(), event.origin.clone()]).collect()
-}
-
-async fn ask(router: &Router, uri: &str) -> Json {
-    read(get(router, uri).await).await
 }
 
 /// An answer without what names the view.
@@ -102,7 +84,7 @@ fn nameless(mut answer: Json) -> Json {
 async fn a_key_answers_the_same_by_key_and_by_pane_and_as_the_events_say() {
     for seed in 0..12 {
         let world = world(seed).await;
-        let router = router(world.serving_with(settings()).await);
+        let router = router(world.serving_with(fresh()).await);
         let windows =
             ["", "?from=now-3h&step=30m", "?window=1h", "?window=2h&layer=batch", "?cumulative=day&tz=Asia/Shanghai"];
         for key in keys_of(&world) {
@@ -143,7 +125,7 @@ async fn a_key_answers_the_same_by_key_and_by_pane_and_as_the_events_say() {
 async fn keys_come_page_by_page_in_order_each_once_and_filtered_for_who_asks() {
     for seed in [0, 1, 2, 5] {
         let world = world(seed).await;
-        let serving = world.serving_with(settings()).await;
+        let serving = world.serving_with(fresh()).await;
         let router = router(serving.clone());
         let expected: Vec<Vec<Value>> = keys_of(&world).into_iter().collect();
         for view in ["keyed", "plain"] {
@@ -154,7 +136,7 @@ async fn keys_come_page_by_page_in_order_each_once_and_filtered_for_who_asks() {
                 assert!(keys.len() <= 3 && page["stamp"]["coverage"].is_string(), "{page}");
                 found.extend(keys.iter().map(|key| key["key"].as_str().expect("text").to_owned()));
                 let Some(next) = page["next"].as_str() else { break };
-                cursor = format!("&cursor={}", super::encoded(next));
+                cursor = format!("&cursor={}", crate::percent::encoded(next));
             }
             assert_eq!(found, expected.iter().map(|key| Key::to_path(key)).collect::<Vec<_>>(), "seed {seed} {view}");
             let filter = json!({"origin": ["JFK"]});
@@ -177,7 +159,7 @@ async fn keys_come_page_by_page_in_order_each_once_and_filtered_for_who_asks() {
 #[tokio::test]
 async fn a_key_is_spelled_unambiguously_and_answered_like_any_query() {
     let world = world(1).await;
-    let router = router(world.serving_with(settings()).await);
+    let router = router(world.serving_with(fresh()).await);
     let uri = |rest: &str| format!("/api/analytics/views/keyed{rest}");
     let first = get(&router, &uri("/UA/null")).await;
     assert_eq!(first.status(), 200);
@@ -222,7 +204,7 @@ async fn a_key_is_spelled_unambiguously_and_answered_like_any_query() {
 #[tokio::test]
 async fn a_keyed_view_is_not_loaded_as_a_whole_beyond_its_budget() {
     let world = world(3).await;
-    let serving = world.serving_with(Settings { keyed_rows: 40, ..settings() }).await;
+    let serving = world.serving_with(Settings { keyed_rows: 40, ..fresh() }).await;
     let router = router(serving.clone());
     let refused = get(&router, "/api/analytics/metrics/keyed.events?window=3h&dimension=carrier&top=3").await;
     assert_eq!(refused.status(), 422);
@@ -242,7 +224,7 @@ async fn a_look_up_reads_a_footer_once_and_then_only_the_chunks_of_its_keys() {
     let lake = Arc::new(CountingStore::new(world.lake.clone()));
     let stores = Stores { log: None, state: world.state.clone(), lake: lake.clone() };
     let telemetry = Arc::new(Telemetry::new());
-    let serving = Serving::new(world.config.clone(), stores, world.clock.clone(), telemetry, settings());
+    let serving = Serving::new(world.config.clone(), stores, world.clock.clone(), telemetry, fresh());
     serving.refresh().await.expect("refreshed");
     let files = serving.batch_view(&world.view("keyed")).pin().expect("a generation").files.clone();
     let router = router(Arc::new(serving));
@@ -258,28 +240,26 @@ async fn a_look_up_reads_a_footer_once_and_then_only_the_chunks_of_its_keys() {
 
 #[tokio::test]
 async fn a_view_that_nothing_was_folded_into_yet_has_no_keys() {
-    let mut world = World::new(1);
-    world.config = Arc::new(config::load(&CONFIG.replace("&view", ""), "test.yaml").expect("a configuration"));
+    let world = World::of(CONFIG, 1);
     let view = world.view("keyed");
     for partition in 0..2 {
         let place = Partition::new("clicks", partition);
         world.state.claim(&place, &view.id, Offset(0)).await.expect("claimed");
     }
-    let router = router(world.serving_with(settings()).await);
+    let router = router(world.serving_with(fresh()).await);
     assert_eq!(get(&router, "/api/analytics/views/keyed/UA/JFK").await.status(), 404);
     assert_eq!(ask(&router, "/api/analytics/views/keyed").await["keys"], json!([]));
 }
 
 #[test]
 fn keys_as_paths_are_read_back_as_they_were() {
-    let world = config::load(CONFIG.replace("&view", "").as_str(), "test.yaml").expect("a configuration");
-    let view = world.view("keyed").expect("a view");
+    let view = World::of(CONFIG, 1).view("keyed");
     let texts = ["", "null", "a/b", "%2F", "\"", "\"null\"", "ü€", " ", "a+b", "..", "\u{0}"];
     let values: Vec<Value> = texts.iter().map(|t| Value::text(t)).chain([Value::Null]).collect();
     for a in &values {
         for b in &values {
             let path = Key::to_path(&[a.clone(), b.clone()]);
-            let read = Key::of_path(view, &path).expect("a key");
+            let read = Key::of_path(&view, &path).expect("a key");
             assert_eq!(read, Key(vec![(0, a.clone()), (1, b.clone())]), "{path}");
         }
     }

@@ -12,9 +12,7 @@ const TOTAL: &str = "/api/analytics/metrics/events.total?window=12h";
 async fn world(floor: usize) -> World {
     let world = World::new(11);
     let view = world.view("by_route");
-    for partition in 0..2 {
-        world.fold(&view, partition, floor, world.end(partition)).await;
-    }
+    world.hold(&view, floor, None).await;
     for i in 1..=3 {
         world.publish(&view, [world.boundaries[0][i], world.boundaries[1][i]]).await;
         world.clock.advance(3_600_000_000);

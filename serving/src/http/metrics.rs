@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use super::{known, negotiate, parameters, problem, respond};
 use crate::Serving;
-use crate::access::decoded;
 use crate::answer::Answer;
 use crate::json::Json;
+use crate::percent::decoded;
 use crate::query::{Format, Refusal};
 
 /// A metric's name in a path.

@@ -235,9 +235,7 @@ async fn matchers_mean_what_they_say() {
 async fn a_batch_publish_changes_no_answer() {
     let world = World::new(9);
     for view in world.config.views.clone() {
-        for partition in 0..2 {
-            world.fold(&view, partition, 0, world.end(partition)).await;
-        }
+        world.hold(&view, 0, None).await;
     }
     let serving = world.serving().await;
     let router = router(serving.clone());

@@ -171,7 +171,7 @@ pub fn parse(catalog: &Catalog, request: Request<'_>) -> Result<Query, Refusal> 
         ahead: None,
         metric: metric.clone(),
     };
-    crate::sessions::check(&query)?;
+    super::sessions::check(&query)?;
     Ok(query)
 }
 

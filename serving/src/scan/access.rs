@@ -6,8 +6,9 @@ use seam_shared::view::definition::{StateDefinition, View};
 use seam_shared::view::rows::States;
 
 use super::{Cells, Part, Piece, filter, range};
-use crate::block::{Block, ByKey, Facts, Shape};
-use crate::cache::{BlockCache, BlockKey};
+use crate::block::{Block, ByKey, Facts};
+use crate::block_key::{BlockKey, Shape};
+use crate::cache::BlockCache;
 use crate::query::{Query, Term};
 
 /// Rows of an unsorted block that are passed over in the time that one row takes to be merged.

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use seam_shared::time::{Span, Timestamp};
 
 use super::{Access, Cells, Part, Piece, Scan};
-use crate::block::{self, Block, ByKey, Shape};
-use crate::cache::{BlockCache, BlockKey};
+use crate::block::{self, Block, ByKey};
+use crate::block_key::{BlockKey, Shape};
+use crate::cache::BlockCache;
 
 /// Pieces of a run lie between two multiples of this.
 const LENGTH: Span = Span(7 * Span::DAY.0);
