@@ -115,7 +115,7 @@ fn integers_are_read_into_used_vectors_and_other_types_refused() {
             let found = super::integers(chunk, &mut spare).unwrap();
             assert_eq!(cells(&found), integers, "{spelled:?}");
             spare.integers.push(found.values);
-            assert!(plain::<parquet::data_type::DoubleType>(chunk).is_err());
+            assert!(plain::<parquet::data_type::DoubleType>(chunk, &mut spare).is_err());
         });
     }
 }
