@@ -115,7 +115,7 @@ pub fn integers(chunk: Chunk<'_>, spare: &mut Spare) -> Result<Cells<i64>> {
 /// # Errors
 /// As [`plain`].
 pub fn texts<N: Number>(chunk: Chunk<'_>, spare: &mut Spare, mut number: impl FnMut(&str) -> N) -> Result<Cells<N>> {
-    if only_dictionary(chunk.was) {
+    if chunk.was.column_type() == Physical::BYTE_ARRAY && only_dictionary(chunk.was) {
         let mut pages = Pages::read(chunk, spare)?;
         let (content, count) = pages.dictionary()?;
         let (mut texts, mut numbers) = (&*content, Vec::with_capacity(count * size_of::<N>()));
@@ -146,7 +146,7 @@ pub enum Decimals {
 /// # Errors
 /// As [`plain`].
 pub fn decimals(chunk: Chunk<'_>, spare: &mut Spare) -> Result<Decimals> {
-    if only_dictionary(chunk.was) {
+    if chunk.was.column_type() == Physical::FIXED_LEN_BYTE_ARRAY && only_dictionary(chunk.was) {
         let mut pages = Pages::read(chunk, spare)?;
         let (content, count) = pages.dictionary()?;
         let decimals = content.as_chunks::<DECIMAL_BYTES>().0;
