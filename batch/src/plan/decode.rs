@@ -17,6 +17,7 @@ use parquet::schema::types::{ColumnDescPtr, ColumnDescriptor, ColumnPath, Type};
 use seam_shared::error::{Error, Result};
 use seam_shared::lake::sealed::range_of;
 use zstd::bulk::Decompressor;
+use zstd::zstd_safe::get_frame_content_size;
 
 /// Bytes of a decimal in an archive file.
 const DECIMAL_BYTES: usize = 16;
@@ -292,7 +293,8 @@ impl Pages {
                 Page::DictionaryPage { buf, .. } => Some((buf, 0)),
             };
             if let (Some(zstd), Some((buf, levels))) = (&mut unpack, plain) {
-                *buf = unpacked(zstd, buf, levels)?;
+                let most = usize::try_from(chunk.was.uncompressed_size()).map_err(|_| unread())?;
+                *buf = unpacked(zstd, buf, levels, most)?;
             }
             pages.push_back(page);
         }
@@ -307,14 +309,14 @@ impl Pages {
     }
 }
 
-/// A page's content, of which so many bytes come before what is compressed.
-fn unpacked(zstd: &mut Decompressor<'static>, packed: &[u8], levels: usize) -> Result<Bytes> {
+/// A page's content, of which so many bytes come before what is compressed; it takes no more than `most`.
+fn unpacked(zstd: &mut Decompressor<'static>, packed: &[u8], levels: usize, most: usize) -> Result<Bytes> {
     let (levels, packed) = packed.split_at_checked(levels).ok_or_else(unread)?;
     if packed.is_empty() {
         return Ok(Bytes::copy_from_slice(levels));
     }
-    let length = Decompressor::upper_bound(packed).ok_or_else(unread)?;
-    let content = zstd.decompress(packed, length).map_err(|error| unread().because(error))?;
+    let said = get_frame_content_size(packed).ok().flatten().and_then(|said| usize::try_from(said).ok());
+    let content = zstd.decompress(packed, said.map_or(most, |said| said.min(most))).map_err(|error| unread().because(error))?;
     Ok(if levels.is_empty() { content.into() } else { [levels, &content].concat().into() })
 }
 
