@@ -55,7 +55,7 @@ impl Dictionary {
                 let codes = decode::texts::<i32>(chunk, spare, |text| self.text(text).cast_signed())?;
                 Cells { values: codes.values.into_iter().map(i32::cast_unsigned).collect(), missing: codes.missing }
             }
-            FieldType::Bool => self.numbers(decode::plain::<BoolType>(chunk)?, Value::Bool),
+            FieldType::Bool => self.numbers(decode::plain::<BoolType>(chunk, spare)?, Value::Bool),
             FieldType::Int => self.numbers(decode::integers(chunk, spare)?, Value::Int),
             FieldType::Decimal(scale) => match decode::decimals(chunk, spare)? {
                 Decimals::Narrow(narrow) => self.numbers(narrow, |number| Value::Decimal(number.into(), scale)),

@@ -193,13 +193,13 @@ fn column(field: &Field, chunk: Chunk<'_>, spare: &mut Spare) -> Result<pl::Colu
             pl::StringChunked::from_iter_options(name, texts).into_series()
         }
         FieldType::Bool => {
-            pl::BooleanChunked::from_iter_options(name, cells(&decode::plain::<BoolType>(chunk)?)).into_series()
+            pl::BooleanChunked::from_iter_options(name, cells(&decode::plain::<BoolType>(chunk, spare)?)).into_series()
         }
         FieldType::Int => {
             pl::Int64Chunked::from_iter_options(name, cells(&decode::integers(chunk, spare)?)).into_series()
         }
         FieldType::Float => {
-            pl::Float64Chunked::from_iter_options(name, cells(&decode::plain::<DoubleType>(chunk)?)).into_series()
+            pl::Float64Chunked::from_iter_options(name, cells(&decode::plain::<DoubleType>(chunk, spare)?)).into_series()
         }
         FieldType::Decimal(scale) => {
             let decimals = match decode::decimals(chunk, spare)? {

@@ -17,7 +17,7 @@ use super::events::Events;
 use super::index::Numbered;
 use super::input::Input;
 use super::order::{Order, pair};
-use super::pane::{Pane, Table, Waiting};
+use super::pane::{Pane, Table, Waiting, is_dense};
 use super::values::{Place, Values, needs_places};
 use super::windows::FileWindows;
 
@@ -26,6 +26,8 @@ const WAITING_BYTES: usize = 48 << 20;
 /// From so many events on that wait, and so many for each of its groups, a pane is folded before it is taken.
 const EARLY_EVENTS: usize = 1 << 18;
 const EARLY_EVENTS_A_GROUP: usize = 8;
+/// The same where there are few groups for certain.
+const FEW_EVENTS: usize = 1 << 14;
 /// So many panes may begin in the memory of others, …
 const SPARE_PANES: usize = 32;
 /// … each of which has room for no more than so many events.
@@ -219,6 +221,7 @@ impl Fold {
     /// Deals the events out to their panes.
     fn deal(&mut self, times: &[i64], keys: &[u64], values: &[Option<Values>], places: &[Place]) -> Result<()> {
         let (start, length) = (self.span.start.0, self.view.pane.0);
+        let view = Arc::clone(&self.view);
         let mut from = 0;
         while let Some(time) = times.get(from) {
             if *time < start || *time >= self.span.end.0 {
@@ -227,7 +230,6 @@ impl Fold {
             let first = time - (time - start) % length;
             let pane = first..first + length;
             let run = times[from..].iter().position(|time| !pane.contains(time)).unwrap_or(times.len() - from);
-            let view = Arc::clone(&self.view);
             let pane = self.pane(Timestamp(first), &view);
             pane.extend(keys, values, places, &(from..from + run));
             from += run;
@@ -235,17 +237,26 @@ impl Fold {
         Ok(())
     }
     /// Folds panes before they are taken: those in which so many events wait that it costs little beside them, and all if too many wait.
+    /// Their memory goes to panes that begin: it is still in the processor's caches.
     fn fold_early(&mut self, view: &View) {
         let open = || self.panes.iter().flatten();
         let all = open().map(|pane| pane.waiting.bytes()).sum::<usize>() > WAITING_BYTES;
-        let pays = |pane: &Pane| pane.waiting.count() >= EARLY_EVENTS.max(EARLY_EVENTS_A_GROUP * pane.keys.len());
+        let possible = self.order.end();
+        let pays = |pane: &Pane| {
+            let (waiting, groups) = (pane.waiting.count(), pane.keys.len());
+            waiting >= EARLY_EVENTS.max(EARLY_EVENTS_A_GROUP * groups)
+                || waiting >= FEW_EVENTS && is_dense(possible, waiting)
+        };
         if !all && !open().any(pays) {
             return;
         }
         self.order.update(&self.dictionaries, &self.combinations, open().flat_map(Pane::all_keys));
         for pane in self.panes.iter_mut().flatten().filter(|pane| all || pays(pane)) {
             pane.fold(view, &self.order, &mut self.table);
-            if all {
+            let room = pane.waiting.room();
+            if room <= SPARE_EVENTS && self.spare_waiting.len() < SPARE_PANES {
+                self.spare_waiting.push(std::mem::replace(&mut pane.waiting, Waiting::new(view)));
+            } else if all || room <= SPARE_EVENTS {
                 pane.waiting = Waiting::new(view); // its memory is wanted for others
             }
         }

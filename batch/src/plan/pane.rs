@@ -9,6 +9,9 @@ use seam_shared::view::rows::States;
 use super::order::Order;
 use super::values::{Place, Values};
 
+/// Where so many events come to each rank that there may be, rows are ranks.
+const DENSE: u64 = 4;
+
 /// One pane.
 #[derive(Debug)]
 pub struct Pane {
@@ -82,7 +85,7 @@ impl Pane {
     /// Folds what waits; the groups are in canonical order then.
     pub fn fold(&mut self, view: &View, order: &Order, table: &mut Table) {
         let Waiting { keys: events, values: waiting, places } = &self.waiting;
-        let keys = table.number(order, &self.keys, events);
+        let (mut keys, picks) = table.number(order, &self.keys, events);
         let (old, new) = table.rows.split_at(self.keys.len());
         for ((states, values), definition) in self.states.iter_mut().zip(waiting).zip(&view.states) {
             let mut all = states.empty_like();
@@ -113,7 +116,13 @@ impl Pane {
             if let Some(values) = values {
                 values.lift(definition, new, places, &mut all);
             }
-            *states = all;
+            *states = match &picks {
+                Some(picks) => all.gather(picks),
+                None => all,
+            };
+        }
+        if let Some(picks) = picks {
+            keys = picks.iter().map(|row| keys[*row as usize]).collect();
         }
         self.keys = keys;
         self.waiting.clear();
@@ -131,9 +140,14 @@ pub struct Table {
     rows: Vec<u32>,
 }
 
+/// Whether so many events are many for each of the ranks that there may be.
+pub fn is_dense(ranks: u64, events: usize) -> bool {
+    ranks > 0 && ranks * DENSE <= events as u64
+}
+
 impl Table {
-    /// The distinct keys in canonical order.
-    fn number(&mut self, order: &Order, groups: &[u64], events: &[u64]) -> Vec<u64> {
+    /// The distinct keys in canonical order; with anything between them where the rows to take are told.
+    fn number(&mut self, order: &Order, groups: &[u64], events: &[u64]) -> (Vec<u64>, Option<Vec<u32>>) {
         let (count, end) = (groups.len() + events.len(), order.end());
         let all = || groups.iter().chain(events);
         self.rows.clear();
@@ -149,7 +163,10 @@ impl Table {
                 let first = same[0].1 as usize;
                 keys.push(if first < groups.len() { groups[first] } else { events[first - groups.len()] });
             }
-            return keys;
+            return (keys, None);
+        }
+        if is_dense(end, events.len()) {
+            return self.by_rank(order, all(), end);
         }
         self.seen.clear();
         self.seen.resize(end.div_ceil(64) as usize, 0);
@@ -175,6 +192,23 @@ impl Table {
             *row = self.places[*row as usize];
             keys[*row as usize] = *key;
         }
-        keys
+        (keys, None)
+    }
+    /// The same where almost every rank is some key's: its row is its rank.
+    fn by_rank<'a>(
+        &mut self,
+        order: &Order,
+        all: impl Iterator<Item = &'a u64>,
+        end: u64,
+    ) -> (Vec<u64>, Option<Vec<u32>>) {
+        const NO_KEY: u64 = u64::MAX;
+        let mut keys = vec![NO_KEY; end as usize];
+        self.rows.extend(all.map(|key| {
+            let rank = order.rank(*key);
+            keys[rank as usize] = *key;
+            rank as u32
+        }));
+        let picks = (0..).zip(&keys).filter(|(_, key)| **key != NO_KEY).map(|(row, _)| row).collect();
+        (keys, Some(picks))
     }
 }

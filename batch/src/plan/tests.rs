@@ -270,12 +270,10 @@ pub fn fold(view: &View, events: &[Event], slice: Slice) -> Rows {
     groups.into_rows()
 }
 
-async fn input(view: &View, slice: Slice, from: u64, events: &[Event]) -> Input {
-    let (store, path) = (InMemory::new(), Path::from("archive/events/file.parquet"));
-    let written = file(&view.source, from, events);
-    store.put(&path, written.bytes.clone().into()).await.unwrap();
+fn archived(source: &Source, from: u64, events: &[Event]) -> (Vec<u8>, ArchiveFile) {
+    let written = file(source, from, events);
     let archived = ArchiveFile {
-        path,
+        path: Path::from("archive/events/file.parquet"),
         partition: 0,
         from: Offset(from),
         to: Offset(from + events.len() as u64),
@@ -289,7 +287,17 @@ async fn input(view: &View, slice: Slice, from: u64, events: &[Event]) -> Input 
         days: written.days,
         times: written.times,
     };
+    (written.bytes.into(), archived)
+}
+
+async fn fetch(view: &View, slice: Slice, (bytes, archived): (Vec<u8>, ArchiveFile)) -> Input {
+    let store = InMemory::new();
+    store.put(&archived.path, bytes.into()).await.unwrap();
     Input::fetch(&store, &archived, view, slice).await.unwrap()
+}
+
+async fn input(view: &View, slice: Slice, from: u64, events: &[Event]) -> Input {
+    fetch(view, slice, archived(&view.source, from, events)).await
 }
 
 fn compute(view: &View, inputs: &[Input], slice: Slice) -> Rows {
@@ -323,10 +331,18 @@ async fn the_plan_equals_the_fold_bit_for_bit() {
             *random.pick(&[Timestamp(1_780_272_000_000_000), Timestamp(-Span::DAY.0 * 400), Timestamp(-Span::HOUR.0)]);
         let (first, second) = (random.below(60) as usize, random.below(200) as usize);
         let mut all = events(&mut random, &source, first, base);
-        let more = events(&mut random, &source, second + 1, base);
+        let mut more = events(&mut random, &source, second + 1, base);
         let view = view(&mut random, &source);
         let start = base.floor(Span::HOUR);
-        let slice = Slice { start, end: start.plus(Span(random.below(3) as i64 * Span::HOUR.0 + Span::HOUR.0)) };
+        let hours = random.below(4) as i64 + 1;
+        let slice = Slice { start, end: start.plus(Span(hours * Span::HOUR.0)) };
+        if random.one_in(2) {
+            all.iter_mut().chain(&mut more).for_each(|event| event.1 = Verdict::Counts);
+        }
+        if random.one_in(2) {
+            all.push(Event(slice.end, Verdict::Counts, source.fields.iter().map(|_| Value::Null).collect()));
+        }
+        let first = all.len();
         let inputs = [input(&view, slice, 0, &all).await, input(&view, slice, first as u64, &more).await];
         all.extend(more);
         let expected = fold(&view, &all, slice);
@@ -337,6 +353,54 @@ async fn the_plan_equals_the_fold_bit_for_bit() {
         filtered += usize::from(view.filter.is_some() && !found.is_empty());
     }
     assert!(groups > 10_000 && filtered > 100, "the cases must say something: {groups} groups, {filtered} filtered");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn row_groups_and_early_folds_make_no_difference() {
+    let source = source();
+    for seed in 0..6 {
+        let mut random = Random(seed);
+        let base = Timestamp(1_780_272_000_000_000);
+        let slice = Slice { start: base, end: base.plus(Span(Span::HOUR.0 * if seed < 3 { 3 } else { 2 })) };
+        let mut view = view(&mut random, &source);
+        view.dimensions.truncate(seed as usize % 3);
+        // more than a row group holds, and a second file whose events come late
+        let (mut all, mut more) =
+            (events(&mut random, &source, 140_000, base), events(&mut random, &source, 30_000, base));
+        if seed % 2 == 0 {
+            all.iter_mut().chain(&mut more).for_each(|event| event.1 = Verdict::Counts);
+        }
+        let inputs = [input(&view, slice, 0, &all).await, input(&view, slice, all.len() as u64, &more).await];
+        assert_eq!(inputs[0].groups(), 2);
+        all.extend(more);
+        let (found, expected) = (compute(&view, &inputs, slice), fold(&view, &all, slice));
+        assert_eq!(found.encode(), expected.encode(), "seed {seed} {view:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_not_what_its_table_says_is_refused() {
+    let source = source();
+    let mut random = Random(11);
+    let base = Timestamp(1_780_272_000_000_000);
+    let slice = Slice { start: base, end: base.plus(Span::DAY) };
+    let counts = View { filter: None, states: vec![StateDefinition::new(StateKind::Count, None)], ..view(&mut random, &source) };
+    let mut all = events(&mut random, &source, 50, base);
+    all[7].1 = Verdict::Invalid;
+    let mut said = archived(&source, 0, &all);
+    said.1.days = [(base, 50)].into();
+    let input = fetch(&counts, slice, said).await;
+    assert!(input.all_count && input.all_within, "the table says so");
+    let error = Fold::new(Arc::new(counts.clone()), slice).add(&input, None).expect_err("an event has no time");
+    assert_eq!(error.kind(), seam_shared::error::Kind::Corrupt);
+    // and one whose events are not within the times that it is said to have
+    all.iter_mut().for_each(|event| event.1 = Verdict::Counts);
+    let mut said = archived(&source, 0, &all);
+    said.1.times = Some((base, base));
+    let early = Slice { start: base, end: base.plus(Span::HOUR) };
+    let input = fetch(&counts, early, said).await;
+    let error = Fold::new(Arc::new(counts), early).add(&input, None).expect_err("events are outside");
+    assert_eq!(error.kind(), seam_shared::error::Kind::Corrupt);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -113,7 +113,7 @@ impl Values {
                 (Cells::Any(values.values), values.missing)
             }
             (_, FieldType::Float) => {
-                let doubles = decode::plain::<DoubleType>(chunk)?;
+                let doubles = decode::plain::<DoubleType>(chunk, spare)?;
                 (Cells::Double(doubles.values), doubles.missing)
             }
             (_, FieldType::Decimal(_)) => match decode::decimals(chunk, spare)? {
@@ -353,9 +353,9 @@ fn any(chunk: Chunk<'_>, field_type: FieldType, spare: &mut Spare) -> Result<dec
             })?;
             with(codes, |code| texts.get(code as usize).cloned().unwrap_or(Value::Null))
         }
-        FieldType::Bool => with(decode::plain::<BoolType>(chunk)?, Value::Bool),
+        FieldType::Bool => with(decode::plain::<BoolType>(chunk, spare)?, Value::Bool),
         FieldType::Int => with(decode::integers(chunk, spare)?, Value::Int),
-        FieldType::Float => with(decode::plain::<DoubleType>(chunk)?, Value::Float),
+        FieldType::Float => with(decode::plain::<DoubleType>(chunk, spare)?, Value::Float),
         FieldType::Decimal(scale) => match decode::decimals(chunk, spare)? {
             Decimals::Narrow(narrow) => with(narrow, |number| Value::Decimal(number.into(), scale)),
             Decimals::Wide(wide) => with(wide, |number| Value::Decimal(number, scale)),

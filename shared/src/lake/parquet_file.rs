@@ -1,4 +1,7 @@
 //! How Seam writes and reads Parquet: the same rows always give the same bytes.
+pub mod chunk;
+mod encode;
+
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -6,10 +9,11 @@ use arrow_schema::{ArrowError, Schema};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
-use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::arrow_writer::{ArrowRowGroupWriterFactory, ArrowWriterOptions};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
+use parquet::file::writer::SerializedFileWriter;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 use parquet::schema::types::ColumnPath;
 
@@ -23,7 +27,7 @@ pub const GROUP_ROWS: usize = 131_072;
 pub const KEYED_GROUP_ROWS: usize = 8_192;
 /// Rows up to which a file is not compressed: a compressor a column would take longer than all the rest, and save little beside
 /// the footer.
-const PLAIN_ROWS: usize = 32;
+pub const PLAIN_ROWS: usize = 32;
 /// A dictionary may grow to this, so that a group's column has one dictionary or none.
 const DICTIONARY_BYTES: usize = 16 << 20;
 
@@ -100,6 +104,13 @@ impl Writer {
     pub fn push(&mut self, rows: &RecordBatch) -> Result<()> {
         self.writer.write(rows).map_err(unwritten)
     }
+    /// The file before its first row, to be written column by column, and what writes columns of Arrow.
+    ///
+    /// # Errors
+    /// As [`Writer::push`].
+    pub fn into_columns(self) -> Result<(SerializedFileWriter<Vec<u8>>, ArrowRowGroupWriterFactory)> {
+        self.writer.into_serialized_writer().map_err(unwritten)
+    }
     /// The file.
     ///
     /// # Errors
@@ -146,6 +157,7 @@ pub fn unbuilt(error: ArrowError) -> Error {
     Error::internal("rows do not fit their columns").because(error)
 }
 
-fn unwritten(error: ParquetError) -> Error {
+/// The error of a file that cannot be written.
+pub fn unwritten(error: ParquetError) -> Error {
     Error::internal("a parquet file cannot be written").because(error)
 }

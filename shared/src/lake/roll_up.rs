@@ -170,6 +170,8 @@ pub struct Wide {
     open: Option<(Timestamp, Rolled)>,
     packed: VecDeque<(Timestamp, Vec<u8>)>,
     rows: u64,
+    /// How many groups the pane before had: the next one may have as many.
+    before: usize,
     /// Once something is written.
     written: Option<WrittenWide>,
 }
@@ -187,7 +189,7 @@ impl Wide {
     pub fn new(view: &View, keep: Keep) -> Wide {
         let width = widths(view.pane).next();
         let view = view_of(view, width.unwrap_or(view.pane));
-        Wide { view, keep, width, open: None, packed: VecDeque::new(), rows: 0, written: None }
+        Wide { view, keep, width, open: None, packed: VecDeque::new(), rows: 0, before: 0, written: None }
     }
     /// The next rows.
     pub fn push(&mut self, rows: &Rows) {
@@ -200,7 +202,11 @@ impl Wide {
             if self.open.as_ref().is_none_or(|(open, _)| *open != end) {
                 self.pack();
             }
-            let (_, groups) = self.open.get_or_insert_with(|| (end, empty(&self.view)));
+            let (_, groups) = self.open.get_or_insert_with(|| {
+                let mut groups = empty(&self.view);
+                groups.reserve(self.before);
+                (end, groups)
+            });
             groups.merge(rows, from..to, width, None);
             from = to;
         }
@@ -271,6 +277,7 @@ impl Wide {
     }
     fn pack(&mut self) {
         if let Some((end, groups)) = self.open.take() {
+            self.before = groups.len();
             self.packed.push_back((end, groups.into_rows().encode()));
         }
     }

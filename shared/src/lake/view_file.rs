@@ -9,8 +9,10 @@
 //! [`by_key`] finds one key without reading the others.
 pub mod by_key;
 mod cells;
+mod columns;
 
 use std::hash::Hash;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -27,10 +29,11 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
+use self::columns::Columns;
 use self::cells::{read_dimension, read_fixed, read_float, read_partials, unsigned};
 use crate::error::{Error, Result};
 use crate::lake::archive_file::{DECIMAL_DIGITS, column_type, timestamp_type};
-use crate::lake::parquet_file::{self, GROUP_ROWS, KEYED_GROUP_ROWS, Spelling, unbuilt, unread};
+use crate::lake::parquet_file::{self, GROUP_ROWS, KEYED_GROUP_ROWS, PLAIN_ROWS, Spelling, unbuilt, unread};
 use crate::lake::sealed::Footer;
 use crate::time::Timestamp;
 use crate::view::aggregate::partial::Partial;
@@ -120,8 +123,8 @@ pub fn write(view: &View, rows: &Rows) -> Result<Written> {
 pub struct Writer {
     view: View,
     schema: Arc<Schema>,
-    /// Once there are rows.
-    file: Option<parquet_file::Writer>,
+    /// Once there are rows; by pane.
+    file: Option<Columns>,
     rows: u64,
     /// The rows of a keyed view, which are put in order when all have come.
     held: Groups,
@@ -145,17 +148,16 @@ impl Writer {
         }
         let file = match self.file.take() {
             Some(file) => file,
-            None => self.begin(rows.len())?,
+            None => self.begin_columns(rows.len())?,
         };
-        let batch = self.batch(rows)?;
-        self.file.insert(file).push(&batch)
+        self.file.insert(file).push(&self.view, rows)
     }
 
     fn batch(&self, rows: &Rows) -> Result<RecordBatch> {
         let panes = TimestampMicrosecondArray::from_iter_values(rows.panes.iter().map(|pane| pane.0));
         let mut columns: Vec<ArrayRef> = vec![Arc::new(panes.with_timezone("UTC"))];
         for (definition, dimension) in self.view.dimensions.iter().zip(&rows.dimensions) {
-            columns.push(write_dimension(definition.field_type, dimension)?);
+            columns.push(write_dimension(definition.field_type, dimension, 0..rows.len())?);
         }
         for (definition, states) in self.view.states.iter().zip(&rows.states) {
             match states {
@@ -183,7 +185,7 @@ impl Writer {
         }
         let file = match self.file.take() {
             Some(file) => file,
-            None => self.begin(0)?,
+            None => self.begin_columns(0)?,
         };
         Ok(Written { bytes: file.finish()?, footer: None })
     }
@@ -198,6 +200,10 @@ impl Writer {
         }
         let (bytes, footer) = file.seal()?;
         Ok(Written { bytes, footer: Some(footer) })
+    }
+
+    fn begin_columns(&self, rows: usize) -> Result<Columns> {
+        Columns::new(self.begin(rows)?, &self.schema, self.view.dimensions.len(), rows > PLAIN_ROWS)
     }
 
     fn begin(&self, rows: usize) -> Result<parquet_file::Writer> {
@@ -225,14 +231,15 @@ fn counted(counts: impl Iterator<Item = u64>) -> ArrayRef {
     Arc::new(Int64Array::from_iter_values(counts.map(u64::cast_signed)))
 }
 
-fn write_dimension(field_type: FieldType, dimension: &Dimension) -> Result<ArrayRef> {
-    let values = || dimension.codes.iter().map(|&code| &dimension.values[code as usize]);
+fn write_dimension(field_type: FieldType, dimension: &Dimension, range: Range<usize>) -> Result<ArrayRef> {
+    let codes = &dimension.codes[range];
+    let values = || codes.iter().map(|&code| &dimension.values[code as usize]);
     Ok(match field_type {
         FieldType::String => {
             let texts: StringArray =
                 dimension.values.iter().map(|v| Some(if let Value::Str(s) = v { s } else { "" })).collect();
             let null: Vec<bool> = dimension.values.iter().map(|v| !matches!(v, Value::Str(_))).collect();
-            let codes = dimension.codes.iter().map(|code| code.cast_signed());
+            let codes = codes.iter().map(|code| code.cast_signed());
             let keys: Int32Array = if null.contains(&true) {
                 codes.map(|code| (!null[code as usize]).then_some(code)).collect()
             } else {

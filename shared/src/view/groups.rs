@@ -56,8 +56,9 @@ impl Groups {
     }
     /// Makes room for that many rows.
     pub fn reserve(&mut self, rows: usize) {
-        let Rows { panes, dimensions, .. } = &mut self.rows;
+        let Rows { panes, dimensions, states } = &mut self.rows;
         panes.reserve(rows);
+        states.iter_mut().for_each(|states| states.reserve(rows));
         dimensions.iter_mut().for_each(|d| d.codes.reserve(rows));
         let hasher = &self.hasher;
         self.index.reserve(rows, |&row| {

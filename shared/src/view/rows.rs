@@ -99,6 +99,15 @@ impl States {
             States::Partial(v) => v.len(),
         }
     }
+    /// Makes room for that many more rows.
+    pub fn reserve(&mut self, rows: usize) {
+        match self {
+            States::Count(v) => v.reserve(rows),
+            States::Fixed(v) => v.reserve(rows),
+            States::Float(v) => v.reserve(rows),
+            States::Partial(v) => v.reserve(rows),
+        }
+    }
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

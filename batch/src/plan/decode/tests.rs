@@ -20,11 +20,11 @@ enum Spelled {
     Plain,
 }
 
-fn file(column: ArrayRef, spelled: Spelled) -> (Bytes, ParquetMetaData) {
+fn file(column: ArrayRef, spelled: Spelled, compression: Compression) -> (Bytes, ParquetMetaData) {
     let batch = RecordBatch::try_from_iter_with_nullable([("column", column, true)]).unwrap();
     let properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_2_0)
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(1).unwrap()))
+        .set_compression(compression)
         .set_dictionary_enabled(spelled != Spelled::Plain)
         .set_dictionary_page_size_limit(if spelled == Spelled::InADictionary { 16 << 20 } else { 2_000 })
         .set_data_page_row_count_limit(3_000)
@@ -38,8 +38,11 @@ fn file(column: ArrayRef, spelled: Spelled) -> (Bytes, ParquetMetaData) {
 
 /// Lets `check` see the only chunk of the column, spelled in every way.
 fn in_every_spelling(column: &ArrayRef, mut check: impl FnMut(Chunk<'_>, Spelled)) {
-    for spelled in [Spelled::InADictionary, Spelled::PartlyInADictionary, Spelled::Plain] {
-        let (bytes, metadata) = file(Arc::clone(column), spelled);
+    let zstd = Compression::ZSTD(ZstdLevel::try_new(1).unwrap());
+    let compressions = [Compression::UNCOMPRESSED, zstd];
+    let spellings = [Spelled::InADictionary, Spelled::PartlyInADictionary, Spelled::Plain];
+    for (spelled, compression) in spellings.into_iter().flat_map(|s| compressions.map(|c| (s, c))) {
+        let (bytes, metadata) = file(Arc::clone(column), spelled, compression);
         let was = metadata.row_group(0).column(0);
         let range = range_of(was);
         let bytes = bytes.slice(range.start as usize..range.end as usize);
@@ -115,7 +118,29 @@ fn integers_are_read_into_used_vectors_and_other_types_refused() {
             let found = super::integers(chunk, &mut spare).unwrap();
             assert_eq!(cells(&found), integers, "{spelled:?}");
             spare.integers.push(found.values);
-            assert!(plain::<parquet::data_type::DoubleType>(chunk).is_err());
+            assert!(plain::<parquet::data_type::DoubleType>(chunk, &mut spare).is_err());
         });
     }
+}
+
+#[test]
+fn what_an_archiver_does_not_write_is_refused() {
+    let mut spare = Spare::default();
+    let binary: ArrayRef = Arc::new((0..ROWS).map(|_| Some([b'a', 0xFF])).collect::<arrow_array::BinaryArray>());
+    in_every_spelling(&binary, |chunk, spelled| {
+        assert!(super::texts::<i32>(chunk, &mut spare, |_| 0).is_err(), "no text, {spelled:?}");
+    });
+    let integers: ArrayRef = Arc::new((0..ROWS as i64).map(Some).collect::<Int64Array>());
+    in_every_spelling(&integers, |chunk, _| {
+        let more = Chunk { rows: ROWS + 1, ..chunk };
+        assert!(super::integers(more, &mut spare).is_err(), "it has fewer rows than the footer says");
+        assert!(super::decimals(chunk, &mut spare).is_err() && super::texts::<i64>(chunk, &mut spare, |_| 0).is_err());
+        let half = chunk.bytes.slice(..chunk.bytes.len() / 2);
+        assert!(super::integers(Chunk { bytes: &half, ..chunk }, &mut spare).is_err(), "its end is missing");
+    });
+    let (bytes, metadata) = file(integers, Spelled::Plain, Compression::SNAPPY);
+    let was = metadata.row_group(0).column(0);
+    let range = range_of(was);
+    let bytes = bytes.slice(range.start as usize..range.end as usize);
+    assert!(super::integers(Chunk { bytes: &bytes, was, rows: ROWS }, &mut spare).is_err(), "another compression");
 }

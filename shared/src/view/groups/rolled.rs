@@ -33,6 +33,10 @@ impl Rolled {
         let groups = Groups::new(dimensions, kinds);
         Rolled { groups, pane: Timestamp(i64::MIN), widths: Vec::new(), places: Vec::new(), merged: Vec::new() }
     }
+    /// Makes room for that many groups.
+    pub fn reserve(&mut self, groups: usize) {
+        self.groups.reserve(groups);
+    }
     /// How many groups there are.
     pub fn len(&self) -> usize {
         self.groups.len()
