@@ -8,6 +8,7 @@ use seam_shared::lake::archive::ArchiveTable;
 use seam_shared::{Error, Kind, Result};
 
 use crate::args::Verify;
+use crate::output::say;
 use crate::role::runtime;
 use crate::wire::lake;
 
@@ -19,7 +20,7 @@ pub fn verify(config: Config, command: &Verify) -> Result<u8> {
     }
     let reports = runtime()?.block_on(walk(config, command))?;
     if command.json {
-        println!("{}", serde_json::to_string(&reports).map_err(|e| Error::internal("reports as JSON").because(e))?);
+        say!("{}", serde_json::to_string(&reports).map_err(|e| Error::internal("reports as JSON").because(e))?);
     } else {
         reports.iter().for_each(print);
     }
@@ -48,14 +49,16 @@ async fn walk(config: Config, command: &Verify) -> Result<Vec<Report>> {
 
 fn print(report: &Report) {
     for problem in &report.problems {
-        println!("{}: {}", problem.file, problem.what);
+        say!("{}: {}", problem.file, problem.what);
     }
+    let to = report.to.to_text(&report.source);
+    let up_to = if to.is_empty() { to } else { format!(", up to {to}") };
     let state = match report.problems.len() {
         0 => "whole".to_owned(),
         problems => format!("{problems} PROBLEMS"),
     };
-    println!(
-        "archive of {}: {state}; {} records ({} count, {} duplicates, {} invalid) in {} files, {} bytes, up to {}",
+    say!(
+        "archive of {}: {state}; {} records ({} count, {} duplicates, {} invalid) in {} files, {} bytes{up_to}",
         report.source,
         report.records,
         report.counts,
@@ -63,6 +66,5 @@ fn print(report: &Report) {
         report.invalid,
         report.files,
         report.bytes,
-        report.to.to_text(&report.source),
     );
 }

@@ -168,12 +168,24 @@ pub struct Ingest {
     /// The source that the events belong to (may be left out when there is just one).
     #[arg(short, long)]
     pub source: Option<String>,
-    /// The running Seam to send to.
+    /// How the files are written; otherwise CSV where a name ends in .csv, .csv.gz or .csv.zst, and NDJSON.
+    #[arg(long, value_enum)]
+    pub format: Option<FileKind>,
+    /// The running Seam to send to; it needs no configuration here.
     #[arg(long, env = "SEAM_URL")]
     pub url: Option<String>,
     /// No progress bar.
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// How a file's events are written.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum FileKind {
+    /// One JSON event a line.
+    Ndjson,
+    /// Rows under a header of names.
+    Csv,
 }
 
 #[derive(Debug, Args)]

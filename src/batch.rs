@@ -10,6 +10,7 @@ use seam_shared::{Error, Kind, Result};
 
 use crate::TRY_LATER;
 use crate::args::{BatchRollback, BatchRun, BatchStatus};
+use crate::output::say;
 use crate::role::runtime;
 use crate::wire::{Ports, batch_beside};
 
@@ -21,9 +22,9 @@ pub fn run(config: Config, command: &BatchRun) -> Result<u8> {
     }
     let outcomes = runtime()?.block_on(recompute(config, command))?;
     if command.json {
-        println!("{}", serde_json::to_string(&outcomes).map_err(|e| Error::internal("outcomes as JSON").because(e))?);
+        say!("{}", serde_json::to_string(&outcomes).map_err(|e| Error::internal("outcomes as JSON").because(e))?);
     } else {
-        outcomes.iter().for_each(|outcome| println!("{}", sentence(outcome)));
+        outcomes.iter().for_each(|outcome| say!("{}", sentence(outcome)));
     }
     let any = |status: Status| outcomes.iter().any(|outcome| outcome.status == status);
     Ok(if any(Status::Failed) {
@@ -52,15 +53,13 @@ pub fn rollback(config: Config, command: &BatchRollback) -> Result<()> {
         rollback::rollback(&context, &view, command.to).await
     })?;
     if command.json {
-        println!("{}", serde_json::to_string(&done).map_err(|e| Error::internal("a rollback as JSON").because(e))?);
+        say!("{}", serde_json::to_string(&done).map_err(|e| Error::internal("a rollback as JSON").because(e))?);
         return Ok(());
     }
     let RolledBack { view: name, generation, rollback_to, cut } = &done;
     let cut = cut.to_text(&view.source.name);
-    println!("{name}: generation {generation} published, which is generation {rollback_to} again and covers {cut}");
-    println!(
-        "answers go over to it when the speed layer has folded again from there; the next batch run goes on from it"
-    );
+    say!("{name}: generation {generation} published, which is generation {rollback_to} again and covers {cut}");
+    say!("answers go over to it when the speed layer has folded again from there; the next batch run goes on from it");
     Ok(())
 }
 
@@ -100,14 +99,14 @@ async fn recompute(config: Config, command: &BatchRun) -> Result<Vec<Outcome>> {
 pub fn status(config: Config, command: &BatchStatus) -> Result<()> {
     let views = runtime()?.block_on(async { status::status(&batch_beside(&config.with_own_stream()).await?).await })?;
     if command.json {
-        println!("{}", serde_json::to_string(&views).map_err(|e| Error::internal("status as JSON").because(e))?);
+        say!("{}", serde_json::to_string(&views).map_err(|e| Error::internal("status as JSON").because(e))?);
         return Ok(());
     }
     for view in &views {
-        println!("{}", described(view));
+        say!("{}", described(view));
     }
     if views.is_empty() {
-        println!("nothing is archived yet");
+        say!("nothing is archived yet");
     }
     Ok(())
 }
@@ -122,12 +121,21 @@ fn described(view: &ViewStatus) -> String {
             view.view,
             view.rollback_to.map_or_else(String::new, |to| format!(" (rolled back to {to})")),
             view.age_seconds.unwrap_or_default(),
-            view.cut.to_text(&view.view),
+            view.cut.to_text(&view.source),
             view.behind,
             view.rows,
             view.files,
-            view.drift.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string),
+            view.drift.as_ref().map_or_else(|| "unknown".to_owned(), published_drift),
         ),
+    }
+}
+
+/// What the audit found, as a generation keeps it.
+fn published_drift(found: &serde_json::Value) -> String {
+    match (found.get("groups"), found.get("not_audited").and_then(|reason| reason.as_str())) {
+        (Some(groups), _) => format!("{groups} groups"),
+        (None, Some(reason)) => format!("not audited: {reason}"),
+        (None, None) => found.to_string(),
     }
 }
 

@@ -128,9 +128,21 @@ impl Client {
         Err(self.read(reply)?.success().err().unwrap_or_else(|| self.no_answer()))
     }
 
+    /// The names of its sources.
+    ///
+    /// # Errors
+    /// As [`Reply::success`].
+    pub fn sources(&self) -> Result<Vec<String>> {
+        let pipeline = self.get("/api/analytics/pipeline", &[])?.success()?;
+        let sources = pipeline.get("sources").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let events = sources.iter().filter(|source| source.get("own").and_then(Value::as_bool) == Some(false));
+        Ok(events.filter_map(|source| source.get("name")?.as_str().map(str::to_owned)).collect())
+    }
+
     /// POST of a body.
-    pub fn post(&self, path: &str, content_type: &str, body: &[u8]) -> Result<Reply> {
-        let mut request = self.agent.post(format!("{}{path}", self.base)).header("content-type", content_type);
+    pub fn post(&self, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Reply> {
+        let request = self.agent.post(format!("{}{path}", self.base));
+        let mut request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         if let Some(key) = &self.key {
             request = request.header("authorization", format!("Bearer {}", key.expose()));
         }
@@ -206,7 +218,7 @@ impl Reply {
         };
         for error in self.body.get("errors").and_then(Value::as_array).into_iter().flatten() {
             let detail = error.get("detail").or_else(|| error.get("reason"));
-            if let Some(detail) = detail.and_then(Value::as_str) {
+            if let Some(detail) = detail.and_then(Value::as_str).filter(|detail| !message.contains(detail)) {
                 message.push_str(&format!("\n  {detail}"));
             }
         }
@@ -240,26 +252,33 @@ fn parameters(query: &Query) -> Vec<(&'static str, String)> {
 
 /// `seam query`: the answer, then in a table its stamp.
 pub fn query(client: &Client, query: &Query) -> Result<String> {
-    let path = format!("/api/analytics/metrics/{}", query.metric);
-    let mut reply = client.get(&path, &parameters(query))?;
+    let path = format!("/api/analytics/metrics/{}", in_path(&query.metric));
+    // The server's own CSV tells the empty text from none.
+    let extension = if let Output::Csv = query.output { ".csv" } else { "" };
+    let mut reply = client.get(&(path + extension), &parameters(query))?;
     let text = std::mem::take(&mut reply.text);
     let answer = reply.success()?;
-    if let Output::Json = query.output {
-        return Ok(text);
+    if !matches!(query.output, Output::Table) {
+        return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
     }
     let read: Points = serde_json::from_str(&text)
         .map_err(|e| Error::internal("the answer is not what this version of seam expects").because(e))?;
     let (names, rows) = columns(&read.points);
-    Ok(match query.output {
-        Output::Csv => csv(&names, &rows)?,
-        Output::Table | Output::Json => format!("{}\n{}", table(&names, &rows), stamp(&answer)),
-    })
+    Ok(format!("{}\n{}", table(&names, &rows), stamp(&answer)))
 }
 
 /// `seam explain`: how the answer comes about.
 pub fn explain(client: &Client, query: &Query) -> Result<String> {
-    let path = format!("/api/analytics/explain/{}", query.metric);
+    let path = format!("/api/analytics/explain/{}", in_path(&query.metric));
     Ok(pretty(&client.get(&path, &parameters(query))?.success()?))
+}
+
+/// A name as it is written in a path: whatever was typed is one name, and the server says that there is none of it.
+fn in_path(name: &str) -> String {
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte) || byte == b'.' && !name.starts_with('.');
+    let letter = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    name.bytes().map(letter).collect()
 }
 
 fn pretty(value: &Value) -> String {
@@ -286,6 +305,11 @@ pub fn table(names: &[String], rows: &[Vec<String>]) -> String {
     if rows.is_empty() {
         return "no events in that window".to_owned();
     }
+    // A key may hold line ends, and what a terminal would take for commands.
+    let shown = |cell: &String| {
+        cell.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+    };
+    let rows: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(shown).collect()).collect();
     let widths: Vec<usize> = names
         .iter()
         .enumerate()
@@ -335,15 +359,13 @@ fn stamp(answer: &Value) -> String {
     for view in answer.pointer("/meta/stamp/views").and_then(Value::as_array).into_iter().flatten() {
         let part = |path: &str| view.pointer(path).and_then(Value::as_str).unwrap_or("nothing").to_owned();
         let generation = view.get("generation").and_then(Value::as_u64);
-        let generation = generation.map_or_else(|| "no generation yet".to_owned(), |g| format!("generation {g}"));
         let batch = view.pointer("/shares/batch/events").and_then(Value::as_u64).unwrap_or_default();
         let speed = view.pointer("/shares/speed/events").and_then(Value::as_u64).unwrap_or_default();
-        lines.push(format!(
-            "{}: {generation} to {} ({batch} events), speed to {} ({speed} events)",
-            part("/view"),
-            part("/batch/text"),
-            part("/speed/text"),
-        ));
+        let generation = generation.map_or_else(
+            || "no generation yet".to_owned(),
+            |g| format!("generation {g} to {} ({batch} events)", part("/batch/text")),
+        );
+        lines.push(format!("{}: {generation}, speed to {} ({speed} events)", part("/view"), part("/speed/text")));
         let excluded = |what: &str| view.pointer(&format!("/excluded/{what}")).and_then(Value::as_u64).unwrap_or(0);
         let parts = [(excluded("duplicates"), "duplicates"), (excluded("invalid"), "records that are no events")];
         let parts: Vec<String> =

@@ -11,6 +11,7 @@ use seam_shared::{Error, Result};
 
 use crate::args::{Demo, Output, Query};
 use crate::client::{self, Client, Credentials};
+use crate::output::say;
 use crate::role::runtime;
 use crate::shutdown;
 use crate::up;
@@ -32,7 +33,7 @@ pub fn run(command: &Demo) -> Result<()> {
         let signal = shutdown::on_signal().map_err(|e| Error::internal("signals cannot be caught").because(e))?;
         let running = up::start(config).await?;
         let url = format!("http://{}", running.address);
-        println!("Seam is up at {url}; its data is in {}", folder.display());
+        say!("Seam is up at {url}; its data is in {}", folder.display());
         let (client, rate) = (Client::new(&url, &Credentials::default())?, command.rate.max(1));
         let replayed = tokio::select! {
             replayed = tokio::task::spawn_blocking(move || replay(&client, rate, segment)) => replayed,
@@ -79,19 +80,19 @@ fn replay(client: &Client, rate: u32, segment: Duration) -> Result<()> {
         .map_err(|e| Error::internal("the demo's flights are damaged").because(e))?;
     let lines: Vec<&str> = text.lines().collect();
     let (first, rest) = lines.split_at(lines.len() * 2 / 3);
-    println!("Replaying {} flights that left New York City in January 2013, {rate} a second", lines.len());
+    say!("Replaying {} flights that left New York City in January 2013, {rate} a second", lines.len());
     let asked = question(send(client, first, rate)?);
-    println!("{} are in. {}", first.len(), client::parts(client, &asked)?);
+    say!("{} are in. {}", first.len(), client::parts(client, &asked)?);
     // Only what comes after it ends a segment; only closed segments are archived.
     std::thread::sleep(segment);
     let (next, rest) = rest.split_at(BATCH);
     send(client, next, rate)?;
-    println!("The batch layer archives them and recomputes the views …");
+    say!("The batch layer archives them and recomputes the views …");
     await_generation(client, &asked)?;
     let asked = question(send(client, rest, rate)?);
-    println!("It has; {} more flights came since.", next.len() + rest.len());
-    println!("\nMean delay in minutes by carrier, 2013-01-01 to 2013-01-15:");
-    println!("{}", client::query(client, &Query { by: vec!["carrier".to_owned()], ..asked })?);
+    say!("It has; {} more flights came since.", next.len() + rest.len());
+    say!("\nMean delay in minutes by carrier, 2013-01-01 to 2013-01-15:");
+    say!("{}", client::query(client, &Query { by: vec!["carrier".to_owned()], ..asked })?);
     Ok(())
 }
 
@@ -105,8 +106,12 @@ fn send(client: &Client, lines: &[&str], rate: u32) -> Result<String> {
     for (number, batch) in lines.chunks(BATCH).enumerate() {
         let due = begun + Duration::from_secs_f64((number * BATCH) as f64 / f64::from(rate));
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        let receipt =
-            client.post("/v1/events/flights", "application/x-ndjson", batch.join("\n").as_bytes())?.success()?;
+        let receipt = client.post(
+            "/v1/events/flights",
+            &[("content-type", "application/x-ndjson")],
+            batch.join("\n").as_bytes(),
+        )?;
+        let receipt = receipt.success()?;
         receipt["position"].as_str().unwrap_or_default().clone_into(&mut position);
         bar.inc(batch.len() as u64);
     }
@@ -153,7 +158,10 @@ fn question(position: String) -> Query {
 }
 
 fn guide(url: &str, once: bool) {
-    println!(
+    // As it was called itself; another address than the configuration's has to be named.
+    let seam = std::env::args().next().unwrap_or_else(|| "seam".to_owned());
+    let there = if url.ends_with("127.0.0.1:8080") { String::new() } else { format!(" --url {url}") };
+    say!(
         "
 Where to look{}:
   {url}/   in a browser
@@ -163,7 +171,7 @@ Where to look{}:
   {url}/api/analytics/explain/flights.total?window=14d&to=2013-01-15
   {url}/readyz?verbose   {url}/metrics
 Or in another terminal:
-  seam query route.flights --by origin --window 1d --from 2013-01-01 --to 2013-01-08",
+  {seam} query route.flights --by origin --window 1d --from 2013-01-01 --to 2013-01-08{there}",
         if once { " (run without --once to keep it up)" } else { " (Ctrl-C ends it)" }
     );
 }

@@ -28,6 +28,7 @@ use seam_shared::{Error, Result};
 use self::compare::{Difference, Numbers, Point, Points};
 use crate::args;
 use crate::batch::{refuse_kappa, unknown_view};
+use crate::output::say;
 use crate::role::runtime;
 use crate::wire;
 
@@ -52,7 +53,7 @@ pub fn run(config: Config, command: &args::Diff) -> Result<u8> {
         return Err(unknown_view(&config, unknown));
     }
     let found = runtime()?.block_on(differences(&config, command))?;
-    println!("{}", compare::written(&found, command)?);
+    say!("{}", compare::written(&found, command)?);
     if command.output == args::Output::Csv {
         found.iter().for_each(|difference| eprintln!("{}", difference.summary()));
     }

@@ -11,7 +11,8 @@ use tokio::runtime::Runtime;
 
 use crate::args::{DlqList, DlqReplay, DlqShow};
 use crate::client::{Client, Credentials};
-use crate::ingest::source;
+use crate::ingest::{source, source_of};
+use crate::output::say;
 use crate::wire::Ports;
 
 /// Letters that are asked for at once.
@@ -24,13 +25,23 @@ enum Place {
 }
 
 impl Place {
-    fn of(config: Config, url: Option<&str>, credentials: &Credentials) -> Result<Place> {
-        let client = match url {
-            Some(url) => return Ok(Place::Running(Client::new(url, credentials)?)),
-            None => Client::of(&config, credentials)?,
-        };
+    /// The place, and the name of the source.
+    fn of(
+        config: Option<Config>,
+        url: Option<&str>,
+        name: Option<&str>,
+        keys: &Credentials,
+    ) -> Result<(Place, String)> {
+        if let Some(url) = url {
+            let client = Client::new(url, keys)?;
+            let source = source_of(&client, config.as_ref(), name)?;
+            return Ok((Place::Running(client), source));
+        }
+        let config = config.ok_or_else(|| Error::invalid("there is no configuration"))?;
+        let source = source(&config, name)?.name.clone();
+        let client = Client::of(&config, keys)?;
         if client.is_up() {
-            return Ok(Place::Running(client));
+            return Ok((Place::Running(client), source));
         }
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|e| Error::internal("threads cannot be started").because(e))?;
@@ -38,7 +49,7 @@ impl Place {
             let Ports { log, clock, config, .. } = Ports::open(config)?;
             Door::open(Arc::clone(&log), Arc::clone(&clock), &config.sources).await
         })?;
-        Ok(Place::Log(runtime, Box::new(door)))
+        Ok((Place::Log(runtime, Box::new(door)), source))
     }
 
     /// The newest letters, or those from an entry on, oldest first; and how many are kept.
@@ -76,7 +87,11 @@ impl Place {
             Place::Log(runtime, door) => return runtime.block_on(door.replay(source, entry)),
             Place::Running(client) => client,
         };
-        let reply = client.post(&format!("/v1/dead-letters/{source}/{entry}/replay"), "application/json", &[])?;
+        let reply = client.post(
+            &format!("/v1/dead-letters/{source}/{entry}/replay"),
+            &[("content-type", "application/json")],
+            &[],
+        )?;
         let again = reply.status == 422; // refused again: a problem that lists why, like a receipt
         let mut receipt = if again { reply.body } else { reply.success()? };
         if again {
@@ -87,14 +102,13 @@ impl Place {
 }
 
 /// Prints a line for each refused event.
-pub fn list(config: Config, command: &DlqList, credentials: &Credentials) -> Result<()> {
-    let source = source(&config, command.source.as_deref())?.name.clone();
-    let place = Place::of(config, command.url.as_deref(), credentials)?;
+pub fn list(config: Option<Config>, command: &DlqList, credentials: &Credentials) -> Result<()> {
+    let (place, source) = Place::of(config, command.url.as_deref(), command.source.as_deref(), credentials)?;
     let (letters, kept) = place.letters(&source, None, command.limit)?;
     for letter in &letters {
-        println!("{}", row(letter));
+        say!("{}", row(letter));
     }
-    println!("{} of {kept} refused events of {source}; `seam dlq show NUMBER` prints one whole", letters.len());
+    say!("{} of {kept} refused events of {source}; `seam dlq show NUMBER` prints one whole", letters.len());
     Ok(())
 }
 
@@ -103,9 +117,8 @@ fn row(letter: &DeadLetter) -> String {
 }
 
 /// Prints one refused event: the reason on standard error, the original bytes on standard output.
-pub fn show(config: Config, command: &DlqShow, credentials: &Credentials) -> Result<()> {
-    let source = source(&config, command.source.as_deref())?.name.clone();
-    let place = Place::of(config, command.url.as_deref(), credentials)?;
+pub fn show(config: Option<Config>, command: &DlqShow, credentials: &Credentials) -> Result<()> {
+    let (place, source) = Place::of(config, command.url.as_deref(), command.source.as_deref(), credentials)?;
     let letter = place.letter(&source, Offset(command.entry))?;
     eprintln!("{}", row(&letter));
     let written = std::io::stdout().write_all(&letter.event).and_then(|()| std::io::stdout().write_all(b"\n"));
@@ -113,9 +126,8 @@ pub fn show(config: Config, command: &DlqShow, credentials: &Credentials) -> Res
 }
 
 /// Sends refused events through the door again and prints what became of each; exit code 1 if one was refused again.
-pub fn replay(config: Config, command: &DlqReplay, credentials: &Credentials) -> Result<u8> {
-    let source = source(&config, command.source.as_deref())?.name.clone();
-    let place = Place::of(config, command.url.as_deref(), credentials)?;
+pub fn replay(config: Option<Config>, command: &DlqReplay, credentials: &Credentials) -> Result<u8> {
+    let (place, source) = Place::of(config, command.url.as_deref(), command.source.as_deref(), credentials)?;
     let entries = match command.all {
         true => all(&place, &source)?,
         false => command.entries.iter().copied().map(Offset).collect(),
@@ -136,7 +148,7 @@ pub fn replay(config: Config, command: &DlqReplay, credentials: &Credentials) ->
         eprintln!("{entry}: {refused}");
     }
     let up_to = if position.is_empty() { String::new() } else { format!(", up to {position}") };
-    println!("{accepted} of {} refused events of {source} accepted{up_to}", entries.len());
+    say!("{accepted} of {} refused events of {source} accepted{up_to}", entries.len());
     Ok(u8::from(accepted < entries.len()))
 }
 

@@ -14,6 +14,8 @@ use seam_shared::{Error, Result};
 use serde::Serialize;
 
 use crate::args;
+use crate::counted;
+use crate::output::say;
 
 /// Longer than every client's own patience: whoever does not answer by then does not answer.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -52,11 +54,11 @@ impl Findings {
 
     fn print(&self, json: bool) {
         if json {
-            println!("{:#}", serde_json::json!({ "ok": !self.failed(), "findings": self.0 }));
+            say!("{:#}", serde_json::json!({ "ok": !self.failed(), "findings": self.0 }));
             return;
         }
         for Finding { status, area, message } in &self.0 {
-            println!("{status:<5} {area:<8} {message}");
+            say!("{status:<5} {area:<8} {message}");
         }
     }
 }
@@ -94,7 +96,7 @@ async fn examine(config: &Config) -> Findings {
             "batch.schedule is off: run `seam batch run` from elsewhere, or speed state grows for ever",
         ));
     }
-    findings.add("config", settings, &format!("{sources} sources, {views} views"));
+    findings.add("config", settings, &format!("{}, {}", counted(sources, "source"), counted(views, "view")));
     if matches!(config.storage.log, LogStorage::Embedded) || matches!(config.storage.speed, SpeedStorage::Embedded) {
         findings.add("disk", disk::check(&config.storage.directory), "");
     }

@@ -4,6 +4,7 @@ use seam_shared::config::Config;
 use seam_shared::{Error, Result};
 
 use crate::args::Grafana;
+use crate::output::say;
 
 /// Writes all files and names them.
 pub fn write(config: &Config, command: &Grafana) -> Result<()> {
@@ -16,7 +17,7 @@ pub fn write(config: &Config, command: &Grafana) -> Result<()> {
         let path = command.out.join(path);
         let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, text));
         written.map_err(|error| Error::invalid(format!("{} cannot be written", path.display())).because(error))?;
-        println!("{}", path.display());
+        say!("{}", path.display());
     }
     Ok(())
 }

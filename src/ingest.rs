@@ -4,15 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use seam_ingest::file::FileReader;
-use seam_ingest::{Door, RawEvent};
+use seam_ingest::file::{FileFormat, FileReader, Part};
+use seam_ingest::http::LINES_BEFORE;
+use seam_ingest::{Door, LineError, Receipt};
 use seam_shared::config::Config;
+use seam_shared::log::OffsetVector;
 use seam_shared::view::definition::Source;
 use seam_shared::{Error, Result};
-use serde_json::Value;
 
-use crate::args::Ingest;
+use crate::args::{FileKind, Ingest};
 use crate::client::{Client, Credentials};
+use crate::output::say;
 use crate::wire::Ports;
 
 /// Refused lines that are printed; the others are counted and kept as dead letters like these.
@@ -20,38 +22,55 @@ const SHOWN: u64 = 10;
 
 /// Where the events go.
 enum Target {
-    Running(Client),
-    Log(Arc<Door>),
+    /// Through the door of a running Seam, to the source of that name.
+    Running(Client, String),
+    /// Straight into the log.
+    Log(Arc<Door>, Arc<Source>),
+}
+
+impl Target {
+    fn source(&self) -> &str {
+        match self {
+            Target::Running(_, source) => source,
+            Target::Log(_, source) => &source.name,
+        }
+    }
 }
 
 #[derive(Default)]
 struct Totals {
     accepted: u64,
     rejected: u64,
-    position: String,
+    position: OffsetVector,
 }
 
-/// Sends every file; exit code 1 when an event was refused.
-pub fn run(config: Config, command: &Ingest, credentials: &Credentials) -> Result<u8> {
+/// Sends every file; exit code 1 if there were events and all of them were refused.
+pub fn run(config: Option<Config>, command: &Ingest, credentials: &Credentials) -> Result<u8> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Error::internal("threads cannot be started").because(e))?;
-    let source = source(&config, command.source.as_deref())?;
-    let target = runtime.block_on(target(config, command.url.as_deref(), credentials))?;
+    let target = runtime.block_on(target(config, command, credentials))?;
     let bar = progress(command.quiet);
     let mut totals = Totals::default();
+    let format = command.format.map(|kind| match kind {
+        FileKind::Ndjson => FileFormat::Ndjson,
+        FileKind::Csv => FileFormat::Csv,
+    });
     for file in &command.files {
-        let mut reader = FileReader::open(&source, Path::new(file), None)?;
-        while let Some(events) = reader.next_batch()? {
-            runtime.block_on(send(&target, &source, file, events, &mut totals, &bar))?;
+        let mut reader = FileReader::open(Path::new(file), format)?;
+        while let Some(part) = reader.next_part()? {
+            runtime.block_on(send(&target, file, part, &mut totals, &bar))?;
             bar.set_position(totals.accepted + totals.rejected);
         }
     }
     bar.finish_and_clear();
-    println!("{} accepted, {} refused, up to {}", totals.accepted, totals.rejected, totals.position);
+    let source = target.source();
+    let up_to =
+        if totals.accepted > 0 { format!(", up to {}", totals.position.to_text(source)) } else { String::new() };
+    say!("{} accepted, {} refused{up_to}", totals.accepted, totals.rejected);
     if totals.rejected > 0 {
-        eprintln!("refused events are kept: `seam dlq list --source {}`", source.name);
+        eprintln!("refused events are kept: `seam dlq list --source {source}`");
     }
-    Ok(0)
+    Ok(u8::from(totals.accepted == 0 && totals.rejected > 0))
 }
 
 /// The named source, or the only one.
@@ -69,17 +88,39 @@ pub fn source(config: &Config, name: Option<&str>) -> Result<Arc<Source>> {
     }
 }
 
-async fn target(config: Config, url: Option<&str>, credentials: &Credentials) -> Result<Target> {
-    let client = match url {
-        Some(url) => return Ok(Target::Running(Client::new(url, credentials)?)),
-        None => Client::of(&config, credentials)?,
-    };
+/// The name of a source of the Seam that was named by its address: as it was given, or the only one that it has.
+pub fn source_of(client: &Client, config: Option<&Config>, name: Option<&str>) -> Result<String> {
+    if let Some(name) = name {
+        return Ok(name.to_owned());
+    }
+    let names = client.sources();
+    match (names.as_deref(), config) {
+        (Ok([only]), _) => Ok(only.clone()),
+        (Ok(names), _) => Err(Error::invalid(format!("name the source with --source: {}", names.join(", ")))),
+        // This key may not ask.
+        (Err(_), Some(config)) => source(config, None).map(|source| source.name.clone()),
+        (Err(error), None) => {
+            Err(Error::new(error.kind(), format!("name the source with --source; asked for its sources: {error}")))
+        }
+    }
+}
+
+async fn target(config: Option<Config>, command: &Ingest, credentials: &Credentials) -> Result<Target> {
+    let name = command.source.as_deref();
+    if let Some(url) = command.url.as_deref() {
+        let client = Client::new(url, credentials)?;
+        let source = source_of(&client, config.as_ref(), name)?;
+        return Ok(Target::Running(client, source));
+    }
+    let config = config.ok_or_else(|| Error::invalid("there is no configuration"))?;
+    let source = source(&config, name)?;
+    let client = Client::of(&config, credentials)?;
     if client.is_up() {
-        return Ok(Target::Running(client));
+        return Ok(Target::Running(client, source.name.clone()));
     }
     let ports = Ports::open(config)?;
     let door = Door::open(ports.log.clone(), ports.clock.clone(), &ports.config.sources).await?;
-    Ok(Target::Log(Arc::new(door)))
+    Ok(Target::Log(Arc::new(door), source))
 }
 
 fn progress(quiet: bool) -> ProgressBar {
@@ -93,60 +134,57 @@ fn progress(quiet: bool) -> ProgressBar {
     bar
 }
 
-async fn send(
-    target: &Target,
-    source: &Source,
-    file: &str,
-    events: Vec<RawEvent>,
-    totals: &mut Totals,
-    bar: &ProgressBar,
-) -> Result<()> {
-    let mut show = |line: u64, reason: &str| {
-        if totals.rejected < SHOWN {
+/// Sends a part, in smaller ones if it is more than the receiver takes at once.
+async fn send(target: &Target, file: &str, part: Part, totals: &mut Totals, bar: &ProgressBar) -> Result<()> {
+    let mut waiting = vec![part];
+    while let Some(part) = waiting.pop() {
+        let receipt = match target {
+            Target::Log(door, source) => {
+                let named = |e: Error| Error::invalid(format!("{file}: {e}"));
+                door.submit(&source.name, part.events(source).map_err(named)?).await?
+            }
+            Target::Running(client, source) => match post(client, source, &part)? {
+                Sent::Done(receipt) => receipt,
+                Sent::TooLarge(error) => {
+                    let too_large = || Error::new(error.kind(), format!("{file}: {}", error.message()));
+                    let (first, second) = part.halves().ok_or_else(too_large)?;
+                    waiting.extend([second, first]);
+                    continue;
+                }
+            },
+        };
+        for (LineError { line, reason }, _) in receipt.errors.iter().zip(totals.rejected..SHOWN) {
             bar.suspend(|| eprintln!("{file}:{line}: {reason}"));
         }
-        totals.rejected += 1;
-    };
-    match target {
-        Target::Log(door) => {
-            let receipt = door.submit(&source.name, events).await?;
-            receipt.errors.iter().for_each(|error| show(error.line, &error.reason));
-            totals.rejected += receipt.rejected - receipt.errors.len() as u64;
-            totals.accepted += receipt.accepted;
-            totals.position = receipt.position;
-        }
-        Target::Running(client) => {
-            let lines: Vec<u64> = events.iter().map(|e| e.line).collect();
-            let receipt = post(client, source, &events)?;
-            let number = |name: &str| receipt.get(name).and_then(Value::as_u64).unwrap_or_default();
-            let errors = receipt.get("errors").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-            for error in errors {
-                let line = error.get("line").and_then(Value::as_u64).unwrap_or_default();
-                let line = usize::try_from(line).ok().and_then(|l| lines.get(l.wrapping_sub(1))).copied();
-                show(line.unwrap_or_default(), error.get("reason").and_then(Value::as_str).unwrap_or_default());
-            }
-            totals.rejected += number("rejected") - errors.len() as u64;
-            totals.accepted += number("accepted");
-            if let Some(position) = receipt.get("position").and_then(Value::as_str) {
-                totals.position = position.to_owned();
-            }
+        totals.rejected += receipt.rejected;
+        totals.accepted += receipt.accepted;
+        let reached = OffsetVector::parse_text(&receipt.position).unwrap_or_default();
+        if let Some(reached) = reached.get(target.source()) {
+            totals.position = totals.position.join(reached);
         }
     }
     Ok(())
 }
 
-/// One body of lines. A body of which every event is refused is answered with a problem that lists them like a receipt.
-fn post(client: &Client, source: &Source, events: &[RawEvent]) -> Result<Value> {
-    let mut body = Vec::with_capacity(events.iter().map(|e| e.value.len() + 1).sum());
-    for event in events {
-        body.extend_from_slice(&event.value);
-        body.push(b'\n');
-    }
-    let reply = client.post(&format!("/v1/events/{}", source.name), "application/x-ndjson", &body)?;
-    if reply.status == 422 {
-        let mut receipt = reply.body;
-        receipt["rejected"] = events.len().into();
-        return Ok(receipt);
-    }
-    reply.success()
+/// What became of a body.
+enum Sent {
+    Done(Receipt),
+    /// It is too large as a whole.
+    TooLarge(Error),
+}
+
+/// One body. If every event is refused, the answer is a problem that lists them like a receipt.
+fn post(client: &Client, source: &str, part: &Part) -> Result<Sent> {
+    let (name, before) = (LINES_BEFORE, part.lines_before.to_string());
+    let headers = [("content-type", part.format.media_type()), (name.as_str(), &before)];
+    let reply = client.post(&format!("/v1/events/{source}"), &headers, &part.body)?;
+    let unreadable = |e| Error::internal("the answer is no receipt").because(e);
+    let body = match (reply.status, reply.body.get("rejected")) {
+        (413 | 422, Some(rejected)) => {
+            serde_json::json!({ "accepted": 0, "rejected": rejected, "errors": reply.body["errors"], "position": "" })
+        }
+        (413, None) => return Ok(Sent::TooLarge(reply.success().err().unwrap_or_else(|| Error::internal("")))),
+        _ => reply.success()?,
+    };
+    serde_json::from_value(body).map(Sent::Done).map_err(unreadable)
 }

@@ -8,6 +8,7 @@ use seam_shared::time::{Span, Timestamp};
 use seam_shared::{Error, Result};
 
 use crate::args::KeysCreate;
+use crate::output::say;
 
 /// Random bytes of a key: 256 bits, so that nobody has to slow down the hash.
 const KEY_BYTES: usize = 32;
@@ -33,11 +34,11 @@ pub fn create(command: &KeysCreate) -> Result<()> {
     match &command.file {
         Some(file) => {
             append(file, &entry)?;
-            println!("{key}");
+            say!("{key}");
             eprintln!("The key `{name}` is shown this once. Its hash is in {}.", file.display());
         }
         None => {
-            println!("{key}");
+            say!("{key}");
             eprintln!("The key `{name}` is shown this once. Put this into the file that server.access.keys names:");
             eprint!("{entry}");
         }
@@ -96,7 +97,7 @@ fn append(path: &std::path::Path, entry: &str) -> Result<()> {
 /// Lists the keys that are configured, with what they are for; never the keys themselves, which nobody knows.
 pub fn list(config: &Config) -> Result<()> {
     let Some(access) = &config.server.access else {
-        println!("no keys are configured (server.access): whoever reaches {} may do everything", config.server.listen);
+        say!("no keys are configured (server.access): whoever reaches {} may do everything", config.server.listen);
         return Ok(());
     };
     let keys = match &access.keys {
@@ -112,7 +113,7 @@ pub fn list(config: &Config) -> Result<()> {
     let now = SystemClock.now();
     let names = ["name", "scopes", "expires", "rate", "rows"].map(str::to_owned).to_vec();
     let rows: Vec<Vec<String>> = keys.iter().map(|key| row(key, now)).collect();
-    println!("{}", crate::client::table(&names, &rows));
+    say!("{}", crate::client::table(&names, &rows));
     Ok(())
 }
 

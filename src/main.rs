@@ -12,6 +12,7 @@ mod grafana;
 mod ingest;
 mod keys;
 mod log_output;
+mod output;
 mod prove;
 mod rebuild;
 mod role;
@@ -29,6 +30,7 @@ use seam_shared::{Error, Kind, Result, failpoint};
 
 use args::{Cli, Command};
 use client::{Client, Credentials};
+use output::say;
 use role::Role;
 
 #[global_allocator]
@@ -114,7 +116,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
     let file = cli.config.as_path();
     let credentials = credentials(&cli);
     match &cli.command {
-        Command::Schema => println!("{:#}", config::schema()),
+        Command::Schema => say!("{:#}", config::schema()),
         Command::Grafana(command) => grafana::write(&load(file)?, command)?,
         Command::Validate(command) => return Ok(validate(file, command.json)?),
         Command::Up(command) => {
@@ -126,7 +128,9 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         }
         Command::Demo(command) => demo::run(command)?,
         Command::Ingest(command) if command.files.is_empty() => process(file, Role::Ingest, &command.process)?,
-        Command::Ingest(command) => return Ok(ingest::run(load(file)?, command, &credentials)?),
+        Command::Ingest(command) => {
+            return Ok(ingest::run(wanted(file, command.url.as_deref())?, command, &credentials)?);
+        }
         Command::Speed(args::Speed { command: Some(args::SpeedCommand::Rebuild(command)), .. }) => {
             return Ok(rebuild::run(load(file)?, command)?);
         }
@@ -156,10 +160,10 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Sink(command) => process(file, Role::Sink, command)?,
         Command::Serve(command) => process(file, Role::Serve, command)?,
         Command::Query(command) => {
-            println!("{}", client::query(&client(file, command.url.as_deref(), &credentials)?, command)?);
+            say!("{}", client::query(&client(file, command.url.as_deref(), &credentials)?, command)?);
         }
         Command::Explain(command) => {
-            println!("{}", client::explain(&client(file, command.url.as_deref(), &credentials)?, command)?);
+            say!("{}", client::explain(&client(file, command.url.as_deref(), &credentials)?, command)?);
         }
         Command::Tap(command) => {
             let client = client(file, command.url.as_deref(), &credentials)?;
@@ -178,9 +182,15 @@ fn run(cli: Cli) -> Result<u8, Failure> {
         Command::Completions(command) => completions::print(command),
         Command::Test(command) => return Ok(prove::run(load(file)?, command)?),
         Command::Doctor(command) => return doctor(file, command),
-        Command::Dlq(args::Dlq::List(command)) => dlq::list(load(file)?, command, &credentials)?,
-        Command::Dlq(args::Dlq::Show(command)) => dlq::show(load(file)?, command, &credentials)?,
-        Command::Dlq(args::Dlq::Replay(command)) => return Ok(dlq::replay(load(file)?, command, &credentials)?),
+        Command::Dlq(args::Dlq::List(command)) => {
+            dlq::list(wanted(file, command.url.as_deref())?, command, &credentials)?
+        }
+        Command::Dlq(args::Dlq::Show(command)) => {
+            dlq::show(wanted(file, command.url.as_deref())?, command, &credentials)?
+        }
+        Command::Dlq(args::Dlq::Replay(command)) => {
+            return Ok(dlq::replay(wanted(file, command.url.as_deref())?, command, &credentials)?);
+        }
     }
     Ok(0)
 }
@@ -228,6 +238,11 @@ fn configured(file: &std::path::Path) -> Option<Config> {
     read(file).ok().and_then(|text| config::load(&text, "seam.yaml").ok())
 }
 
+/// The configuration, which must be right; a Seam that is named by its address is asked without one.
+fn wanted(file: &std::path::Path, url: Option<&str>) -> Result<Option<Config>, Failure> {
+    if url.is_some() { Ok(configured(file)) } else { load(file).map(Some) }
+}
+
 /// A client of the Seam that is named, or of the one that the configuration describes.
 fn client(file: &std::path::Path, url: Option<&str>, credentials: &Credentials) -> Result<Client> {
     match (url, configured(file)) {
@@ -240,17 +255,17 @@ fn client(file: &std::path::Path, url: Option<&str>, credentials: &Credentials) 
 fn validate(file: &std::path::Path, json: bool) -> Result<u8> {
     let text = read(file)?;
     match config::load(&text, &file.display().to_string()) {
-        Ok(_) if json => println!("{{\"file\":{:?},\"problems\":[]}}", file.display().to_string()),
-        Ok(config) => println!(
-            "{} is right: {} sources, {} views, {} metrics",
+        Ok(_) if json => say!("{{\"file\":{:?},\"problems\":[]}}", file.display().to_string()),
+        Ok(config) => say!(
+            "{} is right: {}, {}, {}",
             file.display(),
-            config.sources.len(),
-            config.views.len(),
-            config.metrics.len()
+            counted(config.sources.len(), "source"),
+            counted(config.views.len(), "view"),
+            counted(config.metrics.len(), "metric")
         ),
         Err(report) => {
             if json {
-                println!("{:#}", report_json(&report));
+                say!("{:#}", report_json(&report));
             } else {
                 eprint!("{report}");
             }
@@ -258,6 +273,11 @@ fn validate(file: &std::path::Path, json: bool) -> Result<u8> {
         }
     }
     Ok(0)
+}
+
+/// "1 view", "2 views".
+fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn report_json(report: &Report) -> serde_json::Value {

@@ -13,6 +13,7 @@ use seam_shared::lake::archive::ArchiveTable;
 use seam_shared::lake::{archive_file, verified};
 
 use crate::args::Test;
+use crate::output::say;
 use crate::role::runtime;
 use crate::wire::lake;
 
@@ -39,7 +40,7 @@ async fn tests(config: &Config, command: &Test) -> Result<bool> {
     let chosen = |name: &str| command.names.is_empty() || command.names.iter().any(|part| name.contains(part.as_str()));
     let cases: Vec<_> = config.tests.iter().filter(|case| chosen(&case.name)).collect();
     if cases.is_empty() && command.random.is_none() {
-        println!("there is no test to run: write `tests:` into the configuration, or try --random");
+        say!("there is no test to run: write `tests:` into the configuration, or try --random");
     }
     let mut failed = 0;
     for case in &cases {
@@ -48,12 +49,12 @@ async fn tests(config: &Config, command: &Test) -> Result<bool> {
             Err(error) => expected::Outcome { name: case.name.clone(), answers: 0, failures: vec![error.to_string()] },
         };
         let word = if outcome.failures.is_empty() { "ok" } else { "FAILED" };
-        println!("{word:6} {} ({} answers: {})", outcome.name, outcome.answers, case.layers.join(", "));
-        outcome.failures.iter().for_each(|failure| println!("       {failure}"));
+        say!("{word:6} {} ({} answers: {})", outcome.name, outcome.answers, case.layers.join(", "));
+        outcome.failures.iter().for_each(|failure| say!("       {failure}"));
         failed += usize::from(!outcome.failures.is_empty());
     }
     if !cases.is_empty() {
-        println!("{} tests, {failed} failed", cases.len());
+        say!("{} tests, {failed} failed", cases.len());
     }
     Ok(failed > 0)
 }
@@ -62,14 +63,17 @@ async fn tests(config: &Config, command: &Test) -> Result<bool> {
 async fn streams_agree(config: &Config, command: &Test, streams: u64) -> Result<bool> {
     let samples = if command.sample { sample(config, command.seed).await? } else { Vec::new() };
     for (source, records) in &samples {
-        println!("{} records of {source} sampled from the archive", records.len());
+        say!("{} records of {source} sampled from the archive", records.len());
     }
     let options = Options { seed: command.seed, streams, events: EVENTS, samples };
     match random::run(config, &options, &by_offset).await? {
         Ok(tried) => {
-            println!(
+            say!(
                 "{} random streams (seeds from {}), {} records, the seam at {} places: speed, batch and merged equal the oracle",
-                tried.streams, command.seed, tried.records, tried.cuts
+                tried.streams,
+                command.seed,
+                tried.records,
+                tried.cuts
             );
             Ok(true)
         }
@@ -82,12 +86,12 @@ async fn streams_agree(config: &Config, command: &Test, streams: u64) -> Result<
 
 fn print(found: &Counterexample) {
     let Counterexample { seed, source, records, cut, difference } = found;
-    println!("DIFFERENCE with seed {seed}: {difference}");
-    println!("the batch layer has taken in the first {cut} of these {} events of {source}:", records.len());
+    say!("DIFFERENCE with seed {seed}: {difference}");
+    say!("the batch layer has taken in the first {cut} of these {} events of {source}:", records.len());
     for record in records {
-        println!("  {}: {}", record.partition, String::from_utf8_lossy(&record.value));
+        say!("  {}: {}", record.partition, String::from_utf8_lossy(&record.value));
     }
-    println!("this is a bug of Seam, whatever the events are: please report it");
+    say!("this is a bug of Seam, whatever the events are: please report it");
 }
 
 /// Records of the archive by source, from some files chosen by the seed.

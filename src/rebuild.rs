@@ -9,6 +9,7 @@ use seam_speed::rebuild::{Rebuild, Rebuilt, Start};
 use serde::Serialize;
 
 use crate::args;
+use crate::output::say;
 use crate::role::runtime;
 use crate::wire::Ports;
 
@@ -43,7 +44,7 @@ pub fn run(config: Config, command: &args::Rebuild) -> Result<u8> {
     };
     let lines = runtime()?.block_on(rebuild(config, command, start))?;
     if command.json {
-        println!("{}", serde_json::to_string(&lines).map_err(|e| Error::internal("lines as JSON").because(e))?);
+        say!("{}", serde_json::to_string(&lines).map_err(|e| Error::internal("lines as JSON").because(e))?);
     }
     let differs = |line: &Line| !line.swapped && (line.groups_that_differ > 0 || line.segments_missing > 0);
     Ok(u8::from(lines.iter().any(differs)))
@@ -73,7 +74,7 @@ async fn rebuild(config: Config, command: &args::Rebuild, start: Start) -> Resul
             let partition = Partition::new(source.name.as_str(), number);
             let line = line(&view.name, &partition, &found, begun.elapsed().as_secs_f64());
             if !command.json {
-                println!("{}", sentence(&line));
+                say!("{}", sentence(&line));
             }
             lines.push(line);
         }

@@ -13,6 +13,7 @@ pub mod serve;
 pub mod sink;
 pub mod speed;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -143,7 +144,8 @@ pub fn until_signal(config: Config, roles: &[Role], name: &str) -> Result<()> {
         if process.writes_lines() {
             eprintln!("{name} is up: {}", process.url());
         } else {
-            println!("{name} is up: {}", process.url());
+            // A server goes on whether or not anybody reads that.
+            let _ = writeln!(std::io::stdout(), "{name} is up: {}", process.url());
         }
         signal.cancelled().await;
         process.stop().await

@@ -40,8 +40,16 @@ pub fn document() -> OpenApi {
             body.content(media_type, Content::default())
         });
     let answers = refused(taken(), &REFUSALS.map(|(status, _)| status));
-    let events =
-        events.parameter(part("source", named("SourceName"))).request_body(Some(body.build())).responses(answers);
+    let before = ParameterBuilder::new().name("Seam-Lines-Before").parameter_in(ParameterIn::Header);
+    let before = before.required(Required::False).schema(Some(number()));
+    let before = before.description(Some(
+        "Of a part of a file: how many of its lines come before the body's; receipts and dead letters then name lines of the file",
+    ));
+    let events = events
+        .parameter(part("source", named("SourceName")))
+        .parameter(before)
+        .request_body(Some(body.build()))
+        .responses(answers);
     paths.add_path_operation("/v1/events/{source}", vec![HttpMethod::Post], events);
 
     let few = ["400", "401", "403", "404", "429", "503"];

@@ -1,20 +1,18 @@
-//! Files and standard input as batches of raw events: NDJSON or CSV, plain, gzip or zstd (told by the first bytes).
+//! Files and standard input in parts that can each be sent as one body: NDJSON or CSV, plain, gzip or zstd (told by the first bytes).
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use seam_shared::view::definition::Source;
 use seam_shared::{Error, Result};
 
-use crate::formats::csv::{self, Header};
-use crate::formats::json;
 use crate::formats::unpack::Encoding;
+use crate::formats::{Format, csv};
 use crate::limits;
 use crate::raw_event::RawEvent;
 
-/// How much of a file one batch takes.
+/// How much of a file one part takes.
 pub const BATCH_BYTES: usize = 4 << 20;
 
 /// How a file's events are written.
@@ -33,22 +31,68 @@ impl FileFormat {
         let plain = [".gz", ".zst"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
         if plain.ends_with(".csv") { FileFormat::Csv } else { FileFormat::Ndjson }
     }
+    /// What a body of it is called.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            FileFormat::Ndjson => "application/x-ndjson",
+            FileFormat::Csv => "text/csv",
+        }
+    }
 }
 
-/// Reads one file's events in batches of about [`BATCH_BYTES`].
+/// A part of a file that stands for itself as a body: whole lines, or whole rows under the file's header.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// How it is written.
+    pub format: FileFormat,
+    /// The body.
+    pub body: Bytes,
+    /// Where its events begin: behind the header.
+    start: usize,
+    /// A line of the body and this many are its line in the file.
+    pub lines_before: u64,
+}
+
+impl Part {
+    /// Its events, as the collector reads a body, each with its line in the file.
+    ///
+    /// # Errors
+    /// `Invalid`: it cannot be read as what it seems to be.
+    pub fn events(&self, source: &Source) -> Result<Vec<RawEvent>> {
+        let format = match self.format {
+            FileFormat::Ndjson => Format::Ndjson,
+            FileFormat::Csv => Format::Csv,
+        };
+        let mut events = format.read(source, &self.body)?;
+        events.iter_mut().for_each(|event| event.line += self.lines_before);
+        Ok(events)
+    }
+    /// The same in two, where a receiver takes less at once; `None` if it holds one line or row.
+    pub fn halves(&self) -> Option<(Part, Part)> {
+        let text = &self.body[self.start..];
+        let ends = |text: &[u8]| match self.format {
+            FileFormat::Ndjson => memchr::memrchr(b'\n', text).map_or(0, |at| at + 1),
+            FileFormat::Csv => csv::whole_rows(text),
+        };
+        let parts = [2, 4, 8, 16].map(|part| text.len() - text.len() / part).into_iter();
+        let first = parts.map(|end| ends(&text[..end])).find(|end| *end > 0).filter(|end| *end < text.len())?;
+        let lines = memchr::memchr_iter(b'\n', &text[..first]).count() as u64;
+        let first = self.start + first;
+        let second = [&self.body[..self.start], &self.body[first..]].concat();
+        let one = Part { body: self.body.slice(..first), ..self.clone() };
+        Some((one, Part { body: second.into(), lines_before: self.lines_before + lines, ..self.clone() }))
+    }
+}
+
+/// Reads one file in parts of about [`BATCH_BYTES`].
 pub struct FileReader {
     name: String,
-    source: Arc<Source>,
+    format: FileFormat,
     blocks: Blocks,
-    events: Events,
-}
-
-/// How blocks become events.
-enum Events {
-    /// Line by line. Of a line that is too long: its start, while its end is looked for, and its length so far.
-    Lines(Option<(Vec<u8>, usize)>),
-    /// Row by row, once the header was read.
-    Rows(Option<Header>),
+    /// Of a line that is too long: its start, while its end is looked for.
+    skipped: Option<Vec<u8>>,
+    /// The header of rows, and its lines.
+    header: Option<(Vec<u8>, u64)>,
 }
 
 impl std::fmt::Debug for FileReader {
@@ -62,27 +106,22 @@ impl FileReader {
     ///
     /// # Errors
     /// `NotFound`: it cannot be opened. `Invalid`: it cannot be read as what it seems to be.
-    pub fn open(source: &Arc<Source>, path: &Path, format: Option<FileFormat>) -> Result<Self> {
+    pub fn open(path: &Path, format: Option<FileFormat>) -> Result<Self> {
         let name = path.display().to_string();
         let format = format.unwrap_or_else(|| FileFormat::of_name(&name));
         if name == "-" {
-            return Self::new(source, "standard input", std::io::stdin(), format);
+            return Self::new("standard input", std::io::stdin(), format);
         }
         let file =
             File::open(path).map_err(|e| Error::not_found(format!("file {name} cannot be opened")).because(e))?;
-        Self::new(source, &name, file, format)
+        Self::new(&name, file, format)
     }
 
     /// Reads from `input`, which messages call `name`.
     ///
     /// # Errors
     /// `Invalid`: it cannot be read as what it seems to be.
-    pub fn new(
-        source: &Arc<Source>,
-        name: &str,
-        mut input: impl Read + Send + 'static,
-        format: FileFormat,
-    ) -> Result<Self> {
+    pub fn new(name: &str, mut input: impl Read + Send + 'static, format: FileFormat) -> Result<Self> {
         let unreadable = |e: std::io::Error| Error::invalid(format!("{name} cannot be read")).because(e);
         let mut magic = Vec::new();
         input.by_ref().take(4).read_to_end(&mut magic).map_err(unreadable)?;
@@ -93,35 +132,44 @@ impl FileReader {
             Encoding::Identity => Box::new(whole),
             _ => encoding.reader(BufReader::with_capacity(1 << 20, whole)).map_err(unreadable)?,
         };
-        let events = match format {
-            FileFormat::Ndjson => Events::Lines(None),
-            FileFormat::Csv => Events::Rows(None),
-        };
         let blocks = Blocks { input: whole, rest: Vec::new(), line: 1, start: true, done: false };
-        Ok(Self { name: name.to_owned(), source: Arc::clone(source), blocks, events })
+        Ok(Self { name: name.to_owned(), format, blocks, skipped: None, header: None })
     }
 
-    /// The next events; none at the end.
+    /// The next part that holds an event; none at the end.
     ///
     /// # Errors
     /// `Invalid`: the file cannot be read or unpacked.
-    pub fn next_batch(&mut self) -> Result<Option<Vec<RawEvent>>> {
+    pub fn next_part(&mut self) -> Result<Option<Part>> {
         let named = |e: Error| Error::invalid(format!("{}: {e}", self.name));
-        let mut events = Vec::new();
-        while events.is_empty() && !self.blocks.done {
-            match &mut self.events {
-                Events::Lines(skipped) => self.blocks.next_lines(skipped, &mut events),
-                Events::Rows(header) => self.blocks.next_rows(&self.source, header, &mut events),
+        while !self.blocks.done {
+            let part = match self.format {
+                FileFormat::Ndjson => self.blocks.next_lines(&mut self.skipped),
+                FileFormat::Csv => self.blocks.next_rows(&mut self.header),
+            };
+            let part = part.map_err(named)?;
+            if part.body[part.start..].trim_ascii().is_empty() {
+                continue;
             }
-            .map_err(named)?;
+            if self.format == FileFormat::Ndjson && part.lines_before == 0 {
+                is_no_document(&part.body).map_err(named)?;
+            }
+            return Ok(Some(part));
         }
-        let name = &self.name;
-        if let Some(first) = events.first().filter(|e| e.line == 1 && e.value.starts_with(b"[")) {
-            let hint = "write one event a line (`jq -c '.[]'` makes lines of an array)";
-            return Err(Error::invalid(format!("{name}: line {} starts an array; {hint}", first.line)));
-        }
-        Ok((!events.is_empty()).then_some(events))
+        Ok(None)
     }
+}
+
+/// Refuses what is JSON, but not one event a line.
+fn is_no_document(text: &[u8]) -> Result<()> {
+    let text = text.trim_ascii_start();
+    let first = text.split(|b| *b == b'\n').next().unwrap_or_default().trim_ascii_end();
+    let (what, query) = match text.first() {
+        Some(b'[') => ("it starts with an array", ".[]"),
+        Some(b'{') if first == b"{" => ("its first event goes over several lines", "."),
+        _ => return Ok(()),
+    };
+    Err(Error::invalid(format!("{what}; write one event a line (`jq -c '{query}'` makes such lines)")))
 }
 
 /// Input in blocks of whole lines or rows.
@@ -152,44 +200,44 @@ impl Blocks {
         Ok(block)
     }
 
-    fn next_rows(&mut self, source: &Source, header: &mut Option<Header>, events: &mut Vec<RawEvent>) -> Result<()> {
-        let block = self.next(csv::whole_rows)?;
-        if self.rest.len() > limits::BODY_BYTES {
-            let what = format!("row at line {} has more than {} bytes", self.line, limits::BODY_BYTES);
+    fn next_rows(&mut self, header: &mut Option<(Vec<u8>, u64)>) -> Result<Part> {
+        let mut block = self.next(csv::whole_rows)?;
+        if self.rest.len() > limits::ROW_BYTES {
+            let what = format!("row at line {} has more than {} bytes", self.line, limits::ROW_BYTES);
             return Err(Error::invalid(format!("{what}; is a quote left open?")));
         }
-        let mut rows = (0, self.line);
+        let lines = memchr::memchr_iter(b'\n', &block).count() as u64;
+        let mut first = self.line;
+        self.line += lines;
         if header.is_none() && (self.done || !block.is_empty()) {
-            let (names, start, line) = Header::take(source, &block)?;
-            *header = Some(names);
-            rows = (start, line);
+            let rows = csv::header_end(&block)?;
+            let names: Vec<u8> = block.drain(..rows).collect();
+            let lines = memchr::memchr_iter(b'\n', &names).count() as u64;
+            first += lines;
+            *header = Some((names, lines));
         }
-        if let Some(header) = header {
-            header.read(&block[rows.0..], rows.1, events)?;
-        }
-        self.line += memchr::memchr_iter(b'\n', &block).count() as u64;
-        Ok(())
+        let (names, lines) = header.as_ref().map_or((&[][..], 0), |(names, lines)| (&names[..], *lines));
+        // In the body the rows begin behind the header's lines.
+        let lines_before = first - 1 - lines;
+        Ok(Part { format: FileFormat::Csv, body: [names, &block].concat().into(), start: names.len(), lines_before })
     }
 
-    fn next_lines(&mut self, skipped: &mut Option<(Vec<u8>, usize)>, events: &mut Vec<RawEvent>) -> Result<()> {
-        let mut block = Bytes::from(self.next(|block| memchr::memrchr(b'\n', block).map_or(0, |at| at + 1))?);
+    fn next_lines(&mut self, skipped: &mut Option<Vec<u8>>) -> Result<Part> {
+        let mut block = self.next(|block| memchr::memrchr(b'\n', block).map_or(0, |at| at + 1))?;
         if (self.done || !block.is_empty())
-            && let Some((start, length)) = skipped.take()
+            && let Some(start) = skipped.take()
         {
+            // What is kept of the line is too long for an event, and is refused for that.
             let end = memchr::memchr(b'\n', &block).unwrap_or(block.len());
-            let reason = format!("event has {} bytes; at most {} are taken", length + end, limits::EVENT_BYTES);
-            events.push(RawEvent::refused(self.line, start, reason));
-            self.line += 1;
-            block = block.slice((end + 1).min(block.len())..);
-        }
-        if !block.is_empty() {
-            json::lines_from(&block, &mut self.line, events);
+            block.splice(..end, start);
         }
         if self.rest.len() > limits::EVENT_BYTES {
-            let rest = std::mem::take(&mut self.rest);
-            let (_, length) = skipped.get_or_insert_with(|| (rest[..limits::DEAD_LETTER_BYTES].to_vec(), 0));
-            *length += rest.len();
+            let mut rest = std::mem::take(&mut self.rest);
+            rest.truncate(limits::EVENT_BYTES + 1);
+            skipped.get_or_insert(rest);
         }
-        Ok(())
+        let lines_before = self.line - 1;
+        self.line += memchr::memchr_iter(b'\n', &block).count() as u64;
+        Ok(Part { format: FileFormat::Ndjson, body: block.into(), start: 0, lines_before })
     }
 }

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use bytes::{Bytes, BytesMut};
@@ -171,7 +171,12 @@ async fn receive(collector: &Collector, source: &str, headers: &HeaderMap, body:
     let unpacked = if encoding == Encoding::Identity { 0 } else { max_body.min(body.len().saturating_mul(1100)) };
     memory.merge(reserve(collector, unpacked)?);
     let large = body.len() + unpacked > LARGE_BYTES;
-    let read = move |source: &_| format.read(source, &encoding.unpack(body, max_body)?);
+    let lines_before = lines_before(headers)?;
+    let read = move |source: &_| {
+        let mut events = format.read(source, &encoding.unpack(body, max_body)?)?;
+        events.iter_mut().for_each(|event| event.line = event.line.saturating_add(lines_before));
+        Ok(events)
+    };
     Ok(collector.door.submit_with(source, large, read).await?)
 }
 
@@ -189,7 +194,7 @@ fn answer(receipt: Receipt) -> Result<Response, Problem> {
         (StatusCode::UNPROCESSABLE_ENTITY, "all-refused")
     };
     let detail = format!("all {} events were refused; they are kept in the dead letters", receipt.rejected);
-    Err(Problem::new(status, name, detail).with_errors(receipt.errors))
+    Err(Problem::new(status, name, detail).with_refused(receipt.rejected, receipt.errors))
 }
 
 fn header_text<'h>(headers: &'h HeaderMap, name: &header::HeaderName) -> Result<&'h str, Problem> {
@@ -244,6 +249,18 @@ fn percent_decoded(value: &[u8]) -> Option<String> {
         }
     }
     String::from_utf8(out).ok()
+}
+
+/// Of a part of a file: how many of the file's lines come before the body's, so that receipts and dead letters name lines of the file.
+pub const LINES_BEFORE: HeaderName = HeaderName::from_static("seam-lines-before");
+
+fn lines_before(headers: &HeaderMap) -> Result<u64, Problem> {
+    let text = header_text(headers, &LINES_BEFORE)?;
+    let number = if text.is_empty() { Some(0) } else { text.parse().ok() };
+    number.ok_or_else(|| {
+        let detail = format!("header {LINES_BEFORE} is a number of lines, not `{text}`");
+        Problem::new(StatusCode::BAD_REQUEST, "invalid", detail)
+    })
 }
 
 fn encoding_of(headers: &HeaderMap) -> Result<Encoding, Problem> {

@@ -6,6 +6,8 @@ pub const COMPRESSED_BYTES: usize = 8 << 20;
 pub const BODY_BYTES: usize = 64 << 20;
 /// One event.
 pub const EVENT_BYTES: usize = 1 << 20;
+/// One row of a CSV file.
+pub const ROW_BYTES: usize = 4 << 20;
 /// Bytes of all bodies that are held at one moment; beyond it the answer is 503.
 pub const BODIES_BYTES: usize = 256 << 20;
 /// Lines named in one answer; the count of refused events is always whole.

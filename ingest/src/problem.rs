@@ -16,6 +16,9 @@ pub struct Problem {
     detail: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     instance: String,
+    /// How many events were refused, if all were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rejected: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     errors: Vec<LineError>,
 }
@@ -31,6 +34,7 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             instance: String::new(),
+            rejected: None,
             errors: Vec::new(),
         }
     }
@@ -40,9 +44,10 @@ impl Problem {
         self.instance = instance.into();
         self
     }
-    /// The same problem with the lines that were refused.
+    /// The same problem with how many events were refused, and the first of them.
     #[must_use]
-    pub fn with_errors(mut self, errors: Vec<LineError>) -> Self {
+    pub fn with_refused(mut self, rejected: u64, errors: Vec<LineError>) -> Self {
+        self.rejected = Some(rejected);
         self.errors = errors;
         self
     }

@@ -322,10 +322,19 @@ impl Serving {
                 return Err(Refusal::parameter("min_position", format!("source {source} has no partition {number}")));
             }
         }
-        let deadline = Instant::now() + Duration::from_micros(first.timeout.0.unsigned_abs());
+        // A little before the answer as a whole is too late: then it says what is missing.
+        let deadline = Instant::now() + Duration::from_micros(first.timeout.0.unsigned_abs()) * 19 / 20;
         let begun = Instant::now();
+        let mut missing: Option<Refusal> = None;
         loop {
-            let pin = self.pin(views, layer, true).await?;
+            let look = self.pin(views, layer, true);
+            let pin = match missing {
+                None => look.await?,
+                Some(missing) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    tokio::time::timeout(left, look).await.map_err(|_| missing)??
+                }
+            };
             let behind = |(query, wanted): &&(&Arc<Query>, &OffsetVector)| {
                 let mut of_source = pin.views.iter().filter(|view| view.view.source.name == query.source());
                 !of_source.all(|view| view.coverage().covers(wanted))
@@ -333,15 +342,15 @@ impl Serving {
             let Some((query, wanted)) = waiting.iter().find(behind) else { return Ok(pin) };
             // However long it takes, little is added to it; whoever waits at the same time shares each look.
             let pause = (begun.elapsed() / LOOKS).clamp(PAUSE_MIN, PAUSE_MAX);
+            let reached = stamp::coverage_text(&stamp::common_coverage(&pin.views));
+            let (wanted, timeout) = (wanted.to_text(query.source()), query.timeout);
+            let detail =
+                format!("min_position {wanted} is not covered after {timeout}: the answer would reach {reached}");
+            let not_covered = Refusal::from(Error::unavailable(detail)).named("position-not-covered");
             if Instant::now() + pause > deadline {
-                let reached = stamp::coverage_text(&stamp::common_coverage(&pin.views));
-                let detail = format!(
-                    "min_position {} is not covered after {}: the answer would reach {reached}",
-                    wanted.to_text(query.source()),
-                    query.timeout
-                );
-                return Err(Refusal::from(Error::unavailable(detail)).named("position-not-covered"));
+                return Err(not_covered);
             }
+            missing = Some(not_covered);
             self.clock.sleep(pause).await;
             if layer == Layer::Batch {
                 for view in views {

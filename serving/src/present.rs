@@ -8,7 +8,7 @@ use std::ops::Range;
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::aggregate::{Figures, State};
 use seam_shared::view::rows::{Rows, States};
-use seam_shared::view::value::{FieldType, Value};
+use seam_shared::view::value::{FieldType, Value, decimal_to_double, quotient};
 
 use crate::query::{Fill, OrderBy, OrderKey, POINTS_MAX, Query, Refusal, Term};
 use crate::table::{Cells, Table};
@@ -130,16 +130,35 @@ impl Known {
 }
 
 fn ratio(numerator: &Value, denominator: &Value) -> Value {
+    if let Some(exact) = exact_ratio(numerator, denominator, 1, 1) {
+        return Value::Float(exact);
+    }
     match (as_double(numerator), as_double(denominator)) {
         (Some(n), Some(d)) if d != 0.0 && (n / d).is_finite() => Value::Float(n / d),
         _ => Value::Null,
     }
 }
 
+/// `(value * times) / (by * parts)`, rounded once; `None` where one of the two is no integer or decimal, the second is 0, or
+/// the digits are too many.
+pub fn exact_ratio(value: &Value, by: &Value, times: i64, parts: i64) -> Option<f64> {
+    let whole = |value: &Value| match value {
+        Value::Int(int) => Some((i128::from(*int), 0)),
+        Value::Decimal(unscaled, scale) => Some((*unscaled, *scale)),
+        Value::Null | Value::Bool(_) | Value::Float(_) | Value::Str(_) => None,
+    };
+    let ((above, of_above), (below, of_below)) = (whole(value)?, whole(by)?);
+    let power = |scale: u8| 10i128.pow(scale.into());
+    let above = above.checked_mul(times.into())?.checked_mul(power(of_below))?;
+    let below = below.checked_mul(parts.into())?.checked_mul(power(of_above))?;
+    let above = if below < 0 { above.checked_neg()? } else { above };
+    (below != 0).then(|| quotient(above, below.unsigned_abs()))
+}
+
 pub fn as_double(value: &Value) -> Option<f64> {
     match value {
         Value::Int(i) => Some(*i as f64),
-        Value::Decimal(d, scale) => Some(*d as f64 / 10f64.powi(i32::from(*scale))),
+        Value::Decimal(d, scale) => Some(decimal_to_double(*d, *scale)),
         Value::Float(f) => Some(*f),
         Value::Null | Value::Bool(_) | Value::Str(_) => None,
     }

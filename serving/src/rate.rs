@@ -5,7 +5,7 @@
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::value::Value;
 
-use crate::present::as_double;
+use crate::present::{as_double, exact_ratio};
 use crate::query::Rate;
 
 impl Rate {
@@ -16,7 +16,10 @@ impl Rate {
     }
     /// A value of a window that covers that much time; null where it covers none.
     pub fn of(&self, value: &Value, covered: Span) -> Value {
-        match as_double(value).map(|value| value * self.per.0 as f64 / covered.0 as f64) {
+        if let Some(exact) = exact_ratio(value, &Value::Int(1), self.per.0, covered.0).filter(|_| covered.0 > 0) {
+            return Value::Float(exact);
+        }
+        match as_double(value).map(|value| value / (covered.0 as f64 / self.per.0 as f64)) {
             Some(rate) if covered.0 > 0 && rate.is_finite() => Value::Float(rate),
             _ => Value::Null,
         }
@@ -40,6 +43,10 @@ mod tests {
         );
         assert_eq!(rate.of(&Value::Int(8), Span(40)), Value::Float(2.0));
         assert_eq!(rate.of(&Value::Decimal(150, 2), Span(5)), Value::Float(3.0));
+        // rounded once, as whoever divides the digits themselves has it
+        let hour = Rate { per: Span::SECOND, until: Timestamp(0) };
+        assert_eq!(hour.of(&Value::Decimal(92030920993190389, 3), Span::HOUR), Value::Float(25564144720.33066));
+        assert_eq!(hour.of(&Value::Float(76.4), Span(300 * Span::SECOND.0)), Value::Float(76.4 / 300.0));
         assert_eq!((rate.of(&Value::Int(8), Span(0)), rate.of(&Value::Null, Span(4))), (Value::Null, Value::Null));
     }
 }

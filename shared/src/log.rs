@@ -152,6 +152,13 @@ pub trait EventLog: Send + Sync + std::fmt::Debug {
     async fn wait(&self, partition: &Partition, position: Offset) -> Result<()>;
     /// Forgets records below `before`; keeping more is allowed.
     async fn trim(&self, partition: &Partition, before: Offset) -> Result<()>;
+    /// Says so if it is known that no append will succeed until this process is started again.
+    ///
+    /// # Errors
+    /// `Unavailable`, with the reason.
+    fn takes_appends(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Sentence 3 of the contract, for the adapters that know their bounds.

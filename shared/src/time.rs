@@ -97,13 +97,19 @@ impl Timestamp {
         self.write_rfc3339(&mut text);
         String::from_utf8(text).expect("digits and punctuation")
     }
-    /// The same, appended to bytes: answers are full of times.
+    /// The same, appended to bytes: answers are full of times. A window may begin before the year 1, and the last one ends with
+    /// the year 9999: such a year is written with a sign and six digits, as ECMAScript does.
     pub fn write_rfc3339(self, out: &mut Vec<u8>) {
-        if !(Timestamp::MIN..=Timestamp::MAX).contains(&self) {
-            return out.extend_from_slice(format!("{}us", self.0).as_bytes());
-        }
         let (days, micros) = (self.0.div_euclid(Span::DAY.0), self.0.rem_euclid(Span::DAY.0));
         let (year, month, day) = civil_date(days);
+        let year = match year {
+            0..10_000 => year,
+            beyond => {
+                let (sign, size) = (if beyond < 0 { '-' } else { '+' }, beyond.abs());
+                out.extend_from_slice(format!("{sign}{:02}", size / 10_000).as_bytes());
+                size % 10_000
+            }
+        };
         let (seconds, fraction) = (micros / Span::SECOND.0, micros % Span::SECOND.0);
         let mut text = *b"0000-00-00T00:00:00";
         let parts = [(0, year / 100), (2, year % 100), (5, month), (8, day)];
@@ -141,7 +147,7 @@ impl Timestamp {
     }
 }
 
-/// Year, month and day of a number of days since 1970-01-01, in the years 1 to 9999: counted in eras of 400 years from a
+/// Year, month and day of a number of days since 1970-01-01: counted in eras of 400 years from a
 /// March 1st on, so that the leap day is the last of its year.
 fn civil_date(days: i64) -> (i64, i64, i64) {
     let since_march = days + 719_468;
@@ -171,6 +177,19 @@ mod tests {
         assert!(Span::parse("5").is_err());
         assert!(Span::parse("").is_err());
         assert!(Span::parse("5 minutes").is_err());
+    }
+
+    #[test]
+    fn the_ends_of_windows_at_the_ends_of_time_are_times() {
+        for (micros, text) in [
+            (Timestamp::MAX.0, "9999-12-31T23:59:59.999999Z"),
+            (Timestamp::MAX.0 + 1, "+010000-01-01T00:00:00Z"),
+            (Timestamp::MIN.0, "0001-01-01T00:00:00Z"),
+            (Timestamp::MIN.0 - 1_000, "0000-12-31T23:59:59.999Z"),
+            (Timestamp::MIN.0 - 367 * Span::DAY.0, "-000001-12-31T00:00:00Z"),
+        ] {
+            assert_eq!(Timestamp(micros).to_string(), text);
+        }
     }
 
     #[test]

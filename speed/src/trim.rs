@@ -34,7 +34,7 @@ pub struct Trimmer {
     rule: TrimRule,
     /// The log to trim where an archive is below it, and how much of it is kept whatever is archived.
     hot: Option<(Arc<dyn EventLog>, Span)>,
-    /// By view: the cut seen last and since when; and the cut trimmed to.
+    /// By view: the cut that waits for its grace to end, and since when; and the cut trimmed to.
     seen: HashMap<ViewId, (OffsetVector, Timestamp)>,
     trimmed: HashMap<ViewId, OffsetVector>,
 }
@@ -69,7 +69,9 @@ impl Trimmer {
         for view in self.views.clone() {
             let Some(cut) = self.places.cuts.cut(&view).await? else { continue };
             let (seen, since) = self.seen.entry(view.id.clone()).or_insert_with(|| (cut.clone(), now));
-            if *seen != cut {
+            // One cut waits at a time: generations that are published more often than the grace is long would start it anew for
+            // ever. Only a cut that went back, or one that is done with, makes place at once.
+            if !cut.covers(seen) || self.trimmed.get(&view.id) == Some(seen) && *seen != cut {
                 (*seen, *since) = (cut, now);
             }
             // A clock that jumped back only makes the grace start again.

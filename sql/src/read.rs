@@ -2,7 +2,7 @@
 use seam_serving::panes::Selection;
 use seam_shared::time::Timestamp;
 use seam_shared::view::rows::Rows;
-use seam_shared::view::value::Value;
+use seam_shared::view::value::{Value, decimal_to_double};
 
 use crate::catalog::{Origin, Table};
 use crate::error::{SqlError, state};
@@ -104,7 +104,7 @@ fn cells(values: impl Iterator<Item = Value>, kind: Type) -> Result<Cells, SqlEr
         Type::Float => Cells::Float(each(values, |value| match value {
             Value::Float(float) => Some(*float),
             Value::Int(int) => Some(*int as f64),
-            Value::Decimal(unscaled, scale) => Some(*unscaled as f64 / 10f64.powi(i32::from(*scale))),
+            Value::Decimal(unscaled, scale) => Some(decimal_to_double(*unscaled, *scale)),
             _ => None,
         })?),
         Type::Decimal(scale) => {

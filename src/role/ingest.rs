@@ -66,7 +66,8 @@ impl Part for Watch {
     async fn checks(&self) -> Vec<(String, Result<()>)> {
         let mut checks = Vec::with_capacity(self.sources.len());
         for source in &self.sources {
-            let reached = self.ports.log.bounds(&Partition::new(source.name.as_str(), 0)).await.map(|_| ());
+            let reached = self.ports.log.bounds(&Partition::new(source.name.as_str(), 0)).await;
+            let reached = reached.and_then(|_| self.ports.log.takes_appends());
             checks.push((format!("ingest: log of {}", source.name), reached));
         }
         checks

@@ -150,7 +150,7 @@ fn views(now: &Samples, unix_seconds: f64) -> Vec<ViewLine> {
 fn number(value: Option<f64>) -> String {
     value.map_or_else(
         || "-".to_owned(),
-        |value| if value < 10.0 && value > 0.0 { format!("{value:.1}") } else { format!("{value:.0}") },
+        |value| if value < 10.0 && value.fract() != 0.0 { format!("{value:.1}") } else { format!("{value:.0}") },
     )
 }
 

@@ -1,4 +1,6 @@
 //! The commands as typed: exit codes, messages, output.
+use std::process::Stdio;
+
 use crate::server::{Folder, Server, agent, seam};
 
 const CONFIG: &str = r#"
@@ -84,6 +86,73 @@ fn events_go_from_a_file_into_an_answer_and_refused_ones_are_kept() {
     assert_ne!(code, 0);
     assert!(err.contains("value.sum"), "did you mean: {err}");
     assert_eq!(server.stop().0, Some(0));
+}
+
+#[test]
+fn files_go_to_a_seam_that_is_named_by_its_address_alone() {
+    let folder = Folder::new("address");
+    folder.write("seam.yaml", CONFIG);
+    let server = Server::start(&folder.0);
+    // Nothing of the configuration is known here; the rows are typed where they arrive.
+    let elsewhere = Folder::new("elsewhere");
+    let rows = concat!(
+        "id,time,type,region,value\n",
+        "a,2026-01-01T00:00:01Z,click,eu,1\n",
+        "b,2026-01-01T00:00:01Z,click,\"eu\nwest\"\n",
+        "\n",
+        "c,2026-01-01T00:00:01Z,click,eu,x\n",
+        "d,2026-01-01T00:00:01Z,click,\"eu\n,\",2\n",
+        "e,2026-01-01T00:00:01Z,click,\"eu,2\nf,2026-01-01T00:00:01Z,click,eu,3\n",
+    );
+    elsewhere.write("rows.csv", rows);
+    let (code, out, err) = run(&elsewhere, &["ingest", "-q", "--url", &server.url, "rows.csv"]);
+    assert_eq!((code, out.as_str()), (0, "2 accepted, 3 refused, up to clicks/0@2\n"), "{err}");
+    let errors: Vec<&str> = err.lines().collect();
+    assert_eq!(errors[0], "rows.csv:3: row has 4 cells, the header has 5");
+    assert!(errors[1].starts_with("rows.csv:6: `value` must be a number"), "{err}");
+    assert!(errors[2].starts_with("rows.csv:9: a quote is left open"), "{err}");
+    let (code, out, err) = run(&elsewhere, &["dlq", "list", "--url", &server.url]);
+    assert_eq!(code, 0, "{err}");
+    let lines: Vec<&str> = out.lines().collect();
+    for (line, text) in lines.iter().zip(["line 3  row has 4", "line 6  `value`", "line 9  a quote"]) {
+        assert!(line.contains(text), "dead letters name the file's lines: {out}");
+    }
+    assert!(lines[3].starts_with("3 of 3"), "{out}");
+
+    // A line that is too large keeps nobody from what comes behind it, in this file and the next.
+    let long = format!("{{\"id\":\"g\",\"x\":\"{}\"}}", "y".repeat(3 << 20));
+    elsewhere.write("long.ndjson", &long);
+    let good = "{\"id\":\"h\",\"time\":\"2026-01-01T00:00:01Z\",\"value\":4}\n";
+    elsewhere.write("mixed.txt", &format!("{good}{long}\n{}", good.replace("\"h\"", "\"i\"")));
+    let (code, out, err) = run(&elsewhere, &["ingest", "-q", "--url", &server.url, "long.ndjson", "mixed.txt"]);
+    assert_eq!((code, out.as_str()), (0, "2 accepted, 2 refused, up to clicks/0@4\n"), "{err}");
+    assert!(err.contains("long.ndjson:1: event has") && err.contains("mixed.txt:2: event has"), "{err}");
+    let (code, out, err) = run(&elsewhere, &["ingest", "-q", "--url", &server.url, "long.ndjson"]);
+    assert_eq!((code, out.as_str()), (1, "0 accepted, 1 refused\n"), "nothing came in: {err}");
+    elsewhere.write("rows.txt", "id,time,value\nj,2026-01-01T00:00:01Z,5\n");
+    let (code, out, err) =
+        run(&elsewhere, &["ingest", "-q", "--url", &server.url, "--source", "clicks", "--format", "csv", "rows.txt"]);
+    assert_eq!((code, out.as_str()), (0, "1 accepted, 0 refused, up to clicks/0@5\n"), "{err}");
+
+    let (code, _, err) = run(&elsewhere, &["query", "no such thing", "--url", &server.url]);
+    assert!(code == 1 && err.contains("there is no metric `no such thing`"), "{err}");
+    assert_eq!(server.stop().0, Some(0));
+}
+
+#[test]
+fn who_stops_reading_ends_a_command_quietly() {
+    let folder = Folder::new("pipe");
+    folder.write("seam.yaml", CONFIG);
+    let mut child = seam()
+        .current_dir(&folder.0)
+        .arg("schema")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().expect("it ends");
+    assert_eq!((ended.status.code(), String::from_utf8_lossy(&ended.stderr).as_ref()), (Some(0), ""));
 }
 
 #[test]

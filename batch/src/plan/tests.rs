@@ -384,7 +384,8 @@ async fn a_file_that_is_not_what_its_table_says_is_refused() {
     let mut random = Random(11);
     let base = Timestamp(1_780_272_000_000_000);
     let slice = Slice { start: base, end: base.plus(Span::DAY) };
-    let counts = View { filter: None, states: vec![StateDefinition::new(StateKind::Count, None)], ..view(&mut random, &source) };
+    let counts =
+        View { filter: None, states: vec![StateDefinition::new(StateKind::Count, None)], ..view(&mut random, &source) };
     let mut all = events(&mut random, &source, 50, base);
     all[7].1 = Verdict::Invalid;
     let mut said = archived(&source, 0, &all);

@@ -80,12 +80,22 @@ impl Header {
     pub(crate) fn read(&self, text: &[u8], line: u64, events: &mut Vec<RawEvent>) -> Result<()> {
         let mut rows = reader(text);
         let mut row = ByteRecord::new();
+        let open = open_row(text);
         while rows.read_byte_record(&mut row).map_err(unreadable)? {
             // A row's position is the end of the row before: there may be a line end and empty lines in between.
             let (start, lines) = row.position().map_or((0, 1), |at| (at.byte(), at.line()));
             let before = text.get(usize::try_from(start).unwrap_or(0)..).unwrap_or_default();
-            let skipped = before.iter().take_while(|b| b"\r\n".contains(b)).filter(|b| **b == b'\n').count();
-            events.push(self.event(&row, line - 1 + lines + skipped as u64));
+            let ends = before.iter().take_while(|b| b"\r\n".contains(b));
+            let line = line - 1 + lines + ends.clone().filter(|b| **b == b'\n').count() as u64;
+            let start = usize::try_from(start).unwrap_or(0) + ends.count();
+            events.push(match open {
+                // All up to the end stands in one cell: rows that were meant, or a row that was cut off.
+                Some(open) if start >= open => {
+                    let reason = "a quote is left open; what follows it belongs to this row";
+                    RawEvent::refused(line, text[start..].to_vec(), reason)
+                }
+                _ => self.event(&row, line),
+            });
         }
         Ok(())
     }
@@ -214,8 +224,32 @@ pub fn read(source: &Source, body: &Bytes) -> Result<Vec<RawEvent>> {
     Ok(events)
 }
 
+/// Where the header row of `text` ends, its line end included.
+///
+/// # Errors
+/// `Invalid`: there is none.
+pub(crate) fn header_end(text: &[u8]) -> Result<usize> {
+    let mut rows = reader(text);
+    if !rows.read_byte_record(&mut ByteRecord::new()).map_err(unreadable)? {
+        return Err(Error::invalid("CSV is empty: it needs a header row"));
+    }
+    let end = usize::try_from(rows.position().byte()).unwrap_or(text.len());
+    Ok(end + usize::from(text[..end].ends_with(b"\r") && text[end..].starts_with(b"\n")))
+}
+
 /// Where the last whole row of `text` ends: behind the last line end that is not inside of quotes.
 pub(crate) fn whole_rows(text: &[u8]) -> usize {
+    rows_and_quote(text).0
+}
+
+/// Where the row starts that ends inside of quotes, if the last one does.
+fn open_row(text: &[u8]) -> Option<usize> {
+    let (end, open) = rows_and_quote(text);
+    open.then_some(end)
+}
+
+/// Where the last whole row ends, and whether a quote is open at the end.
+fn rows_and_quote(text: &[u8]) -> (usize, bool) {
     let (mut end, mut quoted, mut closed) = (0, false, None);
     for at in memchr::memchr2_iter(b'"', b'\n', text) {
         let opens = || at == 0 || matches!(text[at - 1], b',' | b'\n' | b'\r') || closed == Some(at - 1);
@@ -226,5 +260,5 @@ pub(crate) fn whole_rows(text: &[u8]) -> usize {
             (_, true) => {}
         }
     }
-    end
+    (end, quoted)
 }

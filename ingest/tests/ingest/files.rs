@@ -20,10 +20,20 @@ impl Read for Pieces {
 fn all(input: Vec<u8>, piece: usize, format: FileFormat) -> Result<Vec<RawEvent>, String> {
     let text = |e: seam_shared::Error| e.to_string();
     let input = Pieces(Cursor::new(input), piece);
-    let mut reader = FileReader::new(&source("clicks", 1), "test", input, format).map_err(text)?;
+    let mut reader = FileReader::new("test", input, format).map_err(text)?;
     let mut events = Vec::new();
-    while let Some(batch) = reader.next_batch().map_err(text)? {
-        events.extend(batch);
+    while let Some(part) = reader.next_part().map_err(text)? {
+        let whole = part.events(&source("clicks", 1)).map_err(text)?;
+        // Cut in two as often as it can be, it is the same events.
+        let (mut pieces, mut waiting) = (Vec::new(), vec![part]);
+        while let Some(part) = waiting.pop() {
+            match part.halves() {
+                Some((first, second)) if waiting.len() < 3 => waiting.extend([second, first]),
+                _ => pieces.extend(part.events(&source("clicks", 1)).map_err(text)?),
+            }
+        }
+        assert_eq!(lines(&pieces), lines(&whole));
+        events.extend(whole);
     }
     Ok(events)
 }
@@ -110,9 +120,23 @@ fn csv_files_and_hints() {
     let events = all(text.as_bytes().to_vec(), 7, FileFormat::Csv).expect("rows");
     let refused: Vec<_> = events.iter().map(|e| (e.line, e.refused.is_some())).collect();
     assert_eq!(refused, [(2, false), (3, true), (4, false)]);
-    let error = all(b"[{\"a\":1}]".to_vec(), 100, FileFormat::Ndjson).expect_err("an array");
-    assert!(error.contains("jq -c '.[]'"), "{error}");
+    for (text, hint) in [("\n [{\"a\":1}]", "jq -c '.[]'"), ("{\n\"a\":1\n}\n", "jq -c '.'")] {
+        let error = all(text.as_bytes().to_vec(), 100, FileFormat::Ndjson).expect_err("no lines");
+        assert!(error.contains(hint), "{error}");
+    }
+    assert!(all(Vec::new(), 100, FileFormat::Csv).is_err(), "a header is needed");
+    assert_eq!(all(b"id,meta.time\n".to_vec(), 100, FileFormat::Csv).map(|e| e.len()), Ok(0));
     assert!(all(b"\x28\xb5\x2f\xfd broken".to_vec(), 100, FileFormat::Ndjson).is_err());
     assert_eq!(FileFormat::of_name("a/B.CSV.gz"), FileFormat::Csv);
     assert_eq!(FileFormat::of_name("-"), FileFormat::Ndjson);
+}
+
+#[test]
+fn a_quote_that_is_left_open_swallows_nothing_in_silence() {
+    let text = "id,meta.time,type\n1,1,click\n2,2,\"click\n3,3,click\n4,4,click\n";
+    let events = all(text.as_bytes().to_vec(), usize::MAX, FileFormat::Csv).expect("rows");
+    assert_eq!(events.len(), 2, "{events:?}");
+    assert_eq!((events[0].line, &events[0].refused), (2, &None));
+    assert_eq!((events[1].line, &events[1].value[..]), (3, &text.as_bytes()[text.find("2,2").expect("there")..]));
+    assert!(events[1].refused.as_ref().is_some_and(|reason| reason.contains("a quote is left open")), "{events:?}");
 }

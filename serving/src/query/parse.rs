@@ -87,12 +87,11 @@ impl Catalog {
     /// A metric by name, or a refusal that names the nearest.
     pub fn metric(&self, name: &str) -> Result<Arc<Metric>, Refusal> {
         let metrics = self.metrics.load();
-        metrics.get(name).cloned().ok_or_else(|| Refusal {
-            kind: Kind::NotFound,
-            problem: "unknown-metric",
-            detail: format!("there is no metric `{name}`"),
-            parameter: None,
-            suggestion: nearest(name, metrics.keys().map(String::as_str)).map(str::to_owned),
+        metrics.get(name).cloned().ok_or_else(|| {
+            let suggestion = nearest(name, metrics.keys().map(String::as_str)).map(str::to_owned);
+            let lists = if suggestion.is_none() { "; /api/analytics/metrics lists those there are" } else { "" };
+            let detail = format!("there is no metric `{name}`{lists}");
+            Refusal { kind: Kind::NotFound, problem: "unknown-metric", detail, parameter: None, suggestion }
         })
     }
 }

@@ -73,9 +73,30 @@ impl From<Error> for Refusal {
     }
 }
 
-/// The candidate nearest to `name`, if it is near enough to be what was meant.
+/// The candidate nearest to `name`, if it is near enough to be what was meant: a figure of `name` before all others.
 pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let best = candidates.map(|c| (strsim::damerau_levenshtein(name, c), c)).min()?;
+    let candidates: Vec<&str> = candidates.collect();
+    let is_figure = |c: &&str| !name.is_empty() && c.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    if let Some(figure) = candidates.iter().copied().filter(is_figure).min() {
+        return Some(figure);
+    }
+    let best = candidates.into_iter().map(|c| (strsim::damerau_levenshtein(name, c), c)).min()?;
     let allowed = (name.chars().count().max(best.1.chars().count()) / 3).max(1);
     (best.0 <= allowed || best.1.starts_with(name) && !name.is_empty()).then_some(best.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn a_figure_of_what_was_named_is_nearer_than_another_name() {
+        let metrics = ["v.c", "v.f.count", "v.f.avg", "events.total"];
+        let near = |name| nearest(name, metrics.into_iter());
+        assert_eq!(
+            (near("v.f"), near("v.d"), near("events.totl")),
+            (Some("v.f.avg"), Some("v.c"), Some("events.total"))
+        );
+        assert_eq!((near("purchases"), near("")), (None, None));
+    }
 }

@@ -17,6 +17,8 @@ const fn refused(word: &'static str, reason: &'static str) -> Choice {
     Choice { word, refused: Some(reason) }
 }
 
+/// No receiver takes a larger body, whatever is configured.
+const BODY_MAX: u64 = 64 << 20;
 const NOT_YET: &str = "is not supported yet";
 static NAMES: Shape = Shape::List(&Shape::Text, 0);
 static SOME_NAMES: Shape = Shape::List(&Shape::Text, 1);
@@ -273,7 +275,11 @@ static TEST_LAYERS: [Choice; 3] = [word("speed"), word("batch"), word("merged")]
 static SERVER: Shape = Shape::Table(&[
     key("listen", &Shape::Address, "address and port; 127.0.0.1:8080 by default"),
     key("query_timeout", &Shape::Duration, "how long a query may take that does not say; 10s by default"),
-    key("max_body", &Shape::Size, "the largest request body after decompression; 16MiB by default"),
+    key(
+        "max_body",
+        &Shape::Size(BODY_MAX),
+        "the largest request body after decompression, at most 64MiB; 16MiB by default",
+    ),
     key("access", &ACCESS, "who may ask; without it, only this machine can reach the server, and may do everything"),
     key("tls", &TLS, "the certificate to serve https with"),
     key(

@@ -306,7 +306,9 @@ fn measured(function: &str, name: &str, place: Place, source: &Source, problems:
     let any_type = matches!(function, "distinct" | "first" | "last" | "sessions");
     let Some(field) = source.field(name) else {
         let fitting = source.fields.iter().filter(|f| any_type || is_number(f.field_type)).map(|f| f.name.as_str());
-        problems.unknown(place, &format!("the source `{}` has no field", source.name), name, fitting);
+        if !problems.is_broken(name) {
+            problems.unknown(place, &format!("the source `{}` has no field", source.name), name, fitting);
+        }
         return None;
     };
     if function == "sessions" && source.fields[field].field_type == FieldType::Float {

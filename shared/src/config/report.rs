@@ -47,6 +47,8 @@ pub(super) struct Problems {
     all: Vec<Problem>,
     /// How many were found by earlier stages.
     earlier: usize,
+    /// Names of fields that were declared, but wrongly: whoever uses one is not wrong, too.
+    broken: Vec<String>,
 }
 
 /// Problems shown in full; a file that is no Seam file at all would fill the screen otherwise.
@@ -77,6 +79,14 @@ impl Problems {
         known: impl IntoIterator<Item = &'a str> + Clone,
     ) {
         self.suggest(place, format!("{what} `{name}`"), nearest(name, known));
+    }
+    /// A field of that name was meant to be there; what is wrong with it was said.
+    pub fn breaks(&mut self, field: &str) {
+        self.broken.push(field.to_owned());
+    }
+    /// Whether that is a field that was declared wrongly.
+    pub fn is_broken(&self, field: &str) -> bool {
+        self.broken.iter().any(|broken| broken == field)
     }
     /// From here on, a place that has a problem already is left alone: the next stage would only see its consequences.
     pub fn next_stage(&mut self) {
@@ -114,19 +124,19 @@ fn without_keys(line: &str) -> String {
     out + rest
 }
 
-/// The suggestion for a name that does not exist: the known name that is nearest to it, or all if they are few.
-pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
+/// The known name that is so near to a name that it is probably meant.
+pub(super) fn meant<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let allowed = (name.chars().count() / 3).max(1);
     let lower = name.to_lowercase();
-    let best = known
-        .clone()
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
-        .min_by_key(|(distance, _)| *distance);
-    if let Some((distance, candidate)) = best
-        && distance <= allowed
-        && distance < candidate.chars().count()
-    {
+    let distance = |candidate: &str| strsim::damerau_levenshtein(&lower, &candidate.to_lowercase());
+    let best =
+        known.into_iter().map(|candidate| (distance(candidate), candidate)).min_by_key(|(distance, _)| *distance);
+    best.filter(|(distance, candidate)| *distance <= allowed && *distance < candidate.chars().count()).map(|(_, c)| c)
+}
+
+/// The suggestion for a name that does not exist: the known name that is nearest to it, or all if they are few.
+pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
+    if let Some(candidate) = meant(name, known.clone()) {
         return Some(format!("did you mean `{candidate}`?"));
     }
     let all: Vec<String> = known.into_iter().map(|k| format!("`{k}`")).collect();

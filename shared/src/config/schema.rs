@@ -27,7 +27,7 @@ fn of(shape: &'static Shape) -> Value {
         Shape::Integer(low, high) if low == high => json!({ "const": low }),
         Shape::Integer(low, high) => or_variable(json!({ "type": "integer", "minimum": low, "maximum": high })),
         Shape::Duration => pattern(r"^([0-9]+(us|ms|s|m|h|d|w))+$"),
-        Shape::Size => or_variable(json!({ "anyOf": [
+        Shape::Size(_) => or_variable(json!({ "anyOf": [
             { "type": "integer", "minimum": 1 },
             { "type": "string", "pattern": "^[0-9]+ *(B|kB|KB|MB|GB|KiB|MiB|GiB)?$" },
         ] })),

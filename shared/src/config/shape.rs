@@ -19,7 +19,7 @@ pub(super) enum Shape {
     /// A length of time above zero, like `5m`.
     Duration,
     /// A number of bytes, like `16MiB`.
-    Size,
+    Size(u64),
     /// A place in the event's JSON, like `$.user.id`.
     Path,
     /// A field's type, like `decimal(2)`.
@@ -78,6 +78,11 @@ pub(super) fn check(node: &Node, shape: &'static Shape, problems: &mut Problems)
         (Shape::Table(keys), Content::Mapping(_)) => check_table(node, keys, problems),
         (Shape::Named(what, each), Content::Mapping(entries)) => {
             for (key, value) in entries {
+                if key.name.ends_with([')', ']']) && !key.name.contains(['(', '[']) {
+                    let better = "inside { } a comma ends a value; write one with a comma in quotes, like \"quantiles(ms, 0.1%)\"";
+                    problems.suggest(key.place, format!("`{}` stands alone", key.name), Some(better.to_owned()));
+                    continue;
+                }
                 if let Err(message) = identifier(&key.name) {
                     problems.suggest(key.place, format!("`{}` is no {what} name", key.name), Some(message));
                 }
@@ -141,7 +146,13 @@ fn check_scalar(scalar: &Scalar, shape: &Shape) -> Result<(), Wrong> {
             Ok(_) => Ok(()),
             Err(message) => Err(plainly(message)),
         },
-        Shape::Size => size(text).map(|_| ()).ok_or_else(|| plainly(unlike())),
+        Shape::Size(most) => match size(text) {
+            None => Err(plainly(unlike())),
+            Some(bytes) if bytes > *most => {
+                Err(plainly(format!("`{text}` is more than is taken: at most {}MiB", most >> 20)))
+            }
+            Some(_) => Ok(()),
+        },
         Shape::Path => path(text).map(|_| ()).map_err(|hint| (unlike(), hint)),
         Shape::FieldType => field_type(text).map(|_| ()),
         Shape::Zone => zone(text).map(|_| ()),
@@ -178,7 +189,7 @@ fn expected(shape: &Shape) -> String {
         Shape::Integer(low, high) if low == high => format!("{low}"),
         Shape::Integer(low, high) => format!("a whole number from {low} to {high}"),
         Shape::Duration => "a duration like 30s, 5m, 1h or 7d".to_owned(),
-        Shape::Size => "a size like 64KiB or 16MiB".to_owned(),
+        Shape::Size(_) => "a size like 64KiB or 16MiB".to_owned(),
         Shape::Path => "a path like $.user.id".to_owned(),
         Shape::FieldType => "a field's type".to_owned(),
         Shape::Zone => "a time zone like Europe/Berlin".to_owned(),

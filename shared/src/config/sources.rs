@@ -39,7 +39,10 @@ fn declared(node: &Node, fields: &mut Vec<Field>, problems: &mut Problems) {
             problems.add(key.place, format!("names that start with {RESERVED} are the archive's own columns"));
         }
         let text = value.text().or_else(|| value.text_of("type"));
-        let Some(field_type) = text.and_then(|text| scalars::field_type(text).ok()) else { continue };
+        let Some(field_type) = text.and_then(|text| scalars::field_type(text).ok()) else {
+            problems.breaks(&key.name);
+            continue;
+        };
         let url = (text.map(str::trim) == Some(scalars::URL)).then(|| match value.text_of("query") {
             Some("drop") => UrlRule::Drop,
             _ => UrlRule::Keep,

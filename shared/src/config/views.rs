@@ -3,7 +3,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use super::condition::expression;
-use super::report::{Place, Problems};
+use super::report::{Place, Problems, meant};
 use super::tree::Node;
 use super::{identity, measures, retract};
 use crate::time::Span;
@@ -48,12 +48,24 @@ pub(super) fn compile(root: &Node, sources: &[Arc<Source>], problems: &mut Probl
     let views = entries.iter().filter_map(|(key, node)| {
         let from = node.get("from")?;
         let name = from.text()?;
-        let Some(source) = sources.iter().find(|s| s.name == name) else {
-            problems.unknown(from.place, "there is no source", name, sources.iter().map(|s| s.name.as_str()));
-            return None;
+        let named = |name: &str| sources.iter().find(|source| source.name == name);
+        let known = named(name);
+        let source = match known {
+            Some(source) => source,
+            None => {
+                let names = || sources.iter().map(|source| source.name.as_str());
+                problems.unknown(from.place, "there is no source", name, names());
+                // What else is wrong is said at the same time, as far as that can be known.
+                let Some(source) = meant(name, names()).and_then(named) else {
+                    panes(node, problems);
+                    return None;
+                };
+                source
+            }
         };
         let retract = retractions.iter().find(|(of, _)| *of == name).map(|(_, retract)| retract);
-        view(&key.name, node, (source, retract), &asked(root, &key.name), problems).map(Arc::new)
+        let view = view(&key.name, node, (source, retract), &asked(root, &key.name), problems).map(Arc::new);
+        view.filter(|_| known.is_some())
     });
     views.collect()
 }
@@ -136,7 +148,9 @@ fn dimensions(node: &Node, source: &Source, problems: &mut Problems) -> Vec<Dime
     let Some(list) = node.get("dimensions") else { return out };
     for (name, place) in list.texts() {
         let Some(field) = source.field(name) else {
-            problems.unknown(place, &no_field(source), name, source.fields.iter().map(|f| f.name.as_str()));
+            if !problems.is_broken(name) {
+                problems.unknown(place, &no_field(source), name, source.fields.iter().map(|f| f.name.as_str()));
+            }
             continue;
         };
         let field_type = source.fields[field].field_type;

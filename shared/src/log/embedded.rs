@@ -3,6 +3,7 @@ mod block;
 mod writer;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 
@@ -33,6 +34,8 @@ pub struct EmbeddedLog {
     shared: Arc<Shared>,
     queue: Option<mpsc::Sender<Append>>,
     writer: Option<JoinHandle<()>>,
+    /// Set by the writer for good.
+    has_failed: Arc<AtomicBool>,
 }
 
 struct Shared {
@@ -120,17 +123,18 @@ impl EmbeddedLog {
         let shared = Arc::new(shared);
         let (queue, appends) = mpsc::channel(WAITING_APPENDS_MAX);
         let no_thread = |error| Error::internal("the log's writer cannot be started").because(error);
+        let has_failed = Arc::new(AtomicBool::new(false));
         let writer = Writer {
             database: database.clone(),
             blocks: shared.blocks.clone(),
             clock: Arc::clone(&shared.clock),
             encoder: Encoder::new().map_err(no_thread)?,
             persist,
-            has_failed: false,
+            has_failed: Arc::clone(&has_failed),
         };
         let thread = std::thread::Builder::new().name("log-writer".to_owned());
         let writer = thread.spawn(move || writer.run(appends)).map_err(no_thread)?;
-        Ok(EmbeddedLog { shared, queue: Some(queue), writer: Some(writer) })
+        Ok(EmbeddedLog { shared, queue: Some(queue), writer: Some(writer), has_failed })
     }
 }
 
@@ -352,6 +356,13 @@ impl EventLog for EmbeddedLog {
             shared.topic(&name).or_else(|_| shared.create(&name, partitions))
         });
         Ok(open.await?.describe())
+    }
+
+    fn takes_appends(&self) -> Result<()> {
+        match self.has_failed.load(Ordering::Relaxed) {
+            true => Err(Error::unavailable("a write failed, and the log takes no more appends until a restart")),
+            false => Ok(()),
+        }
     }
 
     async fn append(&self, topic: &str, records: Vec<NewRecord>) -> Result<Vec<(u32, Offset)>> {

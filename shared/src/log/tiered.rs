@@ -136,6 +136,10 @@ impl EventLog for TieredLog {
     async fn trim(&self, partition: &Partition, before: Offset) -> Result<()> {
         self.hot.trim(partition, before).await
     }
+
+    fn takes_appends(&self) -> Result<()> {
+        self.hot.takes_appends()
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ mod measures;
 
 use std::collections::BTreeMap;
 
+use num_bigint::BigInt;
+
 use crate::event::batch::{EventBatch, Verdict};
 use crate::log::{Offset, OffsetVector};
 use crate::time::Timestamp;
@@ -137,7 +139,7 @@ fn of_fixed<'a>(values: impl Iterator<Item = &'a Value>, scale: u8) -> Figures {
     let (Some(&min), Some(&max)) = (numbers.iter().min(), numbers.iter().max()) else { return Figures::none() };
     let decimal = |number: i128| Value::Decimal(number, scale);
     let sum: i128 = numbers.iter().sum();
-    let avg = sum as f64 / 10f64.powi(i32::from(scale)) / numbers.len() as f64;
+    let avg = measures::mean(&BigInt::from(sum), numbers.len() as i64, scale).unwrap_or(f64::NAN);
     let figures = Figures { count: numbers.len() as u64, sum: decimal(sum), avg: Value::Float(avg), ..Figures::none() };
     Figures { min: decimal(min), max: decimal(max), ..figures }
 }

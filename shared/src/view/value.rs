@@ -150,6 +150,38 @@ pub fn decimal_text(unscaled: i128, scale: u8) -> String {
     format!("{sign}{whole}.{fraction}")
 }
 
+/// The double nearest to `numerator / denominator`, ties to even: rounded once, however many digits either has. The
+/// denominator lies between 1 and 2^127.
+pub fn quotient(numerator: i128, denominator: u128) -> f64 {
+    const EXACT: u64 = 1 << 53;
+    // What most are: both are doubles, and the processor rounds their quotient as it should be.
+    if let (Ok(n), Ok(d)) = (i64::try_from(numerator), u64::try_from(denominator))
+        && n.unsigned_abs() <= EXACT
+        && d <= EXACT
+    {
+        return n as f64 / d as f64;
+    }
+    let size = numerator.unsigned_abs();
+    if size == 0 {
+        return 0.0;
+    }
+    // Bit by bit until there are more than a double holds; the last one says whether anything is left over.
+    let (mut whole, mut rest, mut halvings) = (size / denominator, size % denominator, 0u64);
+    while whole < 1 << 55 {
+        (whole, rest, halvings) = (whole << 1, rest << 1, halvings + 1);
+        if rest >= denominator {
+            (whole, rest) = (whole | 1, rest - denominator);
+        }
+    }
+    let rounded = (whole | u128::from(rest > 0)) as f64 * f64::from_bits((1023 - halvings) << 52);
+    if numerator < 0 { -rounded } else { rounded }
+}
+
+/// The double nearest to a scaled integer.
+pub fn decimal_to_double(unscaled: i128, scale: u8) -> f64 {
+    quotient(unscaled, 10u128.pow(u32::from(scale)))
+}
+
 /// Reads a JSON number's text as a scaled integer; `None` if it has more digits after the point than `scale` (trailing
 /// zeros aside) or 28 digits or more in all.
 pub fn parse_decimal(text: &str, scale: u8) -> Option<i128> {
@@ -202,5 +234,34 @@ mod tests {
         assert_eq!(parse_decimal("99999999999999999999999999999", 0), None);
         assert_eq!(decimal_text(-7, 2), "-0.07");
         assert_eq!(decimal_text(1230, 2), "12.30");
+    }
+
+    proptest::proptest! {
+        // The standard library's parser rounds what it reads once: an independent judge of quotients by powers of ten.
+        #[test]
+        fn a_quotient_is_rounded_once(n: i128, shift in 0u32..127, scale in 0u8..=18, small: i64, count in 1u64..) {
+            let n = n >> shift;
+            let parsed: f64 = decimal_text(n, scale).parse().expect("a number");
+            proptest::prop_assert_eq!(decimal_to_double(n, scale), parsed);
+            // a multiple of the denominator gives the factor back
+            let product = i128::from(small) * i128::from(count);
+            proptest::prop_assert_eq!(quotient(product, count.into()), small as f64);
+        }
+    }
+
+    #[test]
+    fn quotients_of_large_numbers_are_those_of_python() {
+        // sums of Python's integers, divided by their number
+        for (n, d, want) in [
+            (i128::from(i64::MAX) * 7 - 1, 3, 2.152_120_141_932_781e19),
+            (-17_248_999_991_750_130_117, 32, -5.390_312_497_421_915_5e17),
+            (9_007_199_254_740_993, 1, 9_007_199_254_740_992.0),
+            (9_007_199_254_740_995, 1, 9_007_199_254_740_996.0),
+            (-1, 3_000_000_000_000_000_000, -3.333_333_333_333_333_4e-19),
+            (0, 10u128.pow(37), 0.0),
+            (1, 10u128.pow(37), 1e-37),
+        ] {
+            assert_eq!(quotient(n, d), want, "{n} / {d}");
+        }
     }
 }

@@ -1,8 +1,10 @@
 //! What the speed layer promises, each a test of that name.
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use seam_shared::clock::Clock;
 use seam_shared::error::{Error, Kind, Result};
 use seam_shared::log::{EventLog, Offset, OffsetVector, Partition};
 use seam_shared::state::{Committed, Progress, Snapshot, StateStore, ViewCommit, ViewId};
@@ -206,6 +208,36 @@ fn a_trimmed_log_is_taken_up_at_the_cut() {
         for view in &views {
             plain.check(world.state.as_ref(), &world.partition, view, &format!("seed {seed}")).await;
         }
+    });
+}
+
+/// Generations that are published more often than the grace is long still let segments go, and none too early.
+#[test]
+fn frequent_generations_do_not_put_the_trim_off_for_ever() {
+    run(0..4, async |seed| {
+        let mut world = World::new(seed).await;
+        let views = views(&world, 1);
+        let mut random = Random(seed ^ 0x4444);
+        let mut worker = worker(&world, &views, &mut random);
+        let (grace, every) = (Span(10 * Span::SECOND.0), Span(3 * Span::SECOND.0));
+        let rule = TrimRule { grace, log: false };
+        let mut trimmer = Trimmer::new(world.places(), world.clock.clone(), world.source.clone(), views.clone(), rule);
+        let (mut published, mut floors) = (Vec::new(), BTreeSet::new());
+        for _ in 0..40 {
+            world.produce(30).await;
+            drain(&world, &views, &mut worker, "fold").await;
+            let newest = *Plain::read(world.log.as_ref(), &world.partition, &world.source).await.starts.last().unwrap();
+            world.cuts.0.lock().unwrap().insert(views[0].id.clone(), OffsetVector([(0, newest)].into()));
+            published.push((world.clock.now(), newest));
+            trimmer.step().await.unwrap();
+            let held = world.state.snapshot(&world.partition, &[views[0].id.clone()]).await.unwrap();
+            let floor = held[0].as_ref().unwrap().progress.floor;
+            let known = published.iter().find(|(_, cut)| *cut == floor).map(|(at, _)| *at);
+            assert!(floor == Offset(0) || known.unwrap().plus(grace) <= world.clock.now(), "seed {seed}: too early");
+            floors.insert(floor);
+            world.clock.advance(every.0);
+        }
+        assert!(floors.len() > 5, "seed {seed}: {floors:?}");
     });
 }
 

@@ -116,6 +116,7 @@ async fn a_failed_sync_is_final() {
     let log = EmbeddedLog::start(&Database::open(directory.path()).unwrap(), Arc::new(SystemClock), persist).unwrap();
     log.open("clicks", 1).await.unwrap();
     log.append("clicks", records(0, "kept", 5)).await.unwrap();
+    log.takes_appends().expect("nothing is wrong yet");
     FAILS.store(true, Ordering::SeqCst);
     log.append("clicks", records(0, "lost", 5)).await.expect_err("the disk is gone");
     FAILS.store(false, Ordering::SeqCst);
@@ -123,6 +124,7 @@ async fn a_failed_sync_is_final() {
         let error = log.append("clicks", records(0, "late", 5)).await.expect_err("a failed sync is never retried");
         assert_eq!(error.kind(), Kind::Unavailable);
     }
+    assert_eq!(log.takes_appends().expect_err("readiness says so").kind(), Kind::Unavailable);
     assert_eq!(everything(&log, &clicks()).await.len(), 5, "what was stored can still be read");
     drop(log);
     let log = open(directory.path());

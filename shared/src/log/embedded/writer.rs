@@ -1,5 +1,6 @@
 //! The one thread that writes the log: it gathers what is waiting, syncs once, and answers everybody.
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use fjall::{Keyspace, OwnedWriteBatch, PersistMode};
 use hashbrown::HashMap;
@@ -35,7 +36,7 @@ pub(super) struct Writer {
     pub(super) persist: fn(OwnedWriteBatch) -> fjall::Result<()>,
     /// Set for good by the first write that failed: what is on disk is unknown from then on, and a second sync that succeeds
     /// would not say that the first one's pages were written.
-    pub(super) has_failed: bool,
+    pub(super) has_failed: Arc<AtomicBool>,
 }
 
 /// What a group appends to one partition.
@@ -87,8 +88,9 @@ impl Writer {
         }
         let written = self.store(&runs);
         if let Err(error) = &written {
-            self.has_failed = true;
-            tracing::error!(%error, "the log failed to write and takes no more appends until a restart");
+            if !self.has_failed.swap(true, Ordering::Relaxed) {
+                tracing::error!(%error, "the log failed to write and takes no more appends until a restart");
+            }
         }
         for (reply, offsets) in answers {
             let answer = match &written {
@@ -102,8 +104,8 @@ impl Writer {
 
     /// Writes all runs in one durable step, then lets readers see them.
     fn store(&mut self, runs: &[Run]) -> Result<()> {
-        if self.has_failed {
-            return Err(Error::unavailable("a write failed before, a restart will tell what is stored"));
+        if self.has_failed.load(Ordering::Relaxed) {
+            return Err(Error::unavailable("a write failed before; restart to go on with what is stored"));
         }
         let mut batch = self.database.fjall.batch();
         let mut written: Vec<(&Run, Block)> = Vec::new();

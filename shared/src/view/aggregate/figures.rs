@@ -9,7 +9,7 @@ use crate::view::aggregate::variance::Spread;
 use crate::view::aggregate::{FixedStats, State};
 use crate::view::definition::{Figure, StateDefinition, StateKind};
 use crate::view::rows::States;
-use crate::view::value::Value;
+use crate::view::value::{Value, quotient};
 
 /// What a state says, ready to be shown. `Null` where there is nothing to say; never NaN, never an extreme.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,11 +126,9 @@ impl States {
 }
 
 impl FixedStats {
-    /// The mean of values of that scale, of which there is one at least.
+    /// The mean of values of that scale, of which there is one at least: rounded once.
     pub fn mean(&self, scale: u8) -> f64 {
-        // Most sums fit 64 bits, which are turned into a double at once, to the same double.
-        let sum = i64::try_from(self.sum).map_or(self.sum as f64, |short| short as f64);
-        sum / 10f64.powi(i32::from(scale)) / self.count as f64
+        quotient(self.sum, u128::from(self.count) * 10u128.pow(u32::from(scale)))
     }
 }
 

@@ -5,7 +5,7 @@ use crate::view::aggregate::unit::Unit;
 use crate::view::aggregate::variance::which;
 use crate::view::bytes::{Reader, corrupt, put_signed};
 use crate::view::exact_sum::ExactSum;
-use crate::view::value::Value;
+use crate::view::value::{Value, quotient};
 
 /// How many numbers came less those that were taken back, and the same of their sum.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -55,17 +55,19 @@ impl Net {
     }
     /// The sum of numbers in `unit`, and the mean where any are left. `Null` beyond the range of a double.
     pub fn present(&self, unit: Unit) -> (Value, Value) {
-        let (sum, total) = match unit {
+        let any = self.count != 0;
+        let (sum, mean) = match unit {
             Unit::Scaled(scale) => {
-                (Value::Decimal(self.fixed, scale), self.fixed as f64 / 10f64.powi(i32::from(scale)))
+                let divisor = u128::from(self.count.unsigned_abs()) * 10u128.pow(u32::from(scale));
+                let sum = if self.count < 0 { self.fixed.wrapping_neg() } else { self.fixed };
+                (Value::Decimal(self.fixed, scale), any.then(|| quotient(sum, divisor)))
             }
             Unit::Double => {
                 let sum = self.double.round();
-                (double(sum), sum)
+                (double(sum), any.then(|| sum / self.count as f64 + 0.0))
             }
         };
-        let mean = if self.count == 0 { Value::Null } else { double(total / self.count as f64 + 0.0) };
-        (sum, mean)
+        (sum, mean.map_or(Value::Null, double))
     }
     /// Memory outside of the struct, in bytes.
     pub fn heap_bytes(&self) -> usize {

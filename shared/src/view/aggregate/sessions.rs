@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::time::Timestamp;
 use crate::view::aggregate::distinct;
 use crate::view::bytes::{Reader, corrupt, put, put_signed};
-use crate::view::value::Value;
+use crate::view::value::{Value, quotient};
 
 /// One session of one user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Summary {
     }
     /// The mean length in seconds; `None` without sessions.
     pub fn mean_length(&self) -> Option<f64> {
-        (self.sessions > 0).then(|| self.length as f64 / 1e6 / self.sessions as f64)
+        (self.sessions > 0).then(|| quotient(self.length, u128::from(self.sessions) * 1_000_000))
     }
     /// The longest in seconds; `None` without sessions.
     pub fn longest(&self) -> Option<f64> {

@@ -89,10 +89,10 @@ pub(super) fn net(state: &StateDefinition, unit: Unit, events: &[&KeptEvent]) ->
         return figures;
     }
     let null_if_odd = |x: f64| if x.is_finite() { Value::Float(x + 0.0) } else { Value::Null };
-    let (sum, total) = match unit {
+    let (sum, mean) = match unit {
         Unit::Scaled(scale) => {
             let sum = i128::try_from(&whole_sum).unwrap_or_default();
-            (Value::Decimal(sum, scale), sum as f64 / 10f64.powi(i32::from(scale)))
+            (Value::Decimal(sum, scale), mean(&whole_sum, count, scale))
         }
         Unit::Double => {
             // the same doubles with their signs turned
@@ -103,10 +103,10 @@ pub(super) fn net(state: &StateDefinition, unit: Unit, events: &[&KeptEvent]) ->
                 x.is_finite().then_some(turned)
             });
             let sum = super::exact_sum(&signed.collect::<Vec<f64>>());
-            (null_if_odd(sum), sum)
+            (null_if_odd(sum), (count != 0).then(|| sum / count as f64))
         }
     };
-    let avg = if count == 0 { Value::Null } else { null_if_odd(total / count as f64) };
+    let avg = mean.map_or(Value::Null, null_if_odd);
     Figures { sum, avg, ..figures }
 }
 
@@ -173,6 +173,14 @@ fn spread(numbers: &[Value], unit: Unit) -> Spread {
         var_samp: if enough { nearest(&distance, &samp, 1) } else { None },
         stddev_samp: if enough { nearest(&distance, &samp, 2) } else { None },
     }
+}
+
+/// The double nearest to a sum of scaled integers, divided by how many there are; `None` if there are none.
+pub(super) fn mean(sum: &BigInt, count: i64, scale: u8) -> Option<f64> {
+    let below = BigInt::from(count.unsigned_abs()) * BigInt::from(10).pow(scale.into());
+    let size = if *sum < BigInt::ZERO { -sum } else { sum.clone() };
+    let mean = if count == 0 { None } else { nearest(&size, &below, 1) };
+    mean.map(|mean| if (*sum < BigInt::ZERO) == (count < 0) { mean } else { -mean + 0.0 })
 }
 
 /// The double nearest to the root of `above / below` (the first or the second root): searched among all doubles by comparing

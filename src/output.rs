@@ -1,0 +1,22 @@
+//! What commands print. Whoever reads standard output may stop before all is said: then the command ends, quietly.
+use std::fmt::Arguments;
+use std::io::{ErrorKind, Write};
+use std::process::exit;
+
+/// Prints a line on standard output, as `println!` does.
+macro_rules! say {
+    ($($words:tt)*) => { $crate::output::line(format_args!($($words)*)) };
+}
+pub(crate) use say;
+
+/// One line.
+pub fn line(text: Arguments<'_>) {
+    match writeln!(std::io::stdout(), "{text}") {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => exit(0),
+        Err(error) => {
+            eprintln!("error: standard output cannot be written: {error}");
+            exit(1);
+        }
+    }
+}
