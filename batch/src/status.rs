@@ -15,6 +15,8 @@ pub struct ViewStatus {
     pub view: String,
     /// `name@definition-hash`.
     pub id: String,
+    /// The source that it follows, whose positions these are.
+    pub source: String,
     /// The newest generation; `None` before the first.
     pub generation: Option<u64>,
     /// The generation whose files it carries, if it was published to go back.
@@ -61,6 +63,7 @@ pub async fn status(context: &Context) -> Result<Vec<ViewStatus>> {
         out.push(ViewStatus {
             view: view.name.clone(),
             id: view.id.to_string(),
+            source: view.source.name.clone(),
             generation: generation.as_ref().map(|generation| generation.number),
             rollback_to: generation.as_ref().and_then(Generation::rolled_back_to),
             behind,
