@@ -84,7 +84,8 @@ async fn recompute(config: Config, command: &BatchRun) -> Result<Vec<Outcome>> {
                     let table = context.archives[&source.name].table.clone();
                     let settings = archive::Settings::default();
                     let (log, clock) = (ports.log.clone(), ports.clock.clone());
-                    Archiver::new(log, table, source.clone(), number, clock, settings).drain().await?;
+                    let archiver = Archiver::new(log, table, source.clone(), number, clock, settings);
+                    archiver.with_witness(ports.witness(source)).drain().await?;
                 }
             }
             context
@@ -125,17 +126,8 @@ fn described(view: &ViewStatus) -> String {
             view.behind,
             view.rows,
             view.files,
-            view.drift.as_ref().map_or_else(|| "unknown".to_owned(), published_drift),
+            audited(view.drift.as_ref()),
         ),
-    }
-}
-
-/// What the audit found, as a generation keeps it.
-fn published_drift(found: &serde_json::Value) -> String {
-    match (found.get("groups"), found.get("not_audited").and_then(|reason| reason.as_str())) {
-        (Some(groups), _) => format!("{groups} groups"),
-        (None, Some(reason)) => format!("not audited: {reason}"),
-        (None, None) => found.to_string(),
     }
 }
 
@@ -155,6 +147,13 @@ fn sentence(outcome: &Outcome) -> String {
         Status::Held => format!("{view}: another run is at work"),
         Status::Failed => format!("{view}: failed: {}", outcome.error.as_deref().unwrap_or_default()),
     }
+}
+
+/// What a generation says of its audit, as [`drift`] says it.
+fn audited(found: Option<&serde_json::Value>) -> String {
+    let groups = found.and_then(|found| found["groups"].as_u64());
+    let reason = found.and_then(|found| found["not_audited"].as_str());
+    drift(groups.map(Drift::Groups).or(reason.map(|reason| Drift::NotAudited(reason.to_owned()))).as_ref())
 }
 
 fn drift(found: Option<&Drift>) -> String {

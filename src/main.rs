@@ -48,7 +48,7 @@ const NO_PERMISSION: u8 = 77;
 const UNAVAILABLE: u8 = 69;
 
 /// What a process that runs until a signal logs unless `RUST_LOG` says otherwise.
-const SERVICE_LOG: &str = "info,fjall=warn,lsm_tree=warn";
+const SERVICE_LOG: &str = "info,fjall=warn,lsm_tree=warn,object_store=warn";
 
 fn main() -> ExitCode {
     #[cfg(feature = "sql")]
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     }
     let cli = Cli::parse();
     let default_filter = match &cli.command {
-        Command::Up(_) | Command::Serve(_) => SERVICE_LOG,
+        Command::Up(_) | Command::Serve(_) | Command::Sink(_) => SERVICE_LOG,
         Command::Ingest(args::Ingest { files, .. }) if files.is_empty() => SERVICE_LOG,
         Command::Speed(args::Speed { command: None, .. })
         | Command::Archive(args::Archive { command: None, .. })

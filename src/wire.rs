@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use object_store::ObjectStore;
+use seam_batch::archive::Witness;
 use seam_batch::job::{Archive, Context};
 use seam_batch::runs::Runs;
 use seam_shared::Result;
@@ -149,6 +150,12 @@ impl Ports {
         let state = Some(self.state.clone());
         let context = context(&self.config, self.lake.clone(), self.clock.clone(), archives, state);
         Ok(Context { runs: self.runs.clone(), ..context })
+    }
+
+    /// What the speed layer has folded of a source, which its archivers compare the log with.
+    pub fn witness(&self, source: &Source) -> Witness {
+        let views = self.config.views.iter().filter(|view| view.source.name == source.name);
+        Witness::new(self.state.clone(), views.map(|view| view.id.clone()).collect())
     }
 
     /// The log with the archives below: records that it forgot are read from the lake.

@@ -2,6 +2,8 @@
 //!
 //! The archive is the only memory: a restart reads A from it and the ids that the duplicate rule needs from its last files. A
 //! crash leaves an object that no version names. Of two archivers one wins each commit; the other goes on from there.
+mod witness;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,8 @@ use seam_shared::segment::OpenSegment;
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::Source;
 use tokio_util::sync::CancellationToken;
+
+pub use witness::Witness;
 
 /// When closed segments become a file, and how much is read at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +72,7 @@ pub struct Archiver {
     partition: Partition,
     clock: Arc<dyn Clock>,
     settings: Settings,
+    witness: Option<Witness>,
     reading: Option<Reading>,
 }
 
@@ -106,7 +111,12 @@ impl Archiver {
         settings: Settings,
     ) -> Archiver {
         let partition = Partition::new(source.name.as_str(), partition);
-        Archiver { log, archive, source, partition, clock, settings, reading: None }
+        Archiver { log, archive, source, partition, clock, settings, witness: None, reading: None }
+    }
+    /// The same, which archives nothing while the log does not hold what `witness` says it held.
+    #[must_use]
+    pub fn with_witness(self, witness: Witness) -> Archiver {
+        Archiver { witness: Some(witness), ..self }
     }
     /// Reads one chunk, or writes and commits one file. Dropped at any await it loses nothing but time.
     ///
@@ -219,7 +229,15 @@ impl Archiver {
             return Err(anchor::cut(&self.partition, &format!("ends at {end}, but is archived up to {archived}")));
         }
         match archive.files_of(self.partition.number).last().and_then(|file| file.anchor) {
-            Some(anchor) => anchor.check(self.log.as_ref(), &self.partition).await,
+            Some(anchor) => anchor.check(self.log.as_ref(), &self.partition).await?,
+            None => {}
+        }
+        self.hear().await
+    }
+    /// Refuses to archive a log that has lost what the speed layer folded of it.
+    async fn hear(&self) -> Result<()> {
+        match &self.witness {
+            Some(witness) => witness.check(self.log.as_ref(), &self.partition).await,
             None => Ok(()),
         }
     }
@@ -258,6 +276,7 @@ impl Archiver {
     async fn write(&mut self, reading: Reading) -> Result<Step> {
         // A topic that was made again since these records were read is noticed here, before they are archived.
         self.log.open(&self.partition.source, self.source.partitions).await?;
+        self.hear().await?;
         let range = reading.archived..reading.segment.start;
         let content = archive_file::write(&self.source, self.partition.number, &reading.parts, range.clone())?;
         let Range { start: from, end: to } = range;

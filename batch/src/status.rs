@@ -15,7 +15,7 @@ pub struct ViewStatus {
     pub view: String,
     /// `name@definition-hash`.
     pub id: String,
-    /// The source whose positions are named.
+    /// The source that it follows, whose positions these are.
     pub source: String,
     /// The newest generation; `None` before the first.
     pub generation: Option<u64>,

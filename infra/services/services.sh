@@ -76,32 +76,28 @@ apt_install() {
   "${get[@]}" install --yes --quiet --no-install-recommends "$@" >/dev/null
 }
 
-# A Python package in a folder of its own.
-install_python() {
-  local folder=$1 package=$2
+# Makes a folder of its own by a command that gets it as its first argument: once, and anew if that was interrupted.
+install_once() {
+  local folder=$1
   mkdir -p "$cache/services"
   (
     flock 9
     [ ! -f "$folder/installed" ] || exit 0
-    # Made anew: an installation that was interrupted is of no use.
     rm -rf "$folder"
-    python3 -m venv "$folder"
-    "$folder/bin/pip" install --quiet --disable-pip-version-check "$package"
+    "$2" "$folder" "$3"
     touch "$folder/installed"
   ) 9>"$cache/services/lock"
 }
 
-# A package of npm in a folder of its own, without what only builds native parts.
-install_node() {
-  local folder=$1 package=$2
-  mkdir -p "$cache/services"
-  (
-    flock 9
-    [ ! -f "$folder/installed" ] || exit 0
-    rm -rf "$folder"
-    npm install --prefix "$folder" --silent --no-audit --no-fund --ignore-scripts "$package" >&2
-    touch "$folder/installed"
-  ) 9>"$cache/services/lock"
+# A Python package.
+python_package() {
+  python3 -m venv "$1"
+  "$1/bin/pip" install --quiet --disable-pip-version-check "$2"
+}
+
+# A package of npm, without what only builds native parts.
+node_package() {
+  npm install --prefix "$1" --silent --no-audit --no-fund --ignore-scripts "$2" >&2
 }
 
 # A Go program of this folder.
@@ -128,11 +124,11 @@ install() {
   done
   [ ${#packages[@]} = 0 ] || apt_install "${packages[@]}"
   [ -z "$jars" ] || "$here/kafka/start.sh" --install
-  [ -z "$moto_too" ] || install_python "$moto" "moto[server,s3]==$moto_version"
-  [ -z "$schemathesis_too" ] || install_python "$schemathesis" "schemathesis==$schemathesis_version"
+  [ -z "$moto_too" ] || install_once "$moto" python_package "moto[server,s3]==$moto_version"
+  [ -z "$schemathesis_too" ] || install_once "$schemathesis" python_package "schemathesis==$schemathesis_version"
   [ -z "$minio_too" ] || GOBIN="$minio" nice go install "github.com/minio/minio@$minio_version"
   [ -z "$grafana_too" ] || install_go grafana "$grafana"
-  [ -z "$azurite_too" ] || install_node "$azurite" "azurite@$azurite_version"
+  [ -z "$azurite_too" ] || install_once "$azurite" node_package "azurite@$azurite_version"
   [ -z "$gcs_too" ] || install_go gcs "$gcs"
   check "$@"
 }

@@ -80,13 +80,18 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        // Many a cause says what its own causes say: each thing is told once.
+        let mut said = self.message.clone();
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
-            write!(f, ": {error}")?;
+            let text = error.to_string();
+            if !said.contains(&text) {
+                said.push_str(": ");
+                said.push_str(&text);
+            }
             cause = error.source();
         }
-        Ok(())
+        f.write_str(&said)
     }
 }
 
@@ -109,5 +114,19 @@ impl From<object_store::Error> for Error {
             _ => (Kind::Unavailable, "object store".to_owned()),
         };
         Self::new(kind, what).because(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn causes_are_told_once() {
+        let refused = || std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "connection refused");
+        let same = Error::unavailable("connection refused").because(refused());
+        let error = Error::unavailable("redis://h:1").because(Error::internal("no reply").because(same));
+        assert_eq!(error.to_string(), "redis://h:1: no reply: connection refused");
+        assert_eq!(Error::invalid("a").because(Error::invalid("b")).to_string(), "a: b");
     }
 }

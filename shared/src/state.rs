@@ -121,6 +121,11 @@ pub trait StateStore: Send + Sync + std::fmt::Debug {
     async fn claim(&self, partition: &Partition, view: &ViewId, boundary: Offset) -> Result<Progress>;
     /// The views as they stand at one moment.
     async fn snapshot(&self, partition: &Partition, views: &[ViewId]) -> Result<Vec<Option<Snapshot>>>;
+    /// Where the views stand, each by itself and without its rows; `None` for a view without state, or whose state cannot be read.
+    async fn progress(&self, partition: &Partition, views: &[ViewId]) -> Result<Vec<Option<Progress>>> {
+        let held = self.snapshot(partition, views).await?;
+        Ok(held.into_iter().map(|held| Some(held?.progress)).collect())
+    }
     /// The rows of a closed segment.
     async fn segment(&self, partition: &Partition, view: &ViewId, start: Offset) -> Result<Option<Arc<Rows>>>;
     /// Forgets the segments below `floor`.

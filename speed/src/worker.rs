@@ -225,10 +225,10 @@ impl Worker {
                     tokio::task::yield_now().await;
                 }
                 Err(error) => {
-                    self.note(&error);
                     if error.kind() == Kind::Corrupt {
-                        return Err(error);
+                        return Err(error); // whoever runs the worker counts it
                     }
+                    self.note(&error);
                     tracing::warn!(partition = %self.partition, %error, "speed worker goes back to the stored state");
                     pause = (pause * 2).clamp(Duration::from_millis(50), Duration::from_secs(5));
                     tokio::select! {

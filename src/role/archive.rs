@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use seam_batch::archive::{self, Archiver};
+use seam_batch::archive::{self, Archiver, Witness};
 use seam_batch::job::Archive;
 use seam_shared::config::Mode;
 use seam_shared::telemetry::Telemetry;
@@ -36,7 +36,9 @@ pub async fn start(process: &mut Process) -> Result<()> {
                 return Box::pin(async { Err(unknown) });
             };
             let (log, clock, table) = (ports.log.clone(), ports.clock.clone(), archive.table.clone());
-            let mut archiver = Archiver::new(log, table, source, partition.number, clock, settings(ports));
+            let witness = ports.witness(&source);
+            let mut archiver =
+                Archiver::new(log, table, source, partition.number, clock, settings(ports)).with_witness(witness);
             Box::pin(async move { archiver.run(cancel).await })
         })
     };

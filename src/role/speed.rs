@@ -25,6 +25,10 @@ use crate::wire::Ports;
 /// How long readers of a generation may still need the segments that the next one covers.
 const TRIM_GRACE: Span = Span(10_000_000);
 
+/// The pauses between two looks at what can be trimmed, and after one that failed.
+const TRIM_EVERY: Duration = Duration::from_secs(1);
+const TRIM_AGAIN: Duration = Duration::from_secs(15);
+
 /// Adds the speed layer to a process.
 pub async fn start(process: &mut Process) -> Result<()> {
     let ports = process.ports.clone();
@@ -208,13 +212,19 @@ impl Part for Watch {
 }
 
 async fn trim(mut trimmer: Trimmer, cancel: CancellationToken) {
+    let mut pause = TRIM_EVERY;
     loop {
         tokio::select! {
             () = cancel.cancelled() => return,
-            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            () = tokio::time::sleep(pause) => {}
         }
-        if let Err(error) = trimmer.step().await {
-            tracing::warn!(%error, "trimming has to wait");
-        }
+        // What is not trimmed takes room and nothing else: a store that is away is not asked, and told of, every second.
+        pause = match trimmer.step().await {
+            Ok(_) => TRIM_EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "trimming has to wait");
+                TRIM_AGAIN
+            }
+        };
     }
 }

@@ -8,7 +8,10 @@ use seam_shared::lake::faulty::FaultyStore;
 use seam_shared::log::NewRecord;
 use seam_shared::log::memory::MemoryLog;
 use seam_shared::segment::SegmentRule;
+use seam_shared::state::memory::MemoryState;
+use seam_shared::state::{Progress, StateStore, ViewId, contract};
 use seam_shared::view::definition::{DuplicateRule, Field};
+use seam_shared::view::rows::Rows;
 use seam_shared::view::value::FieldType;
 
 use super::*;
@@ -174,6 +177,51 @@ async fn records_trimmed_before_they_were_archived_are_an_error() {
     let mut next = world.archiver(&world.memory).await.unwrap();
     let error = next.step().await.unwrap_err();
     assert!(error.kind() == Kind::NotFound && error.message().contains("clicks/0"), "{error}");
+}
+
+#[tokio::test]
+async fn a_log_that_lost_what_was_folded_but_not_archived_yet_is_found_out() {
+    let mut world = World::new().await;
+    world.append(300).await;
+    let archived = world.archiver(&world.memory).await.unwrap().drain().await.unwrap();
+    let (state, view) = (Arc::new(MemoryState::default()), ViewId::from("all@1"));
+    let witness = Witness::new(state.clone(), vec![view.clone()]);
+    let mut running = world.archiver(&world.memory).await.unwrap().with_witness(witness.clone());
+    assert!(running.step().await.is_ok(), "nothing is folded yet");
+
+    let (_, end) = world.log.bounds(&world.partition).await.unwrap();
+    let chunk = world.log.read(&world.partition, archived, usize::MAX, usize::MAX).await.unwrap();
+    let last = chunk.iter().last().map(|record| Anchor::of(&record));
+    assert!(last.is_some_and(|last| last.offset > archived), "something is folded beyond {archived}");
+    state.claim(&world.partition, &view, archived).await.unwrap();
+    let progress = Progress { anchor: last, ..contract::progress(archived.0, end.0) };
+    let folded = contract::commit(&view, archived.0, progress, vec![(archived.0, None, Rows::default())]);
+    state.commit(&world.partition, vec![folded]).await.unwrap();
+    world.archiver(&world.memory).await.unwrap().with_witness(witness.clone()).step().await.unwrap();
+
+    // The archive's own last record is there, but the next ones are others than those that were folded.
+    world.log.truncate(&world.partition, Offset(archived.0 + 1)).unwrap();
+    for grown in [false, true] {
+        if grown {
+            world.append(200).await;
+        }
+        let mut next = world.archiver(&world.memory).await.unwrap().with_witness(witness.clone());
+        for archiver in [&mut running, &mut next] {
+            let error = archiver.drain().await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Corrupt, "grown: {grown}: {error}");
+        }
+        let error = next.step().await.unwrap_err();
+        assert!(error.message().contains("clicks/0 was truncated or rewritten"), "{error}");
+    }
+    let table = world.archive(&world.memory).await.unwrap().latest().await.unwrap();
+    assert_eq!(table.position(0), Some(archived), "nothing that replaced it was archived");
+    // Once the state is folded anew from the log as it is now, it goes on.
+    state.forget(&world.partition, &view).await.unwrap();
+    assert!(next_archived(&world, witness).await > archived);
+}
+
+async fn next_archived(world: &World, witness: Witness) -> Offset {
+    world.archiver(&world.memory).await.unwrap().with_witness(witness).drain().await.unwrap()
 }
 
 #[tokio::test]

@@ -152,15 +152,29 @@ pub async fn probe(store: &dyn ObjectStore, nonce: &str, now: Timestamp) -> Prob
 }
 
 fn advice(error: &Error, permission: &str) -> String {
-    let hint = match error {
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
+    let said = error.to_string();
+    let hint = match (refused(&said), error) {
+        (Some(hint), _) => hint.to_owned(),
+        (None, Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) => {
             format!("the credentials do not allow to {permission}")
         }
-        Error::NotFound { .. } => "the bucket does not exist, or its name is another".to_owned(),
+        (None, Error::NotFound { .. }) => "the bucket does not exist, or its name is another".to_owned(),
         _ => "the store cannot be used: check its address, the network and the credentials".to_owned(),
     };
     // Some stores answer with pages of XML.
-    format!("{hint} ({})", error.to_string().lines().next().unwrap_or_default())
+    format!("{hint} ({})", said.lines().next().unwrap_or_default())
+}
+
+/// What an S3 server's code for refusing credentials means.
+fn refused(said: &str) -> Option<&'static str> {
+    let (_, behind) = said.split_once("<Code>")?;
+    Some(match behind.split_once("</Code>")?.0 {
+        "SignatureDoesNotMatch" => "the secret does not fit the key: AWS_SECRET_ACCESS_KEY is wrong",
+        "InvalidAccessKeyId" => "the store does not know the key: AWS_ACCESS_KEY_ID is wrong",
+        "ExpiredToken" | "TokenRefreshRequired" => "the credentials have expired: AWS_SESSION_TOKEN is to be renewed",
+        "RequestTimeTooSkewed" => "this machine's clock differs too much from the store's",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -189,6 +203,22 @@ mod tests {
         let store = FaultyStore::new(Arc::new(InMemory::new()), 1, 256);
         let Probe { tried, .. } = probe(&store, "a", Timestamp(0)).await;
         assert!(tried.iter().any(|t| t.needed && t.result.is_err()), "{tried:?}");
+    }
+
+    #[test]
+    fn refused_credentials_are_told_apart() {
+        for (code, word) in [
+            ("SignatureDoesNotMatch", "AWS_SECRET_ACCESS_KEY"),
+            ("InvalidAccessKeyId", "AWS_ACCESS_KEY_ID"),
+            ("ExpiredToken", "AWS_SESSION_TOKEN"),
+            ("RequestTimeTooSkewed", "clock"),
+            ("AccessDenied", "do not allow to write"),
+        ] {
+            let source = format!("403 Forbidden: <?xml version=\"1.0\"?>\n<Error><Code>{code}</Code></Error>").into();
+            let error = Error::PermissionDenied { path: "probe".to_owned(), source };
+            let said = advice(&error, "write objects (PutObject)");
+            assert!(said.contains(word) && !said.contains('\n'), "{code}: {said}");
+        }
     }
 
     #[tokio::test]

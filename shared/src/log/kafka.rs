@@ -83,6 +83,14 @@ impl KafkaLog {
         Ok(KafkaLog { name, brokers, joining, topics: Arc::new(topics), appender, readers: Readers::new(reading) })
     }
 
+    /// The id of a source's topic as it is now; nothing is made, and nothing compared.
+    ///
+    /// # Errors
+    /// `NotFound` without the topic; `Unavailable` if the cluster does not tell.
+    pub async fn incarnation(&self, source: &str) -> Result<String> {
+        Ok(self.topics.describe(&self.topics.name(source)).await?.id)
+    }
+
     /// Whether `from` is the end of the partition.
     ///
     /// # Errors
@@ -169,6 +177,7 @@ impl EventLog for KafkaLog {
 
     async fn bounds(&self, partition: &Partition) -> Result<(Offset, Offset)> {
         self.topics.check(partition).await?;
+        self.topics.verify(&partition.source, false).await?;
         self.topics.bounds(partition).await
     }
 

@@ -13,6 +13,7 @@ use crate::view::value::Value;
 /// Runs every check, each on a store of its own.
 pub async fn run(make: impl AsyncFn() -> Arc<dyn StateStore>) {
     claim_creates_once(make().await).await;
+    progress_is_that_of_the_snapshot(make().await).await;
     commits_replace_rows_absolutely(make().await).await;
     a_closed_segment_never_changes(make().await).await;
     commits_need_the_stored_position(make().await).await;
@@ -122,6 +123,32 @@ async fn claim_creates_once(store: Arc<dyn StateStore>) {
     let snapshots = store.snapshot(&place(), &[view("none@1"), daily.clone()]).await.expect("snapshot");
     assert!(snapshots[0].is_none());
     assert_eq!(snapshots[1].as_ref().map(|s| (s.progress, s.closed.len(), s.open.len())), Some((claimed, 0, 0)));
+}
+
+async fn progress_is_that_of_the_snapshot(store: Arc<dyn StateStore>) {
+    let (partition, views) = (Partition::new("clicks", 0), ["a@1", "b@1", "none@1"].map(ViewId::from));
+    let same = async |expected: [Option<u64>; 3]| {
+        let stand = store.progress(&partition, &views).await.expect("progress");
+        let held = store.snapshot(&partition, &views).await.expect("snapshot");
+        assert_eq!(stand, held.into_iter().map(|held| held.map(|held| held.progress)).collect::<Vec<_>>());
+        assert_eq!(stand.iter().map(|one| one.map(|one| one.position.0)).collect::<Vec<_>>(), expected);
+    };
+    same([None; 3]).await;
+    for (view, boundary) in views.iter().zip([0, 10]) {
+        store.claim(&partition, view, Offset(boundary)).await.expect("claim");
+    }
+    same([Some(0), Some(10), None]).await;
+    let anchor = Some(Anchor { offset: Offset(4), hash: 7 });
+    let stands = Progress { anchor, ..progress(3, 5) };
+    let segments = vec![(0, Some(3), rows(&[(1, "a", 1)])), (3, None, rows(&[(1, "a", 2)]))];
+    assert_eq!(apply(&*store, vec![commit(&views[0], 0, stands, segments)]).await, Committed::Applied);
+    same([Some(5), Some(10), None]).await;
+    store.trim(&partition, &views[0], Offset(3)).await.expect("trim");
+    same([Some(5), Some(10), None]).await;
+    store.trim(&partition, &views[0], Offset(8)).await.expect("trim");
+    same([Some(8), Some(10), None]).await;
+    store.forget(&partition, &views[1]).await.expect("forget");
+    same([Some(8), None, None]).await;
 }
 
 async fn commits_replace_rows_absolutely(store: Arc<dyn StateStore>) {

@@ -318,6 +318,14 @@ impl StateStore for EmbeddedState {
         .await
     }
 
+    async fn progress(&self, partition: &Partition, views: &[ViewId]) -> Result<Vec<Option<Progress>>> {
+        let ids = views.to_vec();
+        let look = move |_: &Shared, _: &Partition, views: &mut Views| {
+            Ok(ids.iter().map(|id| views.get(id).map(|view| view.held.progress)).collect())
+        };
+        self.with(partition, look).await
+    }
+
     async fn segment(&self, partition: &Partition, view: &ViewId, start: Offset) -> Result<Option<Arc<Rows>>> {
         let key = segment_key(&key_of(partition, view), start);
         let shared = Arc::clone(&self.shared);

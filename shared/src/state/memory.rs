@@ -71,6 +71,12 @@ impl StateStore for MemoryState {
         Ok(views.iter().map(|view| held.get_mut(view).map(|(held, _)| held.snapshot())).collect())
     }
 
+    async fn progress(&self, partition: &Partition, views: &[ViewId]) -> Result<Vec<Option<Progress>>> {
+        let partitions = self.lock();
+        let held = partitions.get(partition);
+        Ok(views.iter().map(|view| Some(held?.get(view)?.0.progress)).collect())
+    }
+
     async fn segment(&self, partition: &Partition, view: &ViewId, start: Offset) -> Result<Option<Arc<Rows>>> {
         let partitions = self.lock();
         let closed = partitions.get(partition).and_then(|views| views.get(view)).map(|(_, closed)| closed);

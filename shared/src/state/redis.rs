@@ -231,6 +231,14 @@ impl StateStore for RedisState {
         if views.is_empty() { Ok(Vec::new()) } else { self.look(partition, views).await }
     }
 
+    async fn progress(&self, partition: &Partition, views: &[ViewId]) -> Result<Vec<Option<Progress>>> {
+        let mut stand = Vec::with_capacity(views.len());
+        for view in views {
+            stand.push(self.meta(&self.names(partition, view)).await?.progress());
+        }
+        Ok(stand)
+    }
+
     async fn segment(&self, partition: &Partition, view: &ViewId, start: Offset) -> Result<Option<Arc<Rows>>> {
         let names = self.names(partition, view);
         let mut call = Call::default();

@@ -9,6 +9,7 @@ use seam_shared::view::groups::Groups;
 use seam_shared::view::rows::Rows;
 
 use super::mutant::Mutant;
+use super::redis::Client;
 use super::replicas::Replicas;
 use super::truth::Truth;
 use super::turn::pause;
@@ -19,12 +20,13 @@ pub struct ReaderState {
     replicas: Arc<Replicas>,
     mutant: Option<Mutant>,
     truth: Arc<Mutex<Truth>>,
+    client: Client,
 }
 
 impl ReaderState {
     /// Reads from whatever server a request reaches.
     pub fn new(replicas: Arc<Replicas>, mutant: Option<Mutant>, truth: Arc<Mutex<Truth>>) -> Self {
-        Self { replicas, mutant, truth }
+        Self { replicas, mutant, truth, client: Client::default() }
     }
 
     /// Whether a mutant takes a segment's rows away without saying so.
@@ -85,7 +87,7 @@ impl StateStore for ReaderState {
     }
     async fn snapshot(&self, partition: &Partition, views: &[ViewId]) -> Result<Vec<Option<Snapshot>>> {
         pause().await;
-        let mut all = self.replicas.reached().port().snapshot(partition, views).await?;
+        let mut all = self.replicas.reached().snapshot(&self.client, partition, views).await?;
         for (view, held) in views.iter().zip(&mut all) {
             if let Some(held) = held {
                 self.change(partition, view, held).await?;

@@ -1,7 +1,10 @@
-//! The speed layer's state as Redis would keep it: a hash a segment and one of progress, each of which may be lost by itself,
-//! and a script that may be torn. What is damaged must be noticed: it then counts as lost. This is harsher than the real adapter,
-//! in which all that counts of a view changes by one command.
-use std::collections::BTreeMap;
+//! The speed layer's state as Redis keeps it: the hash, the closed segments and the scripts of `shared/src/state/redis`, command by
+//! command, with smaller numbers. A script may be cut between any two commands, a key may be lost by itself, and (harsher than
+//! Redis) a field of the hash. What is damaged must be noticed: it then counts as lost.
+mod client;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
@@ -12,39 +15,48 @@ use seam_shared::view::rows::Rows;
 
 use super::mutant::Mutant;
 use crate::dice::Dice;
+use client::{AtHand, Next};
+pub use client::{Client, Request};
+
+/// Deltas that are kept; 64 in the scripts.
+const KEPT: u64 = 6;
+/// How often a commit is sent again for all rows.
+pub const ATTEMPTS: usize = 4;
+
+/// The hash of a view.
+#[derive(Debug, Clone)]
+struct Fields {
+    /// Position, open segment and floor, too.
+    progress: Progress,
+    life: u64,
+    /// End and number of rows of each closed segment.
+    closed: BTreeMap<Offset, (Offset, usize)>,
+    /// All rows after delta `based`; `None` if the field is lost.
+    base: Option<Arc<Rows>>,
+    based: u64,
+    last: u64,
+    /// The last delta before the open segment.
+    opened: u64,
+    /// By number, modulo [`KEPT`].
+    deltas: BTreeMap<u64, Delta>,
+}
+
+/// The rows that one commit changed.
+#[derive(Debug, Clone)]
+struct Delta {
+    number: u64,
+    from: Offset,
+    rows: Rows,
+}
 
 /// The keys of one view in one partition.
 #[derive(Debug, Clone, Default)]
 struct Keys {
-    /// `None` once it was evicted.
-    progress: Option<Meta>,
-    /// The rows of each segment, the open one among them.
-    segments: BTreeMap<Offset, Rows>,
-}
-
-/// The hash that says how far a view has come.
-#[derive(Debug, Clone)]
-struct Meta {
-    /// Equal, but for a script that was torn.
-    begun: u64,
-    committed: u64,
-    progress: Progress,
-    /// End and number of rows of each closed segment.
-    closed: BTreeMap<Offset, (Offset, usize)>,
-    /// Rows of the open segment.
-    open: usize,
-}
-
-/// One write of the script.
-#[derive(Debug)]
-enum Write {
-    Begin,
-    /// A closing segment comes whole.
-    Clear(Offset),
-    Row(Offset, Rows),
-    Close(Offset, Offset),
-    Progress(Progress),
-    Commit,
+    /// `None` without the key.
+    state: Option<Fields>,
+    closed: BTreeMap<Offset, Rows>,
+    /// The rows of every segment, where a wrong design keeps them apart from the position.
+    apart: BTreeMap<Offset, Rows>,
 }
 
 /// All keys of one partition.
@@ -54,71 +66,61 @@ pub type Hashes = BTreeMap<ViewId, Slot>;
 #[derive(Debug, Clone, Default)]
 pub struct Slot(Keys);
 
+/// What became of a request to commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    /// What the port's contract says.
+    Done(Committed),
+    /// All rows are to be written anew, and the request does not have them.
+    Full,
+}
+
+/// One write of the commit script.
+#[derive(Debug)]
+enum Write {
+    Closed(Offset, Rows),
+    State { progress: Option<Progress>, rows: Option<(Vec<(Offset, Offset, usize)>, Offset, Next)> },
+}
+
+/// What a look at a view finds.
+enum Found {
+    Nothing,
+    Lost,
+    Same,
+    /// The rows to begin with, or none if those at hand go on; the deltas on top of them.
+    Held {
+        state: Fields,
+        base: Option<Arc<Rows>>,
+        deltas: Vec<Delta>,
+    },
+}
+
 /// A Redis of the speed layer.
 #[derive(Debug)]
 pub struct RedisModel {
     mutant: Option<Mutant>,
-    /// Whether a view that lost a closed segment counts as lost altogether, or only that segment does.
-    strict: bool,
+    /// Names for views that are claimed, the same for all servers.
+    lives: Arc<AtomicU64>,
     partitions: Mutex<BTreeMap<Partition, Hashes>>,
 }
 
-impl Meta {
-    fn at(boundary: Offset) -> Meta {
-        let progress = Progress::at(boundary);
-        Meta { begun: 0, committed: 0, progress, closed: BTreeMap::new(), open: 0 }
+/// `newer` on top of `rows`.
+fn upsert(rows: &mut Rows, newer: &Rows) {
+    if rows.is_empty() {
+        rows.clone_from(newer);
+    } else if !newer.is_empty() {
+        rows.upsert(newer);
     }
 }
 
-impl Keys {
-    fn rows(&self, start: Offset) -> usize {
-        self.segments.get(&start).map_or(0, Rows::len)
-    }
-    fn apply(&mut self, write: Write) {
-        let Some(meta) = &mut self.progress else { return };
-        match write {
-            Write::Begin => meta.begun += 1,
-            Write::Clear(start) => {
-                self.segments.remove(&start);
-            }
-            Write::Row(start, row) => match self.segments.get_mut(&start).filter(|rows| !rows.is_empty()) {
-                Some(rows) => rows.upsert(&row),
-                None => {
-                    self.segments.insert(start, row);
-                }
-            },
-            Write::Close(start, end) => {
-                let rows = self.segments.get(&start).map_or(0, Rows::len);
-                meta.closed.insert(start, (end, rows));
-            }
-            Write::Progress(progress) => {
-                meta.open = self.segments.get(&progress.segment.start).map_or(0, Rows::len);
-                meta.progress = Progress { floor: meta.progress.floor, ..progress };
-            }
-            Write::Commit => meta.committed += 1,
-        }
-    }
-}
-
-/// Whether a wrong design does not keep the number of rows.
-fn counts_nothing(mutant: Option<Mutant>) -> bool {
-    matches!(mutant, Some(Mutant::EvictedSegment | Mutant::StateAndPositionApart | Mutant::IncrementsThenPosition))
-}
-
-/// What the script writes for one view, in order.
-fn script(commit: ViewCommit) -> Vec<Write> {
-    let mut writes = vec![Write::Begin];
-    for segment in commit.segments {
-        writes.extend(segment.end.map(|_| Write::Clear(segment.start)));
-        writes.extend((0..segment.rows.len() as u32).map(|i| Write::Row(segment.start, segment.rows.gather(&[i]))));
-        writes.extend(segment.end.map(|end| Write::Close(segment.start, end)));
-    }
-    writes.extend([Write::Progress(commit.progress), Write::Commit]);
-    writes
+/// The start of the open segment that a commit takes to be stored.
+fn open_start(commit: &ViewCommit) -> Offset {
+    commit.segments.first().map_or(commit.progress.segment.start, |segment| segment.start)
 }
 
 /// Whether the commit's segments lead from the open segment that is stored to the one that is open then.
-fn is_gap_free(commit: &ViewCommit, stored: Offset) -> bool {
+fn is_gap_free(commit: &ViewCommit) -> bool {
+    let stored = open_start(commit);
     let mut at = Some(stored);
     for segment in &commit.segments {
         if at != Some(segment.start) || segment.end.is_some_and(|end| end <= segment.start) {
@@ -131,14 +133,108 @@ fn is_gap_free(commit: &ViewCommit, stored: Offset) -> bool {
     last == open && commit.progress.position >= commit.from.max(open)
 }
 
+fn gap(commit: &ViewCommit) -> Error {
+    Error::internal(format!("commit of {} at {} has a gap", commit.view, commit.from))
+}
+
+impl Fields {
+    fn at(boundary: Offset, life: u64) -> Fields {
+        let (based, last, opened) = (0, 0, 0);
+        let (closed, deltas) = Default::default();
+        Fields {
+            progress: Progress::at(boundary),
+            life,
+            closed,
+            base: Some(Arc::default()),
+            based,
+            last,
+            opened,
+            deltas,
+        }
+    }
+    fn delta(&self, number: u64) -> Option<&Delta> {
+        self.deltas.get(&(number % KEPT)).filter(|delta| delta.number == number)
+    }
+    /// Whether the rows of the open segment can be put together.
+    fn is_whole(&self) -> bool {
+        self.base.is_some() && (self.based + 1..=self.last).all(|number| self.delta(number).is_some())
+    }
+    /// The fields of rows, as one command sets them.
+    fn set_rows(&mut self, closed: Vec<(Offset, Offset, usize)>, from: Offset, next: Next) {
+        if !closed.is_empty() && self.opened < self.last {
+            for number in (self.opened + 1).max((self.last + 1).saturating_sub(KEPT))..=self.last {
+                self.deltas.remove(&(number % KEPT));
+            }
+            (self.base, self.based, self.opened) = (Some(Arc::default()), self.last, self.last);
+        }
+        self.closed.extend(closed.into_iter().map(|(start, end, rows)| (start, (end, rows))));
+        if let Some(rows) = next.delta {
+            self.last += 1;
+            self.deltas.insert(self.last % KEPT, Delta { number: self.last, from, rows });
+        }
+        if let Some(base) = next.base {
+            (self.base, self.based) = (Some(base), self.last);
+        }
+    }
+    /// What a client gets that has rows at hand.
+    fn look(&self, at_hand: &AtHand, is_careless: bool) -> Found {
+        let Progress { position, segment, floor, .. } = self.progress;
+        let known = at_hand.progress;
+        let found = |base, deltas| Found::Held { state: self.clone(), base, deltas };
+        if at_hand.life == Some(self.life) && known.segment.start == segment.start && known.position <= position {
+            if known.position == position {
+                return if known.floor == floor { Found::Same } else { found(None, Vec::new()) };
+            }
+            let mut deltas = Vec::new();
+            for number in ((self.opened + 1).max((self.last + 1).saturating_sub(KEPT))..=self.last).rev() {
+                let Some(delta) = self.delta(number) else { break };
+                deltas.insert(0, delta.clone());
+                if delta.from <= known.position {
+                    return found(None, deltas);
+                }
+            }
+        }
+        let deltas: Vec<Delta> =
+            (self.based + 1..=self.last).filter_map(|number| self.delta(number).cloned()).collect();
+        match &self.base {
+            Some(base) if self.is_whole() => found(Some(base.clone()), deltas),
+            base if is_careless => found(Some(base.clone().unwrap_or_default()), deltas),
+            _ => Found::Lost,
+        }
+    }
+}
+
+impl Keys {
+    fn has(&self, start: Offset) -> bool {
+        let said = self.state.as_ref().and_then(|state| state.closed.get(&start));
+        said.is_none_or(|&(_, rows)| self.closed.get(&start).is_some_and(|held| held.len() == rows))
+    }
+    fn apply(&mut self, write: Write) {
+        match write {
+            Write::Closed(start, rows) => {
+                self.closed.insert(start, rows);
+            }
+            Write::State { progress, rows } => {
+                let Some(state) = &mut self.state else { return };
+                if let Some((closed, from, next)) = rows {
+                    state.set_rows(closed, from, next);
+                }
+                if let Some(progress) = progress {
+                    state.progress = Progress { floor: state.progress.floor, ..progress };
+                }
+            }
+        }
+    }
+}
+
 impl RedisModel {
     /// An empty one.
-    pub fn new(mutant: Option<Mutant>, strict: bool) -> RedisModel {
-        RedisModel { mutant, strict, partitions: Mutex::default() }
+    pub fn new(mutant: Option<Mutant>) -> RedisModel {
+        RedisModel { mutant, lives: Arc::default(), partitions: Mutex::default() }
     }
     /// The same design without any keys.
     pub fn empty(&self) -> RedisModel {
-        RedisModel::new(self.mutant, self.strict)
+        RedisModel { lives: self.lives.clone(), ..RedisModel::new(self.mutant) }
     }
     /// All keys of a partition.
     pub fn save(&self, partition: &Partition) -> Hashes {
@@ -154,7 +250,7 @@ impl RedisModel {
         let now = partitions.entry(partition.clone()).or_default();
         for (view, Slot(saved)) in saved {
             let Slot(keys) = now.entry(view).or_default();
-            if progress { keys.progress = saved.progress } else { keys.segments = saved.segments }
+            if progress { keys.state = saved.state } else { keys.apart = saved.apart }
         }
     }
     /// Loses everything.
@@ -167,42 +263,103 @@ impl RedisModel {
         let Some(hashes) = partitions.get_mut(partition).filter(|hashes| !hashes.is_empty()) else { return };
         let which = dice.below(hashes.len() as u64) as usize;
         let Some(Slot(keys)) = hashes.values_mut().nth(which) else { return };
-        if keys.segments.is_empty() || (dice.one_in(6) && self.mutant != Some(Mutant::EvictedSegment)) {
-            keys.progress = None;
-            return;
-        }
-        let which = dice.below(keys.segments.len() as u64) as usize;
-        let Some((&start, rows)) = keys.segments.iter_mut().nth(which) else { return };
-        if dice.one_in(2) || rows.is_empty() {
-            keys.segments.remove(&start);
-        } else {
-            let gone = dice.below(rows.len() as u64) as u32;
-            let kept: Vec<u32> = (0..rows.len() as u32).filter(|&i| i != gone).collect();
-            *rows = rows.gather(&kept);
+        let rows_only = self.mutant == Some(Mutant::EvictedSegment);
+        match dice.below(8) {
+            0 if !rows_only => keys.state = None,
+            0..3 => {
+                let Some(state) = &mut keys.state else { return };
+                match dice.below(state.deltas.len() as u64 + 1) {
+                    0 => state.base = None,
+                    which => {
+                        let slot = state.deltas.keys().nth(which as usize - 1).copied();
+                        slot.and_then(|slot| state.deltas.remove(&slot));
+                    }
+                }
+            }
+            fate if !keys.closed.is_empty() => {
+                let which = dice.below(keys.closed.len() as u64) as usize;
+                let Some((&start, rows)) = keys.closed.iter_mut().nth(which) else { return };
+                if fate < 6 || rows.is_empty() {
+                    keys.closed.remove(&start);
+                } else {
+                    let gone = dice.below(rows.len() as u64) as u32;
+                    let kept: Vec<u32> = (0..rows.len() as u32).filter(|&i| i != gone).collect();
+                    *rows = rows.gather(&kept);
+                }
+            }
+            _ => {}
         }
     }
-    /// Runs the commit script, but only its first `writes` writes.
+
+    /// Runs the commit script, but only its first `writes` commands that write.
     ///
     /// # Errors
     /// `Internal` for commits that no worker makes.
-    pub fn run(&self, partition: &Partition, commits: Vec<ViewCommit>, writes: usize) -> Result<Committed> {
+    pub fn run(&self, partition: &Partition, request: Request, writes: usize) -> Result<Reply> {
         let mut partitions = self.lock();
         let hashes = partitions.entry(partition.clone()).or_default();
-        let verdict = self.check(hashes, &commits)?;
-        if verdict != Committed::Applied {
+        let verdict = self.check(hashes, &request)?;
+        if verdict != Reply::Done(Committed::Applied) {
             return Ok(verdict);
         }
-        let all = commits.into_iter().flat_map(|commit| {
+        let mut script = Vec::new();
+        for (commit, next) in request.commits.into_iter().zip(request.next) {
+            let from = commit.from.max(commit.progress.segment.start);
             let view = commit.view.clone();
-            script(commit).into_iter().map(move |write| (view.clone(), write))
-        });
-        for (view, write) in all.take(writes) {
+            let mut closed = Vec::new();
+            for (start, end, rows) in commit.segments.into_iter().filter_map(|s| Some((s.start, s.end?, s.rows))) {
+                closed.push((start, end, rows.len()));
+                script.push((view.clone(), Write::Closed(start, rows)));
+            }
+            let (progress, rows) = (Some(commit.progress), Some((closed, from, next)));
+            if self.mutant == Some(Mutant::TornCommitUnnoticed) {
+                script.push((view.clone(), Write::State { progress, rows: None }));
+                script.push((view, Write::State { progress: None, rows }));
+            } else {
+                script.push((view, Write::State { progress, rows }));
+            }
+        }
+        for (view, write) in script.into_iter().take(writes) {
             if let Some(Slot(keys)) = hashes.get_mut(&view) {
                 keys.apply(write);
             }
         }
-        Ok(Committed::Applied)
+        Ok(verdict)
     }
+
+    fn check(&self, hashes: &Hashes, request: &Request) -> Result<Reply> {
+        let keys = |commit: &ViewCommit| hashes.get(&commit.view).map(|Slot(keys)| keys);
+        let state = |commit: &ViewCommit| keys(commit).and_then(|keys| keys.state.as_ref());
+        let twice: BTreeSet<&ViewId> = request.commits.iter().map(|commit| &commit.view).collect();
+        if let Some(wrong) = request.commits.iter().find(|&c| twice.len() < request.commits.len() || !is_gap_free(c)) {
+            return Err(gap(wrong));
+        }
+        let pairs = || request.commits.iter().zip(&request.next);
+        let whole = |(commit, next): (&ViewCommit, &Next)| {
+            let Some(keys) = keys(commit) else { return false };
+            keys.state.as_ref().is_some_and(|state| {
+                self.is_careless() || (state.is_whole() && next.watched.iter().all(|&start| keys.has(start)))
+            })
+        };
+        if !pairs().all(whole) {
+            return Ok(Reply::Done(Committed::Missing));
+        }
+        let stands = || request.commits.iter().filter_map(|commit| Some((commit, state(commit)?.progress)));
+        // A trim to the very position has ended the segment that the commit goes on with.
+        let moved = |c: &ViewCommit, at: Progress| at.position != c.from || open_start(c) < at.segment.start;
+        if stands().any(|(commit, at)| moved(commit, at)) {
+            return Ok(Reply::Done(Committed::Moved));
+        }
+        if let Some((wrong, _)) = stands().find(|(commit, at)| open_start(commit) != at.segment.start) {
+            return Err(gap(wrong));
+        }
+        let full = |(commit, next): (&ViewCommit, &Next)| {
+            let needs_room = next.delta.is_some() && next.base.is_none();
+            needs_room && state(commit).is_some_and(|state| state.last + 1 - state.based >= KEPT)
+        };
+        Ok(if pairs().any(full) { Reply::Full } else { Reply::Done(Committed::Applied) })
+    }
+
     /// Only the rows of commits, to be followed by [`RedisModel::move_on`]: what the naive do in two steps.
     pub fn write_rows(
         &self,
@@ -215,8 +372,8 @@ impl RedisModel {
         for commit in commits {
             let Some(Slot(keys)) = hashes.get_mut(&commit.view) else { continue };
             for (number, segment) in commit.segments.iter().enumerate() {
-                let held = keys.segments.remove(&segment.start).unwrap_or_default();
-                keys.segments.insert(segment.start, rows_of(commit, number, held));
+                let held = keys.apart.remove(&segment.start).unwrap_or_default();
+                keys.apart.insert(segment.start, rows_of(commit, number, held));
             }
         }
     }
@@ -226,111 +383,136 @@ impl RedisModel {
         let hashes = partitions.entry(partition.clone()).or_default();
         for commit in commits {
             let Some(Slot(keys)) = hashes.get_mut(&commit.view) else { continue };
-            for segment in &commit.segments {
-                segment.end.into_iter().for_each(|end| keys.apply(Write::Close(segment.start, end)));
-            }
-            keys.apply(Write::Progress(commit.progress));
+            let closed = commit.segments.iter().filter_map(|segment| Some((segment.start, segment.end?, 0))).collect();
+            let rows = Some((closed, commit.from, Next::default()));
+            keys.apply(Write::State { progress: Some(commit.progress), rows });
         }
     }
 
-    /// A view's progress, if it can be trusted.
-    fn trusted<'a>(&self, keys: &'a Keys) -> Option<&'a Meta> {
-        let meta = keys.progress.as_ref()?;
-        let torn = meta.begun != meta.committed && self.mutant != Some(Mutant::TornCommitUnnoticed);
-        let gone = |(&start, &(_, rows)): (&Offset, &(Offset, usize))| keys.rows(start) != rows;
-        let damaged =
-            keys.rows(meta.progress.segment.start) != meta.open || (self.strict && meta.closed.iter().any(gone));
-        (!torn && (!damaged || counts_nothing(self.mutant))).then_some(meta)
+    /// Whether a wrong design does not look whether all rows are there.
+    fn is_careless(&self) -> bool {
+        self.keeps_rows_apart() || matches!(self.mutant, Some(Mutant::EvictedSegment | Mutant::TornCommitUnnoticed))
     }
-    fn check(&self, hashes: &Hashes, commits: &[ViewCommit]) -> Result<Committed> {
-        let meta = |commit: &ViewCommit| hashes.get(&commit.view).and_then(|Slot(keys)| self.trusted(keys));
-        if commits.iter().any(|commit| meta(commit).is_none()) {
-            return Ok(Committed::Missing);
-        }
-        if commits.iter().any(|commit| meta(commit).is_some_and(|meta| meta.progress.position != commit.from)) {
-            return Ok(Committed::Moved);
-        }
-        for (number, commit) in commits.iter().enumerate() {
-            let twice = commits[..number].iter().any(|other| other.view == commit.view);
-            let from = meta(commit).map(|meta| meta.progress.segment.start);
-            let open = commit.segments.first().map_or(commit.progress.segment.start, |segment| segment.start);
-            let is_sound = !twice && is_gap_free(commit, open);
-            // a trim to the very position has ended the segment that the commit goes on with
-            if is_sound && from.is_some_and(|from| open < from) {
-                return Ok(Committed::Moved);
-            }
-            if !is_sound || from != Some(open) {
-                return Err(Error::internal(format!("commit of {} at {} has a gap", commit.view, commit.from)));
-            }
-        }
-        Ok(Committed::Applied)
+    fn keeps_rows_apart(&self) -> bool {
+        matches!(self.mutant, Some(Mutant::StateAndPositionApart | Mutant::IncrementsThenPosition))
     }
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Partition, Hashes>> {
         self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The views as they stand, to a client with what it has at hand.
+    pub fn look(&self, client: &Client, partition: &Partition, views: &[ViewId]) -> Vec<Option<Snapshot>> {
+        let partitions = self.lock();
+        let hashes = partitions.get(partition);
+        let found = |at_hand: &AtHand, watched: &[Offset], view: &ViewId| {
+            let Some(Slot(keys)) = hashes.and_then(|hashes| hashes.get(view)) else { return Found::Nothing };
+            match &keys.state {
+                None => Found::Nothing,
+                Some(_) if !self.is_careless() && !watched.iter().all(|&start| keys.has(start)) => Found::Lost,
+                Some(state) => state.look(at_hand, self.is_careless()),
+            }
+        };
+        let apart = |view: &ViewId, mut held: Snapshot| {
+            if self.keeps_rows_apart() {
+                let keys = hashes.and_then(|hashes| hashes.get(view));
+                let open = keys.and_then(|Slot(keys)| keys.apart.get(&held.progress.segment.start));
+                held.open = Arc::new(open.cloned().unwrap_or_default());
+            }
+            held
+        };
+        let look = |view| client.look(partition, view, |at_hand, watched| found(at_hand, watched, view));
+        views.iter().map(|view| look(view).map(|held| apart(view, held))).collect()
+    }
+
+    /// Commits what a client has, as often as it takes.
+    fn commit_of(&self, client: &Client, partition: &Partition, commits: Vec<ViewCommit>) -> Result<Committed> {
+        for _ in 0..ATTEMPTS {
+            let request = client.request(partition, commits.clone());
+            match self.run(partition, request.clone(), usize::MAX)? {
+                Reply::Done(done) => {
+                    client.answered(partition, request, done);
+                    return Ok(done);
+                }
+                Reply::Full => {
+                    let views: Vec<ViewId> = commits.iter().map(|commit| commit.view.clone()).collect();
+                    self.look(client, partition, &views);
+                }
+            }
+        }
+        Err(Error::unavailable(format!("state of {partition} keeps changing")))
+    }
+
+    /// The progress of a view, made at `boundary` where there is none that can be used.
+    pub fn claim(&self, client: &Client, partition: &Partition, view: &ViewId, boundary: Offset) -> Progress {
+        let whole = |keys: &Keys| {
+            let Some(state) = &keys.state else { return false };
+            self.is_careless() || (state.base.is_some() && state.closed.keys().all(|&start| keys.has(start)))
+        };
+        let is_held =
+            self.lock().get(partition).and_then(|hashes| hashes.get(view)).is_some_and(|Slot(keys)| whole(keys));
+        if let Some(held) =
+            is_held.then(|| self.look(client, partition, std::slice::from_ref(view))[0].take()).flatten()
+        {
+            return held.progress;
+        }
+        let state = Some(Fields::at(boundary, 1 + self.lives.fetch_add(1, Ordering::Relaxed)));
+        let keys = Keys { state, ..Keys::default() };
+        self.lock().entry(partition.clone()).or_default().insert(view.clone(), Slot(keys));
+        Progress::at(boundary)
     }
 }
 
 #[async_trait]
 impl StateStore for RedisModel {
     async fn commit(&self, partition: &Partition, commits: Vec<ViewCommit>) -> Result<Committed> {
-        self.run(partition, commits, usize::MAX)
+        self.commit_of(&Client::default(), partition, commits)
     }
-
     async fn claim(&self, partition: &Partition, view: &ViewId, boundary: Offset) -> Result<Progress> {
-        let mut partitions = self.lock();
-        let hashes = partitions.entry(partition.clone()).or_default();
-        let Slot(keys) = hashes.entry(view.clone()).or_default();
-        if self.trusted(keys).is_none() {
-            *keys = Keys { progress: Some(Meta::at(boundary)), segments: BTreeMap::new() };
-        }
-        let lost = || Error::internal("a claimed view has progress");
-        self.trusted(keys).map(|meta| meta.progress).ok_or_else(lost)
+        Ok(RedisModel::claim(self, &Client::default(), partition, view, boundary))
     }
-
     async fn snapshot(&self, partition: &Partition, views: &[ViewId]) -> Result<Vec<Option<Snapshot>>> {
-        let mut partitions = self.lock();
-        let hashes = partitions.entry(partition.clone()).or_default();
-        let snapshot = |view: &ViewId| {
-            let Slot(keys) = hashes.get(view)?;
-            let meta = self.trusted(keys)?;
-            let closed = meta.closed.iter().map(|(&start, &(end, _))| ClosedSegment { start, end }).collect();
-            let open = keys.segments.get(&meta.progress.segment.start).cloned().unwrap_or_default();
-            Some(Snapshot { progress: meta.progress, closed, open: Arc::new(open) })
-        };
-        Ok(views.iter().map(snapshot).collect())
+        Ok(self.look(&Client::default(), partition, views))
     }
-
     async fn segment(&self, partition: &Partition, view: &ViewId, start: Offset) -> Result<Option<Arc<Rows>>> {
-        let partitions = self.lock();
-        let Some(Slot(keys)) = partitions.get(partition).and_then(|hashes| hashes.get(view)) else { return Ok(None) };
-        let said = self.trusted(keys).and_then(|meta| meta.closed.get(&start));
-        let rows = keys.segments.get(&start);
-        let whole = said.is_some_and(|&(_, said)| said == rows.map_or(0, Rows::len));
-        let unnoticed = said.is_some() && counts_nothing(self.mutant);
-        Ok((whole || unnoticed).then(|| Arc::new(rows.cloned().unwrap_or_default())))
+        let mut partitions = self.lock();
+        let Some(Slot(keys)) = partitions.get_mut(partition).and_then(|hashes| hashes.get_mut(view)) else {
+            return Ok(None);
+        };
+        if keys.state.as_ref().is_none_or(|state| !state.closed.contains_key(&start)) {
+            return Ok(None);
+        }
+        if self.keeps_rows_apart() {
+            return Ok(Some(Arc::new(keys.apart.get(&start).cloned().unwrap_or_default())));
+        }
+        if !self.is_careless() && !keys.has(start) {
+            // What is damaged is removed: then the view counts as lost, and is folded anew.
+            keys.closed.remove(&start);
+            return Ok(None);
+        }
+        Ok(Some(Arc::new(keys.closed.get(&start).cloned().unwrap_or_default())))
     }
-
     async fn trim(&self, partition: &Partition, view: &ViewId, floor: Offset) -> Result<()> {
         let mut partitions = self.lock();
         let Some(Slot(keys)) = partitions.get_mut(partition).and_then(|hashes| hashes.get_mut(view)) else {
             return Ok(());
         };
-        let Some(meta) = self.trusted(keys).filter(|meta| floor > meta.progress.floor) else { return Ok(()) };
-        if floor >= meta.progress.position {
-            *keys = Keys { progress: Some(Meta::at(floor)), segments: BTreeMap::new() };
+        let Some(state) = keys.state.as_mut().filter(|state| floor > state.progress.floor) else { return Ok(()) };
+        if floor >= state.progress.position {
+            state.progress = Progress::at(floor);
+            state.closed.clear();
+            (state.base, state.based, state.opened) = (Some(Arc::default()), state.last, state.last);
+            (keys.closed, keys.apart) = Default::default();
             return Ok(());
         }
-        if floor != meta.progress.segment.start && !meta.closed.contains_key(&floor) {
+        if floor != state.progress.segment.start && !state.closed.contains_key(&floor) {
             return Err(Error::internal(format!("floor {floor} of {view} is no segment boundary")));
         }
-        if let Some(meta) = &mut keys.progress {
-            meta.progress.floor = floor;
-            meta.closed = meta.closed.split_off(&floor);
-        }
-        keys.segments = keys.segments.split_off(&floor);
+        state.progress.floor = floor;
+        state.closed = state.closed.split_off(&floor);
+        keys.closed = keys.closed.split_off(&floor);
+        keys.apart = keys.apart.split_off(&floor);
         Ok(())
     }
-
     async fn forget(&self, partition: &Partition, view: &ViewId) -> Result<()> {
         if let Some(hashes) = self.lock().get_mut(partition) {
             hashes.remove(view);
@@ -339,15 +521,10 @@ impl StateStore for RedisModel {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn keeps_the_contract() {
-        for strict in [false, true] {
-            let make = async || Arc::new(RedisModel::new(None, strict)) as Arc<dyn StateStore>;
-            seam_shared::state::contract::run(make).await;
-        }
-    }
+/// The closed segments of a hash.
+fn closed(state: &Fields) -> Vec<ClosedSegment> {
+    state.closed.iter().map(|(&start, &(end, _))| ClosedSegment { start, end }).collect()
 }
+
+#[cfg(test)]
+mod tests;

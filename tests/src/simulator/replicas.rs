@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use seam_shared::log::Partition;
-use seam_shared::state::StateStore;
+use seam_shared::error::Result;
+use seam_shared::log::{Offset, Partition};
 use seam_shared::state::memory::{Checkpoint, MemoryState};
+use seam_shared::state::{Progress, Snapshot, StateStore, ViewCommit, ViewId};
 
 use super::mutant::Mutant;
-use super::redis::{Hashes, RedisModel};
+use super::redis::{Client, Hashes, RedisModel, Reply, Request};
 use crate::dice::Dice;
 
 /// Earlier moments of a partition that a replica may still be at.
@@ -46,6 +47,54 @@ impl Store {
         match self {
             Store::Embedded(state) => state,
             Store::Redis(state) => state,
+        }
+    }
+    /// What a client sends to commit.
+    pub fn request(&self, client: &Client, partition: &Partition, commits: Vec<ViewCommit>) -> Request {
+        match self {
+            Store::Embedded(_) => Request::plain(commits),
+            Store::Redis(_) => client.request(partition, commits),
+        }
+    }
+    /// Commits.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn commit(&self, partition: &Partition, request: Request) -> Result<Reply> {
+        match self {
+            Store::Embedded(state) => state.commit(partition, request.commits).await.map(Reply::Done),
+            Store::Redis(redis) => redis.run(partition, request, usize::MAX),
+        }
+    }
+    /// The views as a client sees them.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn snapshot(
+        &self,
+        client: &Client,
+        partition: &Partition,
+        views: &[ViewId],
+    ) -> Result<Vec<Option<Snapshot>>> {
+        match self {
+            Store::Embedded(state) => state.snapshot(partition, views).await,
+            Store::Redis(redis) => Ok(redis.look(client, partition, views)),
+        }
+    }
+    /// The progress of a view, made where there is none.
+    ///
+    /// # Errors
+    /// Those of the port.
+    pub async fn claim(
+        &self,
+        client: &Client,
+        partition: &Partition,
+        view: &ViewId,
+        boundary: Offset,
+    ) -> Result<Progress> {
+        match self {
+            Store::Embedded(state) => state.claim(partition, view, boundary).await,
+            Store::Redis(redis) => Ok(redis.claim(client, partition, view, boundary)),
         }
     }
     fn save(&self, partition: &Partition) -> Moment {
@@ -85,11 +134,8 @@ pub struct Replicas {
 impl Replicas {
     /// Nothing is stored yet.
     pub fn new(dice: Arc<Dice>, redis: bool, mutant: Option<Mutant>, partitions: Vec<Partition>) -> Replicas {
-        let primary = if redis {
-            Store::Redis(RedisModel::new(mutant, dice.one_in(2)))
-        } else {
-            Store::Embedded(MemoryState::default())
-        };
+        let primary =
+            if redis { Store::Redis(RedisModel::new(mutant)) } else { Store::Embedded(MemoryState::default()) };
         let primary = Mutex::new(Arc::new(primary));
         let (deposed, moments) = Default::default();
         Replicas { dice, mutant, partitions, primary, deposed, moments, healed: AtomicBool::new(false) }

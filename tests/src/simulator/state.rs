@@ -11,6 +11,7 @@ use seam_shared::view::groups::Groups;
 use seam_shared::view::rows::Rows;
 
 use super::mutant::Mutant;
+use super::redis::{ATTEMPTS, Client, Reply, Request};
 use super::replicas::{Replicas, Store};
 use super::truth::Truth;
 use super::turn::pause;
@@ -25,7 +26,7 @@ pub struct Wire {
     truth: Arc<Mutex<Truth>>,
     views: Vec<Arc<View>>,
     /// Requests under way.
-    late: Mutex<Vec<(u64, Partition, Vec<ViewCommit>)>>,
+    late: Mutex<Vec<(u64, Partition, Request)>>,
     /// The newest epoch, for the mutant that goes by it.
     epoch: Mutex<BTreeMap<Partition, u64>>,
     /// Where each view's open segment started last, whatever was lost since.
@@ -37,6 +38,8 @@ pub struct Wire {
 pub struct Connection {
     wire: Arc<Wire>,
     epoch: u64,
+    /// What it knows of the store.
+    client: Client,
     /// What it has claimed, for the mutant that claims whatever there is.
     claimed: Mutex<BTreeSet<ViewId>>,
 }
@@ -61,13 +64,14 @@ impl Wire {
             *epoch += 1;
             *epoch
         };
-        Connection { wire: self.clone(), epoch: partition.map_or(0, next), claimed: Mutex::default() }
+        let (client, claimed) = Default::default();
+        Connection { wire: self.clone(), epoch: partition.map_or(0, next), client, claimed }
     }
     /// Delivers the requests that are still under way; nobody waits for their replies.
     pub async fn deliver(&self) {
         let late = std::mem::take(&mut *locked(&self.late));
-        for (epoch, partition, commits) in late {
-            let _: Result<Committed> = self.apply(epoch, &partition, commits).await;
+        for (epoch, partition, request) in late {
+            let _: Result<Reply> = self.apply(epoch, &partition, request).await;
         }
     }
     /// What is under way never arrives.
@@ -75,17 +79,18 @@ impl Wire {
         locked(&self.late).clear();
     }
 
-    async fn apply(&self, epoch: u64, partition: &Partition, mut commits: Vec<ViewCommit>) -> Result<Committed> {
+    async fn apply(&self, epoch: u64, partition: &Partition, mut request: Request) -> Result<Reply> {
         let store = self.replicas.reached();
         if self.mutant == Some(Mutant::EpochFenceOnly) && locked(&self.epoch).get(partition) != Some(&epoch) {
-            return Ok(Committed::Moved);
+            return Ok(Reply::Done(Committed::Moved));
         }
+        let commits = &mut request.commits;
         if let Some(mutant @ (Mutant::MonotonicCheck | Mutant::NoEquality | Mutant::EpochFenceOnly)) = self.mutant {
             let ids: Vec<ViewId> = commits.iter().map(|commit| commit.view.clone()).collect();
             for (commit, held) in commits.iter_mut().zip(store.port().snapshot(partition, &ids).await?) {
-                let Some(held) = held else { return Ok(Committed::Missing) };
+                let Some(held) = held else { return Ok(Reply::Done(Committed::Missing)) };
                 if mutant == Mutant::MonotonicCheck && commit.progress.position <= held.progress.position {
-                    return Ok(Committed::Moved);
+                    return Ok(Reply::Done(Committed::Moved));
                 }
                 commit.from = held.progress.position;
             }
@@ -94,11 +99,11 @@ impl Wire {
             commits.iter().map(|commit| (commit.view.clone(), commit.progress.segment.start)).collect();
         let done = match self.mutant {
             Some(Mutant::StateAndPositionApart | Mutant::IncrementsThenPosition) => {
-                self.in_two_steps(&store, partition, commits).await?
+                Reply::Done(self.in_two_steps(&store, partition, request.commits).await?)
             }
-            _ => store.port().commit(partition, commits).await?,
+            _ => store.commit(partition, request).await?,
         };
-        if done == Committed::Applied {
+        if done == Reply::Done(Committed::Applied) {
             self.replicas.replicate(partition);
             locked(&self.reached).extend(reached.into_iter().map(|(view, start)| ((partition.clone(), view), start)));
         }
@@ -152,37 +157,56 @@ fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[async_trait]
-impl StateStore for Connection {
-    async fn commit(&self, partition: &Partition, commits: Vec<ViewCommit>) -> Result<Committed> {
+impl Connection {
+    async fn send(&self, partition: &Partition, request: Request) -> Result<Reply> {
         pause().await;
         let Connection { wire, epoch, .. } = self;
         let fate = if wire.replicas.is_healed() { u64::MAX } else { wire.dice.below(32) };
         let done = match fate {
             0 => Err(Error::unavailable("the request was lost")),
             1 => {
-                wire.apply(*epoch, partition, commits).await?;
+                wire.apply(*epoch, partition, request).await?;
                 Err(Error::unavailable("the reply was lost"))
             }
             2 => {
-                locked(&wire.late).push((*epoch, partition.clone(), commits));
+                locked(&wire.late).push((*epoch, partition.clone(), request));
                 Err(Error::unavailable("the request is under way"))
             }
             3 => {
-                locked(&wire.late).push((*epoch, partition.clone(), commits.clone()));
-                wire.apply(*epoch, partition, commits).await
+                locked(&wire.late).push((*epoch, partition.clone(), request.clone()));
+                wire.apply(*epoch, partition, request).await
             }
             4..6 => {
                 if let Store::Redis(redis) = wire.replicas.reached().as_ref() {
-                    let writes = wire.dice.below(12) as usize;
-                    redis.run(partition, commits, writes)?;
+                    let writes = wire.dice.below(6) as usize;
+                    redis.run(partition, request, writes)?;
                 }
                 Err(Error::unavailable("the server died over it"))
             }
-            _ => wire.apply(*epoch, partition, commits).await,
+            _ => wire.apply(*epoch, partition, request).await,
         };
         pause().await;
         done
+    }
+}
+
+#[async_trait]
+impl StateStore for Connection {
+    async fn commit(&self, partition: &Partition, commits: Vec<ViewCommit>) -> Result<Committed> {
+        for _ in 0..ATTEMPTS {
+            let request = self.wire.replicas.primary().request(&self.client, partition, commits.clone());
+            match self.send(partition, request.clone()).await? {
+                Reply::Done(done) => {
+                    self.client.answered(partition, request, done);
+                    return Ok(done);
+                }
+                Reply::Full => {
+                    let views: Vec<ViewId> = commits.iter().map(|commit| commit.view.clone()).collect();
+                    self.wire.replicas.reached().snapshot(&self.client, partition, &views).await?;
+                }
+            }
+        }
+        Err(Error::unavailable("the state keeps changing"))
     }
     async fn claim(&self, partition: &Partition, view: &ViewId, boundary: Offset) -> Result<Progress> {
         pause().await;
@@ -195,11 +219,11 @@ impl StateStore for Connection {
             store.port().forget(partition, view).await?;
             locked(&self.claimed).insert(view.clone());
         }
-        store.port().claim(partition, view, boundary).await
+        store.claim(&self.client, partition, view, boundary).await
     }
     async fn snapshot(&self, partition: &Partition, views: &[ViewId]) -> Result<Vec<Option<Snapshot>>> {
         pause().await;
-        let mut held = self.wire.replicas.reached().port().snapshot(partition, views).await?;
+        let mut held = self.wire.replicas.reached().snapshot(&self.client, partition, views).await?;
         if self.wire.mutant == Some(Mutant::UnconditionalClaim) {
             let claimed = locked(&self.claimed);
             held.iter_mut().zip(views).filter(|(_, view)| !claimed.contains(*view)).for_each(|(held, _)| *held = None);

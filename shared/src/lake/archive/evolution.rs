@@ -87,6 +87,13 @@ pub(super) fn check(
         let made = made.configuration.get(key).map_or("nothing", String::as_str);
         if made != wanted {
             let what = key.trim_start_matches("seam.");
+            if what == "incarnation" {
+                return Err(Error::invalid(format!(
+                    "the archive of source {name} is of another log than there is now ({made} then, {wanted} now): its topic, or the \
+                     folder of an embedded log, was deleted and made again, so that offsets mean other records. Give the source \
+                     another name, or set aside its archive and its speed state, and start again"
+                )));
+            }
             return Err(Error::invalid(format!(
                 "the archive of source {name} was made with {what} = {made}, the source now has {wanted}: this is fixed for \
                  an archive's life; undo the change, or give the changed source another name"

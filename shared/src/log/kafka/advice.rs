@@ -9,7 +9,7 @@ impl KafkaLog {
     /// Looks at the topics of `sources` without making or changing anything. Never fails: a cluster that does not answer is advice
     /// too.
     pub async fn check(&self, sources: &[&str]) -> Vec<Advice> {
-        let silent = |error| vec![Advice::refuse(format!("Kafka at {} cannot be used: {error}", self.brokers))];
+        let silent = |error| vec![Advice::refuse(format!("{error} (brokers: {})", self.brokers))];
         self.look(sources).await.unwrap_or_else(silent)
     }
 

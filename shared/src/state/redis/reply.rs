@@ -6,11 +6,11 @@ use redis::Value as Reply;
 use super::checksum;
 use crate::error::{Error, Result};
 use crate::log::Offset;
-use crate::state::Committed;
+use crate::state::{Committed, Progress};
 use crate::view::rows::Rows;
 
 /// The fields of a view's state that [`Meta`] is made of.
-pub(super) const META: [&str; 6] = ["life", "position", "floor", "segment", "closed", "last"];
+pub(super) const META: [&str; 7] = ["life", "position", "floor", "segment", "closed", "last", "progress"];
 
 /// What a view's state says beside its rows, as it was spelled; empty where there is none.
 #[derive(Debug, Default)]
@@ -21,6 +21,7 @@ pub(super) struct Meta {
     pub(super) segment: String,
     pub(super) closed: String,
     pub(super) last: String,
+    pub(super) progress: String,
 }
 
 /// Where a view stands.
@@ -39,6 +40,13 @@ impl Meta {
         }
         let at = |text: &str| number(text).map(Offset);
         Ok(Some(Stands { position: at(&self.position)?, floor: at(&self.floor)?, segment: at(&self.segment)? }))
+    }
+
+    /// The progress as the workers spell it; `None` where there is none, or none that fits the position.
+    pub(super) fn progress(&self) -> Option<Progress> {
+        let stands = self.stands().ok()??;
+        let progress: Progress = serde_json::from_str(&self.progress).ok()?;
+        (progress.position == stands.position).then_some(Progress { floor: stands.floor, ..progress })
     }
 }
 
@@ -203,8 +211,9 @@ fn word(reply: Reply) -> Result<(String, std::vec::IntoIter<Reply>)> {
 pub(super) fn meta(reply: Reply) -> Result<Meta> {
     let text = |reply| if reply == Reply::Nil { Ok(String::new()) } else { string(reply) };
     let fields: Vec<String> = list(reply)?.into_iter().map(text).collect::<Result<_>>()?;
-    let [life, position, floor, segment, closed, last] = <[String; 6]>::try_from(fields).map_err(|_| strange())?;
-    Ok(Meta { life, position, floor, segment, closed, last })
+    let [life, position, floor, segment, closed, last, progress] =
+        <[String; 7]>::try_from(fields).map_err(|_| strange())?;
+    Ok(Meta { life, position, floor, segment, closed, last, progress })
 }
 
 pub(super) fn commit(reply: Reply) -> Result<Commit> {
