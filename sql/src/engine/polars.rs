@@ -140,7 +140,13 @@ fn sql_error(error: &PolarsError, columns: &[String]) -> SqlError {
                 }
                 _ => state::NOT_SUPPORTED,
             };
-            let shown = message.split_once(':').map_or(message, |(_, what)| what.trim());
+            let shown = match message {
+                // The engine shows how it stores what it cannot do.
+                _ if message.contains("Span(Location") => {
+                    "a query within an expression is not supported; put it in WITH or FROM"
+                }
+                _ => message.split_once(':').map_or(message, |(_, what)| what.trim()),
+            };
             SqlError::new(code, shown)
         }
         PolarsError::Duplicate(_) => SqlError::new(state::AMBIGUOUS, message),

@@ -153,6 +153,31 @@ fn grafanas_macros_and_postgresqls_functions_become_the_engines() {
 }
 
 #[test]
+fn quotients_of_decimals_keep_their_digits() {
+    let text = |text: &str| rewritten(text).unwrap_or_else(|error| panic!("{text}: {error}")).0;
+    let mean = text("SELECT sum(fare_sum) / sum(fare_count) FROM by_carrier");
+    assert!(mean.contains("CAST(sum(\"fare_sum\") AS DOUBLE PRECISION) / sum(\"fare_count\")"), "{mean}");
+    let plain = text("SELECT delay_sum / delay_count FROM by_carrier");
+    assert!(plain.contains("\"delay_sum\" / \"delay_count\""), "{plain}");
+}
+
+#[test]
+fn lists_are_taken_apart_as_postgresql_does() {
+    let text = |text: &str| rewritten(text).unwrap_or_else(|error| panic!("{text}: {error}")).0;
+    let all = [
+        r#"carrier = ANY ('{"x,y",UA,NULL}')"#,
+        r#"carrier = ANY ('{"x,y",UA}'::text[])"#,
+        "carrier = ANY (ARRAY['x,y', 'UA'])",
+        "carrier = ANY (ARRAY['x,y', 'UA']::text[])",
+    ];
+    for condition in all {
+        let found = text(&format!("SELECT flights FROM by_carrier WHERE {condition}"));
+        assert!(found.ends_with("\"carrier\" IN ('x,y', 'UA')"), "{found}");
+    }
+    assert!(text("SELECT flights FROM by_carrier WHERE year = ANY ('{2026,2027}')").ends_with("IN (2026, 2027)"));
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_its_code() {
     let code = |text: &str| rewritten(text).expect_err(text).code;
     let error = rewritten("SELECT 1 FROM by_carier").expect_err("no table");
