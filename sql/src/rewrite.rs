@@ -1,5 +1,6 @@
 //! From PostgreSQL's dialect to the engine's: names resolved, moments made plain, functions that the engine has not spelt out.
 mod functions;
+mod groups;
 mod names;
 
 use std::collections::HashMap;
@@ -177,7 +178,10 @@ impl VisitorMut for Rewrite<'_> {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
         names::name_columns(select, &mut self.out.shown);
-        ControlFlow::Continue(())
+        match self.group_by_floats(select) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
     }
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
         names::order_by_names(query);

@@ -110,6 +110,9 @@ impl Visitor for Seen<'_> {
         ControlFlow::Continue(())
     }
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        // The engine's LIKE knows no escapes.
+        self.beyond |=
+            matches!(expr, Expr::Like { escape_char: Some(_), .. } | Expr::ILike { escape_char: Some(_), .. });
         if let Expr::Function(function) = expr {
             self.beyond |= split(&function.name).is_some_and(|(schema, _)| schema.as_deref() == Some(PG));
         }

@@ -162,6 +162,21 @@ fn quotients_of_decimals_keep_their_digits() {
 }
 
 #[test]
+fn groups_of_decimals_are_groups_of_doubles() {
+    let text = |text: &str| rewritten(text).unwrap_or_else(|error| panic!("{text}: {error}")).0;
+    let float = "CAST(\"fare_sum\" AS DOUBLE PRECISION)";
+    let named = text("SELECT fare_sum, count(*) FROM by_carrier GROUP BY fare_sum");
+    assert!(
+        named.contains(&format!("{float} AS \"fare_sum\"")) && named.ends_with(&format!("GROUP BY {float}")),
+        "{named}"
+    );
+    let placed = text("SELECT fare_sum AS f, count(*) FROM by_carrier GROUP BY 1");
+    assert!(placed.contains(&format!("{float} AS f")), "{placed}");
+    assert!(text("SELECT DISTINCT fare_sum FROM by_carrier").contains(float));
+    assert!(!text("SELECT carrier, max(fare_sum) FROM by_carrier GROUP BY carrier").contains(float));
+}
+
+#[test]
 fn lists_are_taken_apart_as_postgresql_does() {
     let text = |text: &str| rewritten(text).unwrap_or_else(|error| panic!("{text}: {error}")).0;
     let all = [
