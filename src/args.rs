@@ -147,9 +147,9 @@ pub struct Grafana {
     /// Where Grafana finds a Prometheus that scrapes Seam's /metrics.
     #[arg(long, default_value = "http://127.0.0.1:9090")]
     pub prometheus: String,
-    /// Where Grafana finds Seam's SQL port.
-    #[arg(long, default_value = "127.0.0.1:5433")]
-    pub sql: String,
+    /// Where Grafana finds Seam's SQL port; by default where the configuration listens.
+    #[arg(long)]
+    pub sql: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -11,7 +11,10 @@ pub fn write(config: &Config, command: &Grafana) -> Result<()> {
     let addresses = Addresses {
         seam: command.url.clone().unwrap_or_else(|| format!("http://{}", config.server.listen)),
         prometheus: command.prometheus.clone(),
-        sql: command.sql.clone(),
+        sql: command.sql.clone().unwrap_or_else(|| {
+            let listens = config.server.sql.as_ref().map(|sql| sql.listen.to_string());
+            listens.unwrap_or_else(|| "127.0.0.1:5433".to_owned())
+        }),
     };
     for (path, text) in files(config, &addresses) {
         let path = command.out.join(path);

@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         // Whoever reads its answers is gone, if it fails.
         return seam_sql::engine::serve().map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
     }
+    end_quietly_when_nobody_reads();
     let cli = Cli::parse();
     let default_filter = match &cli.command {
         Command::Up(_) | Command::Serve(_) | Command::Sink(_) => SERVICE_LOG,
@@ -84,6 +85,18 @@ fn main() -> ExitCode {
             })
         }
     }
+}
+
+/// Standard output may be closed by whoever reads it, as `head` does: that ends a command, but is no bug.
+fn end_quietly_when_nobody_reads() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let said = panic.payload().downcast_ref::<String>().map_or("", String::as_str);
+        if said.starts_with("failed printing to stdout") && said.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        hook(panic);
+    }));
 }
 
 /// Only tests set this variable.

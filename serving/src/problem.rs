@@ -60,11 +60,33 @@ pub fn of_panic(_: Box<dyn std::any::Any + Send>) -> Response {
     document(StatusCode::INTERNAL_SERVER_ERROR, &refusal, "")
 }
 
+/// What is below speaks Prometheus' API; its clients read no other form of a refusal.
+const PROMETHEUS: &str = "/prometheus/api/";
+
+/// A refusal in the words of Prometheus' API.
+fn of_prometheus(status: StatusCode, detail: &str) -> Vec<u8> {
+    let kind = match status {
+        StatusCode::UNAUTHORIZED => "unauthorized",
+        StatusCode::FORBIDDEN => "forbidden",
+        StatusCode::NOT_FOUND => "not_found",
+        StatusCode::TOO_MANY_REQUESTS => "too_many_requests",
+        StatusCode::SERVICE_UNAVAILABLE => "unavailable",
+        status if status.is_server_error() => "internal",
+        _ => "bad_data",
+    };
+    let mut json = Json::default();
+    json.open('{').key("status").text("error").key("errorType").text(kind).key("error").text(detail).close('}');
+    json.into_bytes()
+}
+
 /// A refusal as a document with this status.
 pub fn document(status: StatusCode, refusal: &Refusal, path: &str) -> Response {
     let mut detail = refusal.detail.clone();
     if let Some(suggestion) = &refusal.suggestion {
         detail.push_str(&format!("; did you mean {suggestion}?"));
+    }
+    if path.starts_with(PROMETHEUS) {
+        return response(status, "application/json", of_prometheus(status, &detail));
     }
     let mut json = Json::default();
     json.open('{').key("type").text(&format!("urn:seam:problem:{}", refusal.problem));
@@ -80,10 +102,14 @@ pub fn document(status: StatusCode, refusal: &Refusal, path: &str) -> Response {
         json.key("detail").text(&refusal.detail).close('}').close(']');
     }
     json.close('}');
-    let mut response = Response::builder().status(status).header(header::CONTENT_TYPE, "application/problem+json");
+    response(status, "application/problem+json", json.into_bytes())
+}
+
+fn response(status: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response {
+    let mut response = Response::builder().status(status).header(header::CONTENT_TYPE, content_type);
     response = response.header(header::CACHE_CONTROL, "no-store");
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response = response.header(header::RETRY_AFTER, RETRY_AFTER);
     }
-    response.body(Body::from(json.into_bytes())).expect("the headers are constants")
+    response.body(Body::from(body)).expect("the headers are constants")
 }

@@ -18,6 +18,7 @@ pub mod service;
 pub mod session;
 pub mod time;
 
+mod array;
 mod literal;
 mod login;
 mod parameters;

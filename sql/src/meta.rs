@@ -1,13 +1,16 @@
 //! Tables about the tables, and the questions of well-known clients about them, which are recognised rather than executed.
+mod pictures;
 mod probes;
 
 use seam_shared::config::MetricKind;
+use seam_shared::event::batch::Excluded;
 use seam_shared::view::definition::{DimensionDefinition, Field};
 
 use crate::catalog::Catalog;
 use crate::frame::{Cells, Column, Frame};
 use crate::session::Stamp;
 
+pub use pictures::{Asker, picture};
 pub use probes::recognise;
 
 /// A table about the tables.
@@ -95,7 +98,7 @@ impl Meta {
                     ints("oid", (0..count).map(|table| (FIRST_OID + table) as i64)),
                     texts("relname", table_names(catalog).map(str::to_owned)),
                     ints("relnamespace", std::iter::repeat_n(PUBLIC_OID, count)),
-                    texts("relkind", std::iter::repeat_n("v".to_owned(), count)),
+                    texts("relkind", std::iter::repeat_n("r".to_owned(), count)),
                 ])
             }
             Meta::PgDatabase => Frame(vec![ints("oid", [5]), texts("datname", [database.to_owned()])]),
@@ -117,7 +120,7 @@ fn table_names(catalog: &Catalog) -> impl Iterator<Item = &str> {
 }
 
 fn tables(catalog: &Catalog, database: &str) -> Frame {
-    let row = |name: &str| [database, "public", name, "VIEW", "NO"].map(|text| Some(text.to_owned()));
+    let row = |name: &str| [database, "public", name, "BASE TABLE", "NO"].map(|text| Some(text.to_owned()));
     let names = ["table_catalog", "table_schema", "table_name", "table_type", "is_insertable_into"];
     Frame::of_text(names, &table_names(catalog).map(row).collect::<Vec<_>>())
 }
@@ -175,5 +178,11 @@ fn stamp(stamps: &[Stamp]) -> Frame {
     let complete = stamps.iter().map(|stamp| Some(stamp.complete)).collect();
     frame.0.push(Column { name: "complete".to_owned(), cells: Cells::Bool(complete) });
     frame.0.push(ints("rows", stamps.iter().map(|stamp| stamp.rows as i64)));
+    let excluded = |of: fn(&Excluded) -> u64| {
+        let counts = stamps.iter().map(|stamp| i64::try_from(of(stamp.excluded.as_ref()?)).ok());
+        Cells::Int(counts.collect())
+    };
+    let cells = [("duplicates", excluded(|of| of.duplicates)), ("invalid", excluded(|of| of.invalid))];
+    frame.0.extend(cells.map(|(name, cells)| Column { name: name.to_owned(), cells }));
     frame
 }

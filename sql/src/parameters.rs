@@ -7,9 +7,11 @@ use pgwire::api::Type as WireType;
 use pgwire::api::results::FieldFormat;
 use seam_shared::view::value::decimal_text;
 use sqlparser::ast::{
-    BinaryOperator, DataType, Expr, LimitClause, ObjectName, Query, Statement, Value, Visit, Visitor,
+    Array, ArrayElemTypeDef, BinaryOperator, DataType, Expr, LimitClause, ObjectName, Query, Statement, Value, Visit,
+    Visitor,
 };
 
+use crate::array;
 use crate::catalog::Catalog;
 use crate::error::{SqlError, state};
 use crate::frame::Type;
@@ -19,13 +21,58 @@ use crate::rewrite::{Relation, kinds};
 /// Microseconds from 1970 to 2000.
 const EPOCH_2000: i64 = 946_684_800_000_000;
 
+/// What a parameter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expected {
+    /// A value.
+    One(Type),
+    /// Values, for `= ANY ($1)`.
+    List(Type),
+    /// A length of time.
+    Interval,
+}
+
+impl Expected {
+    /// The type as the protocol names it.
+    pub fn wire(self) -> WireType {
+        match self {
+            Expected::One(kind) => kind.wire(),
+            Expected::List(Type::Int) => WireType::INT8_ARRAY,
+            Expected::List(Type::Float) => WireType::FLOAT8_ARRAY,
+            Expected::List(Type::Decimal(_)) => WireType::NUMERIC_ARRAY,
+            Expected::List(Type::Bool) => WireType::BOOL_ARRAY,
+            Expected::List(Type::Text) => WireType::TEXT_ARRAY,
+            Expected::List(Type::Time) => WireType::TIMESTAMPTZ_ARRAY,
+            Expected::List(Type::Date) => WireType::DATE_ARRAY,
+            Expected::Interval => WireType::INTERVAL,
+        }
+    }
+}
+
+/// The types of lists.
+const LISTS: [WireType; 13] = [
+    WireType::INT2_ARRAY,
+    WireType::INT4_ARRAY,
+    WireType::INT8_ARRAY,
+    WireType::FLOAT4_ARRAY,
+    WireType::FLOAT8_ARRAY,
+    WireType::NUMERIC_ARRAY,
+    WireType::BOOL_ARRAY,
+    WireType::TEXT_ARRAY,
+    WireType::VARCHAR_ARRAY,
+    WireType::BPCHAR_ARRAY,
+    WireType::TIMESTAMP_ARRAY,
+    WireType::TIMESTAMPTZ_ARRAY,
+    WireType::DATE_ARRAY,
+];
+
 /// The types of `$1`, `$2` and so on, as far as what they are compared to tells; text for others.
-pub fn types(statement: &Statement, catalog: &Catalog) -> Vec<Type> {
+pub fn types(statement: &Statement, catalog: &Catalog) -> Vec<Expected> {
     let mut tables = Tables { catalog, found: Vec::new() };
     let _ = statement.visit(&mut tables);
     let mut walk = Walk { kinds: kinds(catalog, &tables.found), found: Vec::new() };
     let _ = statement.visit(&mut walk);
-    walk.found.into_iter().map(|kind| kind.unwrap_or(Type::Text)).collect()
+    walk.found.into_iter().map(|kind| kind.unwrap_or(Expected::One(Type::Text))).collect()
 }
 
 struct Tables<'a> {
@@ -44,11 +91,14 @@ impl Visitor for Tables<'_> {
 
 struct Walk {
     kinds: HashMap<String, Type>,
-    found: Vec<Option<Type>>,
+    found: Vec<Option<Expected>>,
 }
 
 impl Walk {
     fn note(&mut self, expr: &Expr, kind: Option<Type>) {
+        self.expect(expr, kind.map(Expected::One));
+    }
+    fn expect(&mut self, expr: &Expr, kind: Option<Expected>) {
         let Some(index) = index(expr) else { return };
         if self.found.len() <= index {
             self.found.resize(index + 1, None);
@@ -98,19 +148,35 @@ impl Visitor for Walk {
                 let kind = self.kind(expr);
                 list.iter().for_each(|item| self.note(item, kind));
             }
-            Expr::Cast { expr, data_type, .. } => {
-                let kind = match data_type {
-                    DataType::Timestamp(..) => Some(Type::Time),
-                    DataType::Int(_) | DataType::Integer(_) | DataType::BigInt(_) => Some(Type::Int),
-                    DataType::DoublePrecision | DataType::Float(_) | DataType::Numeric(_) => Some(Type::Float),
-                    DataType::Date => Some(Type::Date),
-                    _ => None,
-                };
-                self.note(expr, kind);
+            Expr::AnyOp { left, right, .. } => {
+                let kind = self.kind(left).unwrap_or(Type::Text);
+                let mut right = right.as_ref();
+                while let Expr::Nested(inner) | Expr::Cast { expr: inner, .. } = right {
+                    right = inner;
+                }
+                self.expect(right, Some(Expected::List(kind)));
             }
+            Expr::Cast { expr, data_type: DataType::Interval { .. }, .. } => {
+                self.expect(expr, Some(Expected::Interval));
+            }
+            Expr::Cast { expr, data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)), .. } => {
+                self.expect(expr, Some(Expected::List(named(of).unwrap_or(Type::Text))));
+            }
+            Expr::Cast { expr, data_type, .. } => self.note(expr, named(data_type)),
             other => self.note(other, None),
         }
         ControlFlow::Continue(())
+    }
+}
+
+/// The type that a cast names.
+fn named(data_type: &DataType) -> Option<Type> {
+    match data_type {
+        DataType::Timestamp(..) => Some(Type::Time),
+        DataType::Int(_) | DataType::Integer(_) | DataType::BigInt(_) => Some(Type::Int),
+        DataType::DoublePrecision | DataType::Float(_) | DataType::Numeric(_) => Some(Type::Float),
+        DataType::Date => Some(Type::Date),
+        _ => None,
     }
 }
 
@@ -122,7 +188,12 @@ fn index(expr: &Expr) -> Option<usize> {
 }
 
 /// A literal of a type, to find out what a statement answers with before there are values.
-pub fn example(kind: Type) -> Expr {
+pub fn example(kind: Expected) -> Expr {
+    let kind = match kind {
+        Expected::One(kind) => kind,
+        Expected::List(_) => return text("{}"),
+        Expected::Interval => return text("1 second"),
+    };
     match kind {
         Type::Int => number(1),
         Type::Float | Type::Decimal(_) => number("1.0"),
@@ -177,9 +248,30 @@ pub fn value(bytes: Option<&Bytes>, kind: &WireType, format: FieldFormat) -> Res
             .and_then(|days| days.checked_mul(86_400_000_000))
             .map(|since| text(crate::time::day(since.saturating_add(EPOCH_2000)))),
         WireType::NUMERIC => numeric(bytes).map(number),
+        WireType::INTERVAL => interval(bytes).map(text),
+        _ if LISTS.contains(kind) => return list(bytes)?.ok_or_else(wrong),
         _ => return Err(SqlError::unsupported(format!("parameters of the type {} are not supported", kind.name()))),
     };
     read.ok_or_else(wrong)
+}
+
+/// An array of values.
+fn list(bytes: &Bytes) -> Result<Option<Expr>, SqlError> {
+    let Some((kind, items)) = array::from_binary(bytes) else { return Ok(None) };
+    let Some(kind) = WireType::from_oid(kind) else { return Ok(None) };
+    let items: Result<Vec<Expr>, SqlError> =
+        items.iter().flatten().map(|item| value(Some(item), &kind, FieldFormat::Binary)).collect();
+    Ok(Some(Expr::Array(Array { elem: items?, named: true })))
+}
+
+/// Microseconds, days and months.
+fn interval(bytes: &[u8]) -> Option<String> {
+    let (micros, rest) = bytes.split_first_chunk::<8>()?;
+    let (days, months) = rest.split_first_chunk::<4>()?;
+    let months = i32::from_be_bytes(months.try_into().ok()?);
+    let micros =
+        i64::from(i32::from_be_bytes(*days)).checked_mul(86_400_000_000)?.checked_add(i64::from_be_bytes(*micros))?;
+    Some(format!("{months} months {micros} us"))
 }
 
 fn float(value: f64) -> Option<Expr> {

@@ -1,5 +1,6 @@
 //! From PostgreSQL's dialect to the engine's: names resolved, moments made plain, functions that the engine has not spelt out.
 mod functions;
+mod groups;
 mod names;
 
 use std::collections::HashMap;
@@ -10,6 +11,7 @@ use sqlparser::ast::{
     TableAlias, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
+use crate::array;
 use crate::catalog::Catalog;
 use crate::error::{SqlError, state};
 use crate::frame::Type;
@@ -19,6 +21,7 @@ use crate::session::Facts;
 use crate::time;
 
 pub use functions::{arguments, unknown_setting};
+pub use names::name_of;
 
 /// A relation that a query names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -175,7 +178,10 @@ impl VisitorMut for Rewrite<'_> {
 
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
         names::name_columns(select, &mut self.out.shown);
-        ControlFlow::Continue(())
+        match self.group_by_floats(select) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
     }
     fn post_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
         names::order_by_names(query);
@@ -266,6 +272,10 @@ impl Rewrite<'_> {
                 };
                 let interval = if *op == B::Minus { interval.negated() } else { interval };
                 Ok(Some(moved(left, interval)?))
+            }
+            // Of decimals the engine would keep the digits of the dividend alone.
+            B::Divide if !matches!(self.kind(left), Some(Type::Float)) => {
+                Ok(Some(parse(&format!("CAST({left} AS DOUBLE PRECISION) / {right}"))?))
             }
             _ => Ok(None),
         }
@@ -387,11 +397,11 @@ impl Rewrite<'_> {
     /// `x = ANY ('{a,b}')` and `x = ANY (ARRAY['a', 'b'])`.
     fn any_of(&self, left: &Expr, right: &Expr) -> Result<Option<Expr>, SqlError> {
         let mut list: Vec<Expr> = match right {
-            Expr::Nested(inner) => return self.any_of(left, inner),
+            Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => return self.any_of(left, inner),
             Expr::Array(array) => array.elem.clone(),
-            other => match as_text(other).and_then(|text| text.strip_prefix('{')?.strip_suffix('}')) {
-                Some("") => Vec::new(),
-                Some(items) => items.split(',').map(|item| text(item.trim().trim_matches('"'))).collect(),
+            // Whether something is equal to NULL is not known, and so it is not found.
+            other => match as_text(other).and_then(array::from_text) {
+                Some(items) => items.into_iter().flatten().map(text).collect(),
                 None => return Ok(None),
             },
         };
@@ -418,7 +428,7 @@ fn at_time_zone(timestamp: &Expr, zone: &Expr) -> Result<Expr, SqlError> {
             None => parse(&format!("CAST({timestamp} AS TIMESTAMP)")),
         },
         _ => Err(SqlError::unsupported(format!("times are in UTC; AT TIME ZONE {zone} is not supported"))
-            .hint("Calendar days of a zone: ask the HTTP API with `zone`.")),
+            .hint("Calendar days of a zone: ask the HTTP API with `tz`.")),
     }
 }
 

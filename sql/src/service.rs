@@ -17,6 +17,7 @@ use crate::engine::Engine;
 use crate::error::{SqlError, state};
 use crate::frame::Frame;
 use crate::literal::{as_number, as_text};
+use crate::meta;
 use crate::pushdown::{self, Read};
 use crate::read;
 use crate::rewrite::{self, Relation, Rewritten};
@@ -40,8 +41,10 @@ pub enum Reply {
     Rows(Frame),
     /// Nothing but the name of what was done.
     Done(&'static str),
-    /// A transaction begins.
-    Begin,
+    /// A transaction begins, or goes on.
+    Begin(&'static str),
+    /// Back to a savepoint: a transaction that had failed has not.
+    Back,
     /// A transaction ends.
     End(&'static str),
 }
@@ -77,6 +80,9 @@ pub struct Caller<'a> {
 impl Caller<'_> {
     fn facts(&self) -> Facts {
         self.session.facts(self.user, self.database)
+    }
+    fn asker(&self) -> meta::Asker<'_> {
+        meta::Asker { user: self.user, database: self.database }
     }
 }
 
@@ -157,6 +163,9 @@ impl Service {
         if sleep(query).is_some() {
             return Ok(Some(Frame::one("pg_sleep", "")));
         }
+        if let Some(frame) = meta::picture(query, parameters, caller.catalog, caller.asker()) {
+            return Ok(Some(frame));
+        }
         let plan = plan(query, caller, parameters)?;
         let mut tables = metas(&plan, caller);
         for read in &plan.reads {
@@ -176,6 +185,9 @@ impl Service {
         if let Some(pause) = sleep(query) {
             tokio::time::sleep(pause).await;
             return Ok(Reply::Rows(Frame::one("pg_sleep", "")).into());
+        }
+        if let Some(frame) = meta::picture(query, parameters, caller.catalog, caller.asker()) {
+            return Ok(Reply::Rows(frame).into());
         }
         let plan = plan(query, caller, parameters)?;
         let metas = metas(&plan, caller);
@@ -347,12 +359,12 @@ fn did_you_mean(error: SqlError, rewritten: &Rewritten, catalog: &Catalog) -> Sq
 fn small(caller: Caller<'_>, statement: &Statement) -> Result<Outcome, SqlError> {
     let session = caller.session;
     Ok(match statement {
-        Statement::StartTransaction { .. } => Reply::Begin.into(),
+        Statement::StartTransaction { .. } => Reply::Begin("BEGIN").into(),
         Statement::Commit { .. } => Reply::End("COMMIT").into(),
         Statement::Rollback { savepoint: None, .. } => Reply::End("ROLLBACK").into(),
-        Statement::Rollback { .. } => Reply::Done("ROLLBACK").into(),
+        Statement::Rollback { .. } => Reply::Back.into(),
         Statement::Savepoint { .. } => Reply::Done("SAVEPOINT").into(),
-        Statement::ReleaseSavepoint { .. } => Reply::Done("RELEASE").into(),
+        Statement::ReleaseSavepoint { .. } => Reply::Begin("RELEASE").into(),
         Statement::Set(set) => set_statement(session, set)?,
         Statement::Reset(reset) => {
             match &reset.reset {

@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use seam_serving::pinned::PinnedView;
+use seam_shared::event::batch::Excluded;
 
 use crate::error::{SqlError, state};
 use crate::time::Interval;
@@ -60,6 +61,8 @@ pub struct Stamp {
     pub complete: bool,
     /// Rows that were read.
     pub rows: usize,
+    /// Records below the coverage that count nowhere; `None` where an older file does not say.
+    pub excluded: Option<Excluded>,
 }
 
 impl Stamp {
@@ -75,6 +78,7 @@ impl Stamp {
             lag: lag.cloned(),
             complete: pinned.parts.values().all(|part| part.held.is_some()),
             rows,
+            excluded: pinned.excluded(),
         }
     }
 }

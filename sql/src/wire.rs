@@ -31,7 +31,7 @@ use crate::error::{SqlError, state};
 use crate::frame::{Frame, Type};
 use crate::login::Login;
 use crate::meta;
-use crate::parameters;
+use crate::parameters::{self, Expected};
 use crate::parse;
 use crate::service::{Caller, Outcome, Reply, Service};
 use crate::session::Session;
@@ -116,7 +116,7 @@ enum Prepared {
     /// A question about the catalog, and its answer.
     Known(Frame),
     /// Any other, and the types of its parameters.
-    Statement(Box<Statement>, Vec<Type>),
+    Statement(Box<Statement>, Vec<Expected>),
 }
 
 /// A connection's user, and what it calls the database.
@@ -167,11 +167,22 @@ fn format_of(format: &Format, column: usize) -> FieldFormat {
     }
 }
 
+/// What a reply says after what a transaction has been through: the end of one that failed is no success, and where it goes back to a
+/// savepoint it is as if it began anew, since it has changed nothing.
+fn settled(reply: Reply, status: TransactionStatus) -> Reply {
+    match reply {
+        Reply::End(_) | Reply::Back if status == TransactionStatus::Error => Reply::End("ROLLBACK"),
+        Reply::Back => Reply::Done("ROLLBACK"),
+        reply => reply,
+    }
+}
+
 fn response(reply: Reply, format: &Format) -> Response {
     match reply {
+        Reply::Back => Response::Execution(Tag::new("ROLLBACK")),
         Reply::Rows(frame) => rows(frame, format),
         Reply::Done(tag) => Response::Execution(Tag::new(tag)),
-        Reply::Begin => Response::TransactionStart(Tag::new("BEGIN")),
+        Reply::Begin(tag) => Response::TransactionStart(Tag::new(tag)),
         Reply::End(tag) => Response::TransactionEnd(Tag::new(tag)),
     }
 }
@@ -221,15 +232,11 @@ impl SimpleQueryHandler for Queries {
             match outcome {
                 Ok(Outcome { reply, notices }) => {
                     notify(client, notices).await?;
-                    // The end of a transaction that failed is no success.
-                    let reply = match reply {
-                        Reply::End(_) if status == TransactionStatus::Error => Reply::End("ROLLBACK"),
-                        reply => reply,
-                    };
+                    let reply = settled(reply, status);
                     match reply {
-                        Reply::Begin => status = TransactionStatus::Transaction,
+                        Reply::Begin(_) => status = TransactionStatus::Transaction,
                         Reply::End(_) => status = TransactionStatus::Idle,
-                        Reply::Rows(_) | Reply::Done(_) => {}
+                        Reply::Rows(_) | Reply::Done(_) | Reply::Back => {}
                     }
                     responses.push(response(reply, &Format::UnifiedText));
                 }
@@ -324,7 +331,7 @@ fn values(portal: &Portal<Arc<Prepared>>) -> PgWireResult<Vec<Expr>> {
 /// Literals to describe a statement with before there are values.
 fn examples(prepared: &Prepared, named: &[Option<WireType>]) -> Vec<Expr> {
     let Prepared::Statement(_, kinds) = prepared else { return Vec::new() };
-    let example = |(i, kind): (usize, &Type)| {
+    let example = |(i, kind): (usize, &Expected)| {
         let named = named.get(i).cloned().flatten().and_then(|named| match named {
             WireType::INT2 | WireType::INT4 | WireType::INT8 => Some(Type::Int),
             WireType::FLOAT4 | WireType::FLOAT8 | WireType::NUMERIC => Some(Type::Float),
@@ -333,7 +340,7 @@ fn examples(prepared: &Prepared, named: &[Option<WireType>]) -> Vec<Expr> {
             WireType::DATE => Some(Type::Date),
             _ => None,
         });
-        parameters::example(named.unwrap_or(*kind))
+        parameters::example(named.map_or(*kind, Expected::One))
     };
     kinds.iter().enumerate().map(example).collect()
 }
@@ -406,11 +413,6 @@ impl ExtendedQueryHandler for Queries {
         let caller = Caller { session: &session, user: &user, database: &database, catalog: &catalog };
         let Outcome { reply, notices } = self.doors.service.run(caller, statement, &parameters).await.map_err(told)?;
         notify(client, notices).await?;
-        let failed_before = client.transaction_status() == TransactionStatus::Error;
-        let reply = match reply {
-            Reply::End(_) if failed_before => Reply::End("ROLLBACK"),
-            reply => reply,
-        };
-        Ok(response(reply, format))
+        Ok(response(settled(reply, client.transaction_status()), format))
     }
 }

@@ -50,7 +50,7 @@ async fn sql(process: &mut Process, serving: &Arc<Serving>) -> Result<()> {
     let Some(settings) = process.ports.config.server.sql.clone() else { return Ok(()) };
     let program = std::env::current_exe();
     let program = program.map_err(|e| Error::internal("the name of this program is not known").because(e))?;
-    let engine = Arc::new(seam_sql::engine::Workers::new(program, &[SQL_ENGINE]));
+    let engine = Arc::new(seam_sql::engine::Workers::new(program, &[SQL_ENGINE], settings.max_memory));
     let server = seam_sql::Server::bind(&settings, serving.clone(), process.access.clone(), engine).await?;
     tracing::info!(address = %server.address(), "SQL is answered");
     let cancel = process.layers();

@@ -253,11 +253,11 @@ fn psql_is_answered_with_the_numbers_of_the_json_api() {
             "-c",
             "SELECT sum(flights) FROM by_carrier",
             "-c",
-            "SELECT \"table\", generation, coverage, complete FROM seam_stamp",
+            "SELECT \"table\", generation, coverage, complete, duplicates, invalid FROM seam_stamp",
         ],
     );
     let stamp = String::from_utf8_lossy(&stamp.stdout).into_owned();
-    assert!(stamp.contains("by_carrier|1|flights/0@3000|t"), "{stamp}");
+    assert!(stamp.contains("by_carrier|1|flights/0@3000|t|0|0"), "{stamp}");
     assert_eq!(air.server.stop().0, Some(0));
 }
 
@@ -291,6 +291,24 @@ fn grafanas_queries_and_psqls_commands_are_answered() {
     assert!(air.one(tables).contains("by_carrier"));
     assert!(air.one("\\dt").contains("public|by_carrier|table|seam"));
     assert!(air.one("\\d by_carrier").contains("fare_sum|numeric(38,2)"), "{}", air.one("\\d by_carrier"));
+    // Each command sends questions of its own; an error of any is no output on standard output.
+    for (command, shown) in [
+        ("\\l", "|seam|UTF8|C|C|"),
+        ("\\du", "reader|"),
+        ("\\dn+", "public|seam"),
+        ("\\dt+", "public|by_carrier|table|seam|permanent|"),
+        ("\\d+ by_carrier", "fare_sum|numeric(38,2)"),
+    ] {
+        assert!(air.one(command).contains(shown), "{command}: {}", air.one(command));
+    }
+    for command in ["\\df", "\\dx", "\\dv", "\\di", "\\dT", "\\db", "\\dRp"] {
+        assert_eq!(air.one(command), "", "{command}");
+    }
+    // A failure behind a savepoint is forgotten by going back to it.
+    let steps = ["BEGIN", "SAVEPOINT a", "SELECT nothing", "ROLLBACK TO a", "RELEASE a", "SELECT 42", "COMMIT"];
+    let steps: Vec<&str> = steps.iter().flat_map(|step| ["-c", *step]).collect();
+    let went_on = air.psql("open sesame", &steps);
+    assert!(String::from_utf8_lossy(&went_on.stdout).contains("42"), "{}", String::from_utf8_lossy(&went_on.stderr));
     assert!(
         air.one("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
             .contains("by_carrier")

@@ -11,7 +11,7 @@ const FIELDS = [
   ["to", "To", "now"],
   ["at", "At", "instead of from and to"],
   ["step", "Step", "15m"],
-  ["where", "Where", "carrier = \"UA\""],
+  ["where", "Where", ""],
   ["order", "Order", "-value"],
   ["limit", "Limit", "1000"],
 ];
@@ -57,7 +57,7 @@ export class Ask {
     const field = ([name, label, hint]) => {
       const id = newId(name);
       return element("div", { class: "field" }, element("label", { for: id }, label),
-        element("input", { id, name, type: "text", value: given[name] ?? (name === "window" ? metric.windows[0] ?? "" : ""), placeholder: hint, autocomplete: "off", spellcheck: "false" }));
+        element("input", { id, name, type: "text", value: given[name] ?? (name === "window" ? metric.windows[0] ?? "" : ""), placeholder: name === "where" ? this.#condition() : hint, autocomplete: "off", spellcheck: "false" }));
     };
     const pick = (name) => go("ask", "", { metric: name }, { replace: true });
     const named = (chooser, name) => {
@@ -66,13 +66,21 @@ export class Ask {
     };
     this.form.replaceChildren(
       select("Metric", this.app.metrics.map(({ name }) => [name, name]), metric.name, pick),
-      element("p", { class: "hint" }, metric.help ?? "", ` Panes of ${metric.pane}: windows and steps are multiples of it.`),
+      element("p", { class: "hint" }, metric.help ? `${metric.help.replace(/\.$/, "")}. ` : "", `Panes of ${metric.pane}: windows and steps are multiples of it.`),
       metric.dimensions.length > 0 ? element("fieldset", null, element("legend", null, "By"), metric.dimensions.map(dimension)) : "",
       element("div", { class: "fields" }, FIELDS.map(field)),
       named(choices("Layer", [["", "merged"], ["batch", "batch"], ["speed", "speed"]], given.layer ?? "", () => this.#input()), "layer"),
       named(choices("Windows without events", [["", "as they are"], ["none", "left out"], ["null", "null"], ["zero", "zero"]], given.fill ?? "", () => this.#input()), "fill"),
       named(choices("Format", [["", "JSON"], ["ndjson", "NDJSON"], ["csv", "CSV"]], given.format ?? "", () => this.#input()), "format"),
       element("div", null, element("button", { class: "primary", type: "submit" }, "Ask")));
+  }
+
+  /** A condition as one could be put. */
+  #condition() {
+    const [dimension] = this.metric.dimensions;
+    if (!dimension) return "";
+    const value = { string: "\"…\"", bool: "true" }[dimension.type] ?? "1";
+    return `${dimension.name} = ${value}`;
   }
 
   /** What the form says, as parameters. */

@@ -28,7 +28,7 @@ export class Metric {
     this.rows = element("details", { class: "rows", on: { toggle: () => this.#table() } }, element("summary", null, "The points as a table"), element("div", { class: "folded" }));
     this.groups = element("section", { class: "panel", "aria-labelledby": "groups-title" });
     this.proof = element("section", { class: "panel", "aria-labelledby": "proof-title" });
-    this.node = this.metric ? this.#whole(name) : element("p", { class: "note alarm" }, `There is no metric ${name}. `, element("a", { href: link("figures") }, "See the figures"), ".");
+    this.node = this.metric ? this.#whole(name) : element("div", { class: "stack" }, element("h1", null, name), element("p", { class: "note alarm" }, `There is no metric ${name}. `, element("a", { href: link("figures") }, "See the figures"), "."));
   }
 
   #whole(name) {
@@ -213,7 +213,17 @@ function proofOf(view, part) {
       view.shares && line("", element("span", { class: "of-batch" }, amount(view.shares.batch))),
       line("Speed", `${counted(segments, "closed segment")} and the open one, from the stitches on`),
       view.shares && line("", element("span", { class: "of-speed" }, amount(view.shares.speed))),
+      part?.late?.events > 0 && line("", `of them ${counted(part.late.events, "late event")}: batch had covered their time already`),
       line("Cut B", element("code", null, view.batch?.text ?? "none")),
       line("Position S", element("code", null, view.speed?.text ?? "none")),
-      line("Coverage", element("code", null, view.coverage.text))));
+      line("Coverage", element("code", null, view.coverage.text)),
+      line("Not counted", excluded(view.excluded))));
+}
+
+/** The records below the coverage that count nowhere. */
+function excluded(found) {
+  if (!found) return "an older file does not say how many records count nowhere";
+  const { duplicates, invalid } = found;
+  if (duplicates + invalid === 0) return "nothing: each record of the log below it counts";
+  return `${counted(duplicates, "duplicate")} and ${counted(invalid, "invalid record")} of the log below it`;
 }

@@ -264,6 +264,10 @@ async fn keys_have_limits_and_wrong_ones_block_their_address() {
     let wait: u64 = refused.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1_700..=1_801).contains(&wait), "{wait}");
     assert_eq!(body(refused).await["type"], "urn:seam:problem:rate-limited");
+    // Grafana reads refusals of Prometheus' API in that API's words only.
+    let told = body(ask(&router, "seam_slow", "/prometheus/api/v1/query?query=1").await).await;
+    assert_eq!((&told["status"], &told["errorType"]), (&"error".into(), &"too_many_requests".into()), "{told}");
+    assert!(told["error"].as_str().unwrap().contains("2/h"), "{told}");
     assert_eq!(ask(&router, "seam_query", uri).await.status(), 200, "another key has its own");
 
     let from = |address: &str, key: &str| {

@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Asked, Key, inquiry};
 use crate::query::Format;
-use crate::testing::{World, ask, fresh, get, json as read, request};
+use crate::testing::{World, ask, bytes, fresh, get, json as read, request};
 use crate::{Serving, Settings, Stores, router};
 
 const CONFIG: &str = r#"
@@ -154,6 +154,32 @@ async fn keys_come_page_by_page_in_order_each_once_and_filtered_for_who_asks() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn pages_of_keys_come_in_the_form_that_is_accepted() {
+    let world = world(1).await;
+    let router = router(world.serving_with(settings()).await);
+    let expected = keys_of(&world);
+    let asked = |accept: &str, tag: &str| {
+        let uri = "/api/analytics/views/keyed?limit=1000";
+        let asked = Request::get(uri).header("accept", accept).header("if-none-match", tag);
+        asked.body(Body::empty()).expect("a request")
+    };
+    let forms =
+        [("text/csv", 1), ("application/x-ndjson", 0), ("application/vnd.apache.parquet", 0), ("application/json", 0)];
+    for (accept, heads) in forms {
+        let answer = request(&router, asked(accept, "\"other\"")).await;
+        assert_eq!(answer.headers()["content-type"], accept);
+        let tag = answer.headers()["etag"].to_str().expect("text").to_owned();
+        assert_eq!(request(&router, asked(accept, &tag)).await.status(), 304, "{accept}");
+        let body = bytes(answer).await;
+        if accept.starts_with("text/") || accept.ends_with("ndjson") {
+            let lines = String::from_utf8(body.to_vec()).expect("text").lines().count();
+            assert_eq!(lines, expected.len() + heads, "{accept}");
+        }
+    }
+    assert_eq!(request(&router, asked("image/png", "\"other\"")).await.status(), 406);
 }
 
 #[tokio::test]

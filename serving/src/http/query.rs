@@ -72,6 +72,11 @@ async fn respond(
 }
 
 fn check_media_type(headers: &HeaderMap) -> Result<(), Refusal> {
+    let encoding = headers.get(header::CONTENT_ENCODING).map(|given| given.to_str().unwrap_or_default());
+    if let Some(encoding) = encoding.filter(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
+        let detail = format!("content encoding `{encoding}` cannot be read; send the query as it is");
+        return Err(Refusal { kind: Kind::Invalid, problem: "media-type", detail, parameter: None, suggestion: None });
+    }
     let Some(given) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let essence = given.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     if essence == "application/json" || essence.ends_with("+json") {

@@ -5,17 +5,21 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, State};
 use axum::http::{HeaderMap, Uri, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use seam_shared::access::Caller;
 use seam_shared::view::definition::View;
-use seam_shared::view::value::Value;
+use seam_shared::view::value::{FieldType, Value};
 use tokio::time::Instant;
 
 use super::{generations, known, metrics, negotiate, parameters, problem};
-use crate::Serving;
-use crate::by_key::{Asked, Key, inquiry};
+use crate::answer::Answer;
+use crate::by_key::{Asked, Key, Keys, inquiry};
 use crate::deadline::within;
 use crate::json::Json;
+use crate::page::write_table;
 use crate::query::{Format, LIMIT_DEFAULT, LIMIT_MAX, Refusal};
+use crate::table::{Cells, Table};
+use crate::{Serving, etag};
 
 type Given = Vec<(String, String)>;
 
@@ -87,10 +91,11 @@ pub async fn keys(
     };
     match found.await {
         Err(refusal) => problem::respond(&uri, &refusal),
-        Ok((view, key, given)) if key.0.is_empty() => match page(&serving, &caller, &view, &given).await {
-            Ok(json) => as_json(json),
-            Err(refusal) => problem::respond(&uri, &refusal),
-        },
+        Ok((view, key, given)) if key.0.is_empty() => {
+            let known = known(&headers);
+            let answered = page(&serving, &caller, &view, &given, &headers).await;
+            metrics::finish(&serving, "keys", begun, &uri, answered, known)
+        }
         Ok((view, key, given)) => state(&serving, &caller, (&view, &key, &given), begun, &uri, &headers).await,
     }
 }
@@ -136,7 +141,14 @@ async fn state(
     metrics::finish(serving, "view", begun, uri, answered.await, known)
 }
 
-async fn page(serving: &Serving, caller: &Caller, view: &Arc<View>, given: &Given) -> Result<Json, Refusal> {
+async fn page(
+    serving: &Serving,
+    caller: &Caller,
+    view: &Arc<View>,
+    given: &Given,
+    headers: &HeaderMap,
+) -> Result<Answer, Refusal> {
+    let format = negotiate::format(headers)?;
     let (mut limit, mut after): (usize, Option<Vec<Value>>) = (LIMIT_DEFAULT, None);
     for (name, text) in given {
         match name.as_str() {
@@ -162,6 +174,18 @@ async fn page(serving: &Serving, caller: &Caller, view: &Arc<View>, given: &Give
     }
     let timeout = serving.config().server.query_timeout;
     let found = within(timeout, serving.keys(caller, view, after.as_deref(), limit)).await?;
+    let next = found.keys.last().filter(|_| found.more).map(|key| Key::to_path(key));
+    let body = match format {
+        Format::Json => page_as_json(view, &found, next.as_deref()),
+        _ => page_as_table(view, &found, next.as_deref(), format)?,
+    };
+    let tag = format!("\"{}\"", &blake3::hash(&body).to_hex()[..32]);
+    let body = Some(Bytes::from(body)).filter(|_| !known(headers).is_some_and(|header| etag::matches(header, &tag)));
+    let coverage = found.pin.stamp.coverage.clone();
+    Ok(Answer { tag, body, lag: None, building: None, coverage, next, format })
+}
+
+fn page_as_json(view: &View, found: &Keys, next: Option<&str>) -> Vec<u8> {
     let mut json = Json::with_capacity(1_024 + found.keys.len() * 64);
     json.open('{').key("view").text(&view.name).key("keys").open('[');
     for key in &found.keys {
@@ -171,11 +195,27 @@ async fn page(serving: &Serving, caller: &Caller, view: &Arc<View>, given: &Give
         }
         json.close('}');
     }
-    let next = found.keys.last().filter(|_| found.more).map(|key| Key::to_path(key));
-    json.close(']').key("next").optional_text(next.as_deref());
+    json.close(']').key("next").optional_text(next);
     found.pin.stamp.write(json.key("stamp"), None);
     json.close('}');
-    Ok(json)
+    json.into_bytes()
+}
+
+fn page_as_table(view: &View, found: &Keys, next: Option<&str>, format: Format) -> Result<Vec<u8>, Refusal> {
+    let mut table = Table::new(found.keys.len());
+    let paths = found.keys.iter().map(|key| Value::Str(Key::to_path(key).into()));
+    table.push("key", Cells::Values(FieldType::String, paths.collect()));
+    for (d, dimension) in view.dimensions.iter().enumerate() {
+        let values = found.keys.iter().map(|key| key[d].clone());
+        table.push(&dimension.name, Cells::Values(dimension.field_type, values.collect()));
+    }
+    let mut stamp = Json::with_capacity(1_024);
+    found.pin.stamp.write(&mut stamp, None);
+    let stamp = String::from_utf8(stamp.into_bytes()).unwrap_or_default();
+    let coverage = found.pin.stamp.coverage.clone();
+    let mut notes = vec![("seam.view", view.name.clone()), ("seam.coverage", coverage), ("seam.stamp", stamp)];
+    notes.extend(next.map(|next| ("seam.next", next.to_owned())));
+    Ok(write_table(&table, 0..table.len(), format, notes)?)
 }
 
 fn unknown(name: &str) -> Refusal {

@@ -85,8 +85,8 @@ datasources:
     uid: seam-sql
     type: grafana-postgresql-datasource
     url: {sql}
-    user: grafana
-    jsonData: {{ database: {name}, sslmode: disable, postgresVersion: 1600, timescaledb: false, timeInterval: {interval} }}
+    user: {user}
+    jsonData: {{ database: {name}, sslmode: {tls}, postgresVersion: 1600, timescaledb: false, timeInterval: {interval} }}
     secureJsonData: {{ password: $SEAM_SQL_PASSWORD }}
   - name: Seam operations
     uid: {OPERATIONS}
@@ -95,7 +95,9 @@ datasources:
     url: {prometheus}
     jsonData: {{ httpMethod: POST, prometheusType: Prometheus, timeInterval: 15s }}
 "#,
-        name = config.name
+        name = config.name,
+        user = config.server.sql.as_ref().map_or("grafana", |sql| &sql.user),
+        tls = if config.server.tls.is_some() { "require" } else { "disable" },
     )
 }
 

@@ -305,6 +305,7 @@ static SQL: Shape = Shape::Table(&[
     ),
     key("timeout", &Shape::Duration, "how long a statement may take; 30s by default"),
     key("max_rows", &Shape::Integer(1, 1 << 32), "rows of views that a statement may read; 1000000 by default"),
+    key("max_memory", &Shape::Size(1 << 40), "memory that a statement's process may take; 1GiB by default"),
 ]);
 static TLS: Shape = Shape::Table(&[
     required("certificate", &Shape::Text, "a file with the certificate and those that lead to a trusted one (PEM)"),

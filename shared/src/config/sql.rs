@@ -10,6 +10,7 @@ use crate::time::Span;
 const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 5_433);
 const TIMEOUT: Span = Span(30 * Span::SECOND.0);
 const MAX_ROWS: u64 = 1_000_000;
+const MAX_MEMORY: u64 = 1 << 30;
 
 /// The SQL server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct SqlSettings {
     pub timeout: Span,
     /// Rows of views that one statement may read; a million by default.
     pub max_rows: u64,
+    /// Bytes of memory that a statement's process may take; 1 GiB by default.
+    pub max_memory: u64,
 }
 
 /// What `server.sql` says.
@@ -46,5 +49,6 @@ pub(super) fn settings(root: &Node, node: &Node, problems: &mut Problems) -> Sql
         password,
         timeout: node.duration("timeout").unwrap_or(TIMEOUT),
         max_rows: node.text_of("max_rows").and_then(scalars::whole_number).map_or(MAX_ROWS, i64::unsigned_abs),
+        max_memory: node.text_of("max_memory").and_then(scalars::size).unwrap_or(MAX_MEMORY),
     }
 }

@@ -25,8 +25,13 @@ impl Engine for Polars {
             context.register(&name, to_polars(frame).map_err(|error| sql_error(&error, &[]))?.lazy());
         }
         let told = |error: PolarsError| sql_error(&error, &known);
-        let answer = context.execute(query).map_err(told)?.collect().map_err(told)?;
-        from_polars(&answer)
+        // What the engine does not foresee ends it with a panic.
+        let work = || context.execute(query).and_then(|lazy| lazy.collect());
+        let answer = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work)).map_err(|_| {
+            SqlError::unsupported("the engine cannot do this, perhaps because it compares decimals")
+                .hint("Cast decimals: CAST(x AS DOUBLE PRECISION).")
+        })?;
+        from_polars(&answer.map_err(told)?)
     }
 }
 
@@ -140,7 +145,13 @@ fn sql_error(error: &PolarsError, columns: &[String]) -> SqlError {
                 }
                 _ => state::NOT_SUPPORTED,
             };
-            let shown = message.split_once(':').map_or(message, |(_, what)| what.trim());
+            let shown = match message {
+                // The engine shows how it stores what it cannot do.
+                _ if message.contains("Span(Location") => {
+                    "a query within an expression is not supported; put it in WITH or FROM"
+                }
+                _ => message.split_once(':').map_or(message, |(_, what)| what.trim()),
+            };
             SqlError::new(code, shown)
         }
         PolarsError::Duplicate(_) => SqlError::new(state::AMBIGUOUS, message),

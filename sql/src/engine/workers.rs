@@ -14,8 +14,6 @@ use crate::frame::Frame;
 
 /// How often a process at work is looked at.
 const LOOK: Duration = Duration::from_millis(20);
-/// Memory that a process may have at work.
-const MEMORY_MAX: u64 = 1 << 30;
 /// A process that has kept more than this after a query is not used again.
 const MEMORY_KEPT: u64 = 256 << 20;
 /// Processes that wait for a query.
@@ -50,10 +48,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Workers {
-    /// Runs `program` with `arguments`, which must answer as [`serve`](super::serve) does. Nothing is started yet.
-    pub fn new(program: PathBuf, arguments: &[&str]) -> Workers {
+    /// Runs `program` with `arguments`, which must answer as [`serve`](super::serve) does, in at most `memory_max` bytes each. Nothing
+    /// is started yet.
+    pub fn new(program: PathBuf, arguments: &[&str], memory_max: u64) -> Workers {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        Workers { program, arguments, memory_max: MEMORY_MAX, idle: Mutex::default() }
+        Workers { program, arguments, memory_max, idle: Mutex::default() }
     }
 
     fn worker(&self) -> Result<Worker, SqlError> {
@@ -109,7 +108,7 @@ impl Engine for Workers {
             (_, Some(Ended::TooLarge)) => {
                 let most = self.memory_max >> 20;
                 Err(SqlError::new(state::OUT_OF_MEMORY, format!("the statement needs more than {most} MiB of memory"))
-                    .hint("Join on more columns, or group before joining."))
+                    .hint("Join on more columns, or group before joining; `server.sql.max_memory` is the bound."))
             }
             (Err(error), None) => {
                 tracing::error!(%error, "a process for SQL ended in the middle of a query");
@@ -168,7 +167,7 @@ mod tests {
 
     /// A process that reads and never answers; in a shell's arguments what it does meanwhile.
     fn silent(work: &str) -> Workers {
-        Workers::new(PathBuf::from("/bin/sh"), &["-c", work])
+        Workers::new(PathBuf::from("/bin/sh"), &["-c", work], 1 << 30)
     }
 
     async fn run(workers: Workers, cancel: CancellationToken) -> (SqlError, Arc<Workers>) {
@@ -207,7 +206,7 @@ mod tests {
             let (error, _) = run(silent(program), CancellationToken::new()).await;
             assert_eq!(error.code, state::INTERNAL, "{program}");
         }
-        let missing = Workers::new(PathBuf::from("/no/such/program"), &[]);
+        let missing = Workers::new(PathBuf::from("/no/such/program"), &[], 1 << 30);
         assert_eq!(run(missing, CancellationToken::new()).await.0.code, state::NOT_READY);
     }
 }

@@ -51,7 +51,7 @@ fn grafana(folded: &str, catalog: &Catalog) -> Option<Frame> {
     None
 }
 
-/// psql's `\d`, `\dt` and `\d table`.
+/// psql's `\d` and `\dt`, and how it finds the table of `\d table`.
 fn describe(folded: &str, catalog: &Catalog) -> Option<Frame> {
     let matching = || {
         let pattern =
@@ -61,10 +61,6 @@ fn describe(folded: &str, catalog: &Catalog) -> Option<Frame> {
             tables.filter(|(_, table)| pattern.is_none_or(|(pattern, _)| matches(pattern, &table.name))).collect();
         tables.sort_by(|a, b| a.1.name.cmp(&b.1.name));
         tables
-    };
-    let of_oid = |before: &str| {
-        let oid: usize = folded.split_once(before)?.1.split('\'').next()?.parse().ok()?;
-        catalog.tables.get(oid.checked_sub(FIRST_OID)?)
     };
     if folded.contains("pg_get_userbyid(c.relowner) as \"owner\"") {
         let is_listed = folded.split_once("c.relkind in (").is_some_and(|(_, rest)| rest.starts_with("'r'"));
@@ -76,36 +72,6 @@ fn describe(folded: &str, catalog: &Catalog) -> Option<Frame> {
     if folded.starts_with("select c.oid, n.nspname, c.relname from") {
         let row = |(i, table): (usize, &Table)| [(FIRST_OID + i).to_string(), "public".to_owned(), table.name.clone()];
         return Some(rows(["oid", "nspname", "relname"], matching().into_iter().map(row)));
-    }
-    if folded.starts_with("select c.relchecks, c.relkind") {
-        of_oid("where c.oid = '")?;
-        let names = [
-            "relchecks",
-            "relkind",
-            "relhasindex",
-            "relhasrules",
-            "relhastriggers",
-            "relrowsecurity",
-            "relforcerowsecurity",
-            "relhasoids",
-            "relispartition",
-            "?column?",
-            "reltablespace",
-            "reloftype",
-            "relpersistence",
-            "relreplident",
-            "amname",
-        ];
-        return Some(rows(names, [["0", "v", "f", "f", "f", "f", "f", "f", "f", "", "0", "", "p", "n", ""]]));
-    }
-    if folded.starts_with("select a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod)") {
-        let table = of_oid("where a.attrelid = '")?;
-        let row = |column: &crate::catalog::ColumnDefinition| {
-            let text = |text: &str| Some(text.to_owned());
-            [text(&column.name), Some(column.kind.sql()), None, text("f"), None, text(""), text("")]
-        };
-        let names = ["attname", "format_type", "default", "attnotnull", "attcollation", "attidentity", "attgenerated"];
-        return Some(Frame::of_text(names, &table.columns.iter().map(row).collect::<Vec<_>>()));
     }
     None
 }

@@ -32,7 +32,7 @@ pub fn name_columns(select: &mut Select, shown: &mut HashMap<String, String>) {
 }
 
 /// What PostgreSQL calls a column that was given no name.
-fn name_of(expr: &Expr) -> String {
+pub fn name_of(expr: &Expr) -> String {
     match expr {
         Expr::Identifier(ident) => ident.value.clone(),
         Expr::CompoundIdentifier(idents) => idents.last().map_or(String::new(), |ident| ident.value.clone()),

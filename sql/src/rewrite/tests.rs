@@ -153,6 +153,46 @@ fn grafanas_macros_and_postgresqls_functions_become_the_engines() {
 }
 
 #[test]
+fn quotients_of_decimals_keep_their_digits() {
+    let text = |text: &str| rewritten(text).unwrap_or_else(|error| panic!("{text}: {error}")).0;
+    let mean = text("SELECT sum(fare_sum) / sum(fare_count) FROM by_carrier");
+    assert!(mean.contains("CAST(sum(\"fare_sum\") AS DOUBLE PRECISION) / sum(\"fare_count\")"), "{mean}");
+    let plain = text("SELECT delay_sum / delay_count FROM by_carrier");
+    assert!(plain.contains("\"delay_sum\" / \"delay_count\""), "{plain}");
+}
+
+#[test]
+fn groups_of_decimals_are_groups_of_doubles() {
+    let text = |text: &str| rewritten(text).unwrap_or_else(|error| panic!("{text}: {error}")).0;
+    let float = "CAST(\"fare_sum\" AS DOUBLE PRECISION)";
+    let named = text("SELECT fare_sum, count(*) FROM by_carrier GROUP BY fare_sum");
+    assert!(
+        named.contains(&format!("{float} AS \"fare_sum\"")) && named.ends_with(&format!("GROUP BY {float}")),
+        "{named}"
+    );
+    let placed = text("SELECT fare_sum AS f, count(*) FROM by_carrier GROUP BY 1");
+    assert!(placed.contains(&format!("{float} AS f")), "{placed}");
+    assert!(text("SELECT DISTINCT fare_sum FROM by_carrier").contains(float));
+    assert!(!text("SELECT carrier, max(fare_sum) FROM by_carrier GROUP BY carrier").contains(float));
+}
+
+#[test]
+fn lists_are_taken_apart_as_postgresql_does() {
+    let text = |text: &str| rewritten(text).unwrap_or_else(|error| panic!("{text}: {error}")).0;
+    let all = [
+        r#"carrier = ANY ('{"x,y",UA,NULL}')"#,
+        r#"carrier = ANY ('{"x,y",UA}'::text[])"#,
+        "carrier = ANY (ARRAY['x,y', 'UA'])",
+        "carrier = ANY (ARRAY['x,y', 'UA']::text[])",
+    ];
+    for condition in all {
+        let found = text(&format!("SELECT flights FROM by_carrier WHERE {condition}"));
+        assert!(found.ends_with("\"carrier\" IN ('x,y', 'UA')"), "{found}");
+    }
+    assert!(text("SELECT flights FROM by_carrier WHERE year = ANY ('{2026,2027}')").ends_with("IN (2026, 2027)"));
+}
+
+#[test]
 fn what_cannot_be_is_refused_with_its_code() {
     let code = |text: &str| rewritten(text).expect_err(text).code;
     let error = rewritten("SELECT 1 FROM by_carier").expect_err("no table");

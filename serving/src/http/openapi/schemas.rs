@@ -14,6 +14,14 @@ fn names<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     names
 }
 
+/// A text that is one of those names; any text where names are not told.
+fn one_of(names: &[&str]) -> Value {
+    if names.is_empty() {
+        return json!({"type": "string", "minLength": 1});
+    }
+    json!({"type": "string", "minLength": 1, "examples": names, "enum": names})
+}
+
 fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
@@ -22,6 +30,7 @@ fn reference(name: &str) -> Value {
 pub fn parameters(config: &Config) -> Value {
     let views = names(config.views.iter().map(|view| view.name.as_str()));
     let metrics = names(config.metrics.iter().map(|metric| metric.name.as_str()));
+    let sources = names(config.sources.iter().map(|source| source.name.as_str()));
     let dimensions = names(config.views.iter().flat_map(|view| view.dimensions.iter().map(|d| d.name.as_str())));
     let mut windows: Vec<_> = config.views.iter().flat_map(|view| view.windows.iter().copied()).collect();
     windows.sort_unstable();
@@ -31,11 +40,11 @@ pub fn parameters(config: &Config) -> Value {
     json!({
         "Anything": {},
         "Text": {"type": "string"},
-        "ViewName": {"type": "string", "minLength": 1, "examples": views, "enum": views},
-        "MetricName": {"type": "string", "minLength": 1, "examples": metrics, "enum": metrics},
+        "ViewName": one_of(&views),
+        "MetricName": one_of(&metrics),
         "Dimension": dimension,
         "Dimensions": {"type": "array", "items": reference("Dimension")},
-        "SourceName": {"type": "string", "enum": config.sources.iter().map(|source| source.name.as_str()).collect::<Vec<_>>()},
+        "SourceName": one_of(&sources),
         "Moment": {
             "type": "string", "description": "RFC 3339, seconds or milliseconds since 1970, or now-6h",
             "examples": ["now", "now-1h", "2026-01-01T00:00:00Z", "1767225600"],
@@ -156,13 +165,12 @@ fn inquiry(config: &Config) -> Value {
         "metrics": metric.map(|metric| metric.name.as_str()).into_iter().collect::<Vec<_>>(),
         "dimensions": dimension.into_iter().collect::<Vec<_>>(), "range": ["now-1d", "now"], "limit": 10,
     });
-    let names = names(config.metrics.iter().map(|metric| metric.name.as_str()));
     let texts = json!({"type": "array", "items": {"type": "string"}});
     let mut properties = Map::new();
     for name in inquiry::members() {
         let schema = match name {
             "metrics" => json!({
-                "type": "array", "items": {"type": "string", "enum": names}, "minItems": 1, "maxItems": inquiry::METRICS_MAX, "uniqueItems": true,
+                "type": "array", "items": reference("MetricName"), "minItems": 1, "maxItems": inquiry::METRICS_MAX, "uniqueItems": true,
             }),
             "dimensions" => json!({"type": "array", "items": reference("Dimension")}),
             "order" => json!({"anyOf": [{"type": "string"}, texts]}),

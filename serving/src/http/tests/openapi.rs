@@ -7,6 +7,7 @@ use axum::http::Request;
 use serde_json::{Value, json};
 
 use super::{ROUTE, whole};
+use crate::http::openapi::document;
 use crate::testing::{bytes, get, json as read, request};
 
 /// Routes that another document describes, and the files of the page.
@@ -16,6 +17,25 @@ const ELSEWHERE: [&str; 2] = ["/prometheus/", "/page/"];
 fn paths_of(router: &Router) -> BTreeSet<String> {
     let listed = regex::Regex::new(r#"RouteId\(\d+\): "([^"]+)""#).expect("a pattern");
     listed.captures_iter(&format!("{router:?}")).map(|found| found[1].to_owned()).collect()
+}
+
+#[test]
+fn where_keys_are_needed_the_document_tells_no_names() {
+    let text = |access: &str| {
+        let text = format!(
+            "version: 1\nname: secret-shop\n{access}sources: {{ secret-source: {{ fields: {{ secret_field: string }} }} }}\n\
+             views: {{ secret_view: {{ from: secret-source, dimensions: [secret_field], measures: {{ m: count() }} }} }}\n\
+             metrics: {{ secret.metric: {{ view: secret_view, measure: m }} }}\n"
+        );
+        let config = seam_shared::config::load(&text, "seam.yaml").expect("a configuration");
+        document(&config, vec![crate::http::openapi::analytics()]).to_string()
+    };
+    let open = text("");
+    let closed = text("server: { access: { keys: ./keys.yaml } }\n");
+    for name in ["secret-shop", "secret-source", "secret_view", "secret_field", "secret.metric"] {
+        assert!(open.contains(name), "{name}");
+        assert!(!closed.contains(name), "{name}");
+    }
 }
 
 #[tokio::test]

@@ -202,6 +202,8 @@ async fn what_nobody_can_read_is_not_sent() {
     assert_eq!(request(&router, named.expect("a request")).await.status(), 200, "an extension says more");
     let form = Request::post(QUERY).header("content-type", "application/x-www-form-urlencoded").body(Body::from("{}"));
     assert_eq!(request(&router, form.expect("a request")).await.status(), 415);
+    let packed = Request::post("/api/analytics/query").header("content-encoding", "gzip").body(Body::from("{}"));
+    assert_eq!(request(&router, packed.expect("a request")).await.status(), 415);
     let large = format!("{{\"metrics\": \"{}\"}}", "x".repeat(300 << 10));
     assert_eq!(post(&router, QUERY, &large, &[]).await.status(), 413);
 }

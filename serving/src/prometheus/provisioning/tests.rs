@@ -35,6 +35,14 @@ fn the_files_in_infra_are_those_that_the_command_writes() {
     }
 }
 
+#[test]
+fn the_sql_source_logs_in_as_the_configuration_says() {
+    let text = "version: 1\nserver: { sql: { user: reader, password: x } }\nsources: { s: {} }\nviews: { v: { from: s, measures: { m: count() } } }";
+    let config = config::load(text, "seam.yaml").unwrap_or_else(|report| panic!("{report}"));
+    let written = files(&config, &addresses()).remove(0).1;
+    assert!(written.contains("user: reader\n") && written.contains("sslmode: disable"), "{written}");
+}
+
 /// Panels with what is asked of which source.
 fn targets(dashboard: &Value) -> Vec<(String, String, String)> {
     let mut out = Vec::new();
