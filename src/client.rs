@@ -50,8 +50,9 @@ struct Points {
     points: Vec<Point>,
 }
 
-/// Names and values in the order of the answer.
-struct Point(Vec<(String, String)>);
+/// Names and values in the order of the answer; `None` is null. Texts that would look like something else are quoted, as they
+/// are written in a question.
+struct Point(Vec<(String, Option<String>)>);
 
 impl<'de> Deserialize<'de> for Point {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
@@ -65,9 +66,12 @@ impl<'de> Deserialize<'de> for Point {
                 let mut members = Vec::new();
                 while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
                     let text = match serde_json::from_str(value.get()) {
-                        Ok(Value::String(text)) => text,
-                        Ok(Value::Null) => String::new(),
-                        _ => value.get().to_owned(),
+                        Ok(Value::Null) => None,
+                        Ok(Value::String(text)) if text.is_empty() || text == "null" || text.starts_with('"') => {
+                            Some(value.get().to_owned())
+                        }
+                        Ok(Value::String(text)) => Some(text),
+                        _ => Some(value.get().to_owned()),
                     };
                     members.push((name, text));
                 }
@@ -263,8 +267,15 @@ pub fn query(client: &Client, query: &Query) -> Result<String> {
     }
     let read: Points = serde_json::from_str(&text)
         .map_err(|e| Error::internal("the answer is not what this version of seam expects").because(e))?;
-    let (names, rows) = columns(&read.points);
-    Ok(format!("{}\n{}", table(&names, &rows), stamp(&answer)))
+    let dimensions = answer.get("dimensions").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let (names, rows) = columns(&read.points, &dimensions.iter().filter_map(Value::as_str).collect::<Vec<_>>());
+    let mut lines = vec![table(&names, &rows)];
+    if answer.pointer("/meta/truncated").and_then(Value::as_bool) == Some(true) {
+        let all = answer.pointer("/meta/rows").and_then(Value::as_u64).unwrap_or_default();
+        lines.push(format!("{} of {all} rows; --limit shows more, 10000 at most", rows.len()));
+    }
+    lines.push(stamp(&answer));
+    Ok(lines.join("\n"))
 }
 
 /// `seam explain`: how the answer comes about.
@@ -286,7 +297,8 @@ fn pretty(value: &Value) -> String {
 }
 
 /// Column names in the order of their first appearance, and the rows.
-fn columns(points: &[Point]) -> (Vec<String>, Vec<Vec<String>>) {
+/// Where there is no figure a cell is empty; a dimension is null.
+fn columns(points: &[Point], dimensions: &[&str]) -> (Vec<String>, Vec<Vec<String>>) {
     let mut names: Vec<String> = Vec::new();
     for (name, _) in points.iter().flat_map(|point| &point.0) {
         if !names.contains(name) {
@@ -294,7 +306,8 @@ fn columns(points: &[Point]) -> (Vec<String>, Vec<Vec<String>>) {
         }
     }
     let cell = |point: &Point, name: &String| {
-        point.0.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone()).unwrap_or_default()
+        let found = point.0.iter().find(|(n, _)| n == name).and_then(|(_, value)| value.clone());
+        found.unwrap_or_else(|| if dimensions.contains(&name.as_str()) { "null".to_owned() } else { String::new() })
     };
     let rows = points.iter().map(|p| names.iter().map(|n| cell(p, n)).collect()).collect();
     (names, rows)

@@ -134,6 +134,11 @@ fn files_go_to_a_seam_that_is_named_by_its_address_alone() {
         run(&elsewhere, &["ingest", "-q", "--url", &server.url, "--source", "clicks", "--format", "csv", "rows.txt"]);
     assert_eq!((code, out.as_str()), (0, "1 accepted, 0 refused, up to clicks/0@5\n"), "{err}");
 
+    let asked = ["query", "value.sum", "--by", "region", "--window", "1d", "--at", "2026-01-02", "--url", &server.url];
+    let (_, out, err) = run(&elsewhere, &[&asked[..], &["--limit", "1", "--min-position", "clicks/0@5"]].concat());
+    assert!(out.contains("  null    13.00") && out.contains("1 of 3 rows"), "what is left out is said: {out}{err}");
+    let (_, out, err) = run(&elsewhere, &asked);
+    assert!(out.contains("  eu\\n,   2.00") && !out.contains(" of 3 rows"), "one line a row: {out}{err}");
     let (code, _, err) = run(&elsewhere, &["query", "no such thing", "--url", &server.url]);
     assert!(code == 1 && err.contains("there is no metric `no such thing`"), "{err}");
     assert_eq!(server.stop().0, Some(0));
@@ -245,20 +250,17 @@ fn everything_that_the_demo_points_to_is_there() {
     let lines = BufReader::new(demo.0.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
     let mut guide: Vec<String> = Vec::new();
     for line in lines {
-        let is_last = line.trim().starts_with("seam query");
+        let is_last = line.contains(" query route.flights");
         guide.push(line);
         if is_last {
             break;
         }
     }
-    let base = guide[0]
-        .split(' ')
-        .find(|word| word.starts_with("http"))
-        .expect("where it is")
-        .trim_end_matches(';')
-        .to_owned();
-    let urls: Vec<&str> =
-        guide[1..].iter().flat_map(|line| line.split(' ')).filter(|word| word.starts_with("http")).collect();
+    let urls: Vec<&str> = guide[1..guide.len() - 1]
+        .iter()
+        .flat_map(|line| line.split(' '))
+        .filter(|word| word.starts_with("http"))
+        .collect();
     assert!(urls.len() >= 7, "{guide:?}");
     for url in urls {
         let mut reply = agent().get(url).call().expect("an answer");
@@ -270,7 +272,8 @@ fn everything_that_the_demo_points_to_is_there() {
         }
     }
     let command: Vec<&str> = guide.last().expect("lines").split_whitespace().skip(1).collect();
-    let (code, out, err) = run(&folder, &[&command[..], &["--url", &base]].concat());
+    assert!(command.contains(&"--url"), "it is not where one would look: {command:?}");
+    let (code, out, err) = run(&folder, &command);
     assert_eq!(code, 0, "{command:?}: {out}{err}");
     assert!(out.contains("JFK"), "{out}");
     std::process::Command::new("kill").args(["-TERM", &demo.0.id().to_string()]).status().expect("kill runs");

@@ -9,10 +9,7 @@ pub(super) fn expression(node: &Node, fields: &[Field], problems: &mut Problems)
     match Expression::parse(node.text()?, fields) {
         Ok(expression) => Some(expression),
         Err(error) => {
-            let named = error.message.strip_prefix("there is no field `").and_then(|rest| rest.strip_suffix('`'));
-            if !named.is_some_and(|name| problems.is_broken(name)) {
-                problems.suggest(node.inside(error.at), error.message, error.suggestion);
-            }
+            problems.condition(node.inside(error.at), error);
             None
         }
     }

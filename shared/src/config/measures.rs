@@ -257,7 +257,7 @@ fn measure(
         Some((condition, at)) => match Expression::parse(condition, &source.fields) {
             Ok(expression) => Some(Arc::new(expression)),
             Err(error) => {
-                problems.suggest(node.inside(at + error.at), error.message, error.suggestion);
+                problems.condition(node.inside(at + error.at), error);
                 return None;
             }
         },

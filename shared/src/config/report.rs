@@ -3,6 +3,7 @@ use std::fmt;
 
 use super::secret::KEY_PREFIX;
 use crate::error::Error;
+use crate::view::expression::ExpressionError;
 
 /// A run of characters in one line of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -87,6 +88,13 @@ impl Problems {
     /// Whether that is a field that was declared wrongly.
     pub fn is_broken(&self, field: &str) -> bool {
         self.broken.iter().any(|broken| broken == field)
+    }
+    /// Adds what is wrong with a condition, unless that is a field that was declared wrongly.
+    pub fn condition(&mut self, place: Place, error: ExpressionError) {
+        let named = error.message.strip_prefix("there is no field `").and_then(|rest| rest.strip_suffix('`'));
+        if !named.is_some_and(|name| self.is_broken(name)) {
+            self.suggest(place, error.message, error.suggestion);
+        }
     }
     /// From here on, a place that has a problem already is left alone: the next stage would only see its consequences.
     pub fn next_stage(&mut self) {
