@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use seam_shared::error::Result;
 use seam_shared::log::{Offset, Partition};
-use seam_shared::state::{Progress, Snapshot, StateStore, ViewCommit, ViewId};
 use seam_shared::state::memory::{Checkpoint, MemoryState};
+use seam_shared::state::{Progress, Snapshot, StateStore, ViewCommit, ViewId};
 
 use super::mutant::Mutant;
 use super::redis::{Client, Hashes, RedisModel, Reply, Request};
@@ -134,11 +134,8 @@ pub struct Replicas {
 impl Replicas {
     /// Nothing is stored yet.
     pub fn new(dice: Arc<Dice>, redis: bool, mutant: Option<Mutant>, partitions: Vec<Partition>) -> Replicas {
-        let primary = if redis {
-            Store::Redis(RedisModel::new(mutant))
-        } else {
-            Store::Embedded(MemoryState::default())
-        };
+        let primary =
+            if redis { Store::Redis(RedisModel::new(mutant)) } else { Store::Embedded(MemoryState::default()) };
         let primary = Mutex::new(Arc::new(primary));
         let (deposed, moments) = Default::default();
         Replicas { dice, mutant, partitions, primary, deposed, moments, healed: AtomicBool::new(false) }

@@ -102,7 +102,9 @@ impl Known {
         };
         let watched = self.watched();
         let open = commit.segments.last().filter(|segment| segment.end.is_none() && !segment.rows.is_empty());
-        let Some(changed) = open.map(|segment| &segment.rows) else { return Next { written, watched, ..Next::default() } };
+        let Some(changed) = open.map(|segment| &segment.rows) else {
+            return Next { written, watched, ..Next::default() };
+        };
         let mut base = None;
         if let Some(written) = &mut written {
             upsert(&mut written.rows, changed);
