@@ -30,6 +30,7 @@ schemathesis_version=4.32.5
 schemathesis="$cache/services/schemathesis-$schemathesis_version"
 azurite_version=3.35.0
 azurite="$cache/services/azurite-$azurite_version"
+go_version=go1.26.0
 # By their source: a change makes another one.
 gcs="$cache/services/gcs-$(cat "$here"/gcs/go.* "$here"/gcs/*.go | sha256sum | cut -c1-12)"
 grafana="$cache/services/grafana-$(cat "$here"/grafana/go.* "$here"/grafana/*.go | sha256sum | cut -c1-12)"
@@ -79,14 +80,13 @@ apt_install() {
 # Makes a folder of its own by a command that gets it as its first argument: once, and anew if that was interrupted.
 install_once() {
   local folder=$1
-  mkdir -p "$cache/services"
   (
     flock 9
     [ ! -f "$folder/installed" ] || exit 0
     rm -rf "$folder"
     "$2" "$folder" "$3"
     touch "$folder/installed"
-  ) 9>"$cache/services/lock"
+  ) 9>"$folder.lock"
 }
 
 # A Python package.
@@ -102,8 +102,28 @@ node_package() {
 
 # A Go program of this folder.
 install_go() {
-  mkdir -p "$cache/services"
-  (cd "$here/$1" && nice go build -o "$2.new" . && mv "$2.new" "$2")
+  (cd "$here/$1" && nice "$go" build -o "$2.new" . && mv "$2.new" "$2")
+}
+
+# A Go that builds all of these. From 1.21 on it fetches what it needs by itself; for an older one, as Debian 12 has it, the newer one
+# is a module like any other, whose programs are not executable yet.
+go_tool() {
+  local folder
+  if [ -n "$(go env GOTOOLCHAIN)" ]; then echo go; return; fi
+  folder=$(cd / && go mod download -json "golang.org/toolchain@v0.0.1-$go_version.$(go env GOOS)-$(go env GOARCH)" |
+    sed -n 's/^.*"Dir": "\(.*\)".*$/\1/p')
+  chmod +x "$folder"/bin/* "$folder"/pkg/tool/*/*
+  echo "$folder/bin/go"
+}
+
+# One after the other: they are compiled with all cores.
+install_go_programs() {
+  local go
+  export GOTOOLCHAIN=auto
+  go=$(unset GOTOOLCHAIN && go_tool)
+  [ -z "$grafana_too" ] || install_go grafana "$grafana"
+  [ -z "$gcs_too" ] || install_go gcs "$gcs"
+  [ -z "$minio_too" ] || GOBIN="$minio" nice "$go" install "github.com/minio/minio@$minio_version"
 }
 
 install() {
@@ -123,13 +143,17 @@ install() {
     done
   done
   [ ${#packages[@]} = 0 ] || apt_install "${packages[@]}"
-  [ -z "$jars" ] || "$here/kafka/start.sh" --install
-  [ -z "$moto_too" ] || install_once "$moto" python_package "moto[server,s3]==$moto_version"
-  [ -z "$schemathesis_too" ] || install_once "$schemathesis" python_package "schemathesis==$schemathesis_version"
-  [ -z "$minio_too" ] || GOBIN="$minio" nice go install "github.com/minio/minio@$minio_version"
-  [ -z "$grafana_too" ] || install_go grafana "$grafana"
-  [ -z "$azurite_too" ] || install_once "$azurite" node_package "azurite@$azurite_version"
-  [ -z "$gcs_too" ] || install_go gcs "$gcs"
+  mkdir -p "$cache/services"
+  # Side by side: each of them waits for the network most of the time.
+  local jobs=() job failed=0
+  [ -z "$jars" ] || { "$here/kafka/start.sh" --install & jobs+=($!); }
+  [ -z "$moto_too" ] || { install_once "$moto" python_package "moto[server,s3]==$moto_version" & jobs+=($!); }
+  [ -z "$schemathesis_too" ] ||
+    { install_once "$schemathesis" python_package "schemathesis==$schemathesis_version" & jobs+=($!); }
+  [ -z "$azurite_too" ] || { install_once "$azurite" node_package "azurite@$azurite_version" & jobs+=($!); }
+  if [ -n "$minio_too$grafana_too$gcs_too" ]; then install_go_programs & jobs+=($!); fi
+  for job in "${jobs[@]}"; do wait "$job" || failed=1; done
+  [ $failed = 0 ] || { echo "services.sh: not everything could be installed; see above" >&2; return 1; }
   check "$@"
 }
 

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use seam_batch::archive::{self, Archiver, Witness};
+use seam_batch::archive::{self, Archiver};
 use seam_batch::job::Archive;
 use seam_shared::config::Mode;
 use seam_shared::telemetry::Telemetry;

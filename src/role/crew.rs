@@ -35,7 +35,7 @@ impl Board {
     pub fn new(role: &'static str, telemetry: &Arc<Telemetry>) -> Arc<Board> {
         let board = Board { role, telemetry: telemetry.clone(), posts: Mutex::default() };
         // From 0 on: an increase is not seen of what begins with its first error.
-        board.telemetry.errors.get_or_create(&board.corrupt());
+        board.telemetry.errors.get_or_create(&board.corrupt()).inc_by(0);
         Arc::new(board)
     }
     /// The partitions at work.

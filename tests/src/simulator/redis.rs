@@ -2,15 +2,15 @@
 //! command, with smaller numbers. A script may be cut between any two commands, a key may be lost by itself, and (harsher than
 //! Redis) a field of the hash. What is damaged must be noticed: it then counts as lost.
 mod client;
+mod port;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use async_trait::async_trait;
 use seam_shared::error::{Error, Result};
 use seam_shared::log::{Offset, Partition};
-use seam_shared::state::{ClosedSegment, Committed, Progress, Snapshot, StateStore, ViewCommit, ViewId};
+use seam_shared::state::{ClosedSegment, Committed, Progress, Snapshot, ViewCommit, ViewId};
 use seam_shared::view::rows::Rows;
 
 use super::mutant::Mutant;
@@ -459,65 +459,6 @@ impl RedisModel {
         let keys = Keys { state, ..Keys::default() };
         self.lock().entry(partition.clone()).or_default().insert(view.clone(), Slot(keys));
         Progress::at(boundary)
-    }
-}
-
-#[async_trait]
-impl StateStore for RedisModel {
-    async fn commit(&self, partition: &Partition, commits: Vec<ViewCommit>) -> Result<Committed> {
-        self.commit_of(&Client::default(), partition, commits)
-    }
-    async fn claim(&self, partition: &Partition, view: &ViewId, boundary: Offset) -> Result<Progress> {
-        Ok(RedisModel::claim(self, &Client::default(), partition, view, boundary))
-    }
-    async fn snapshot(&self, partition: &Partition, views: &[ViewId]) -> Result<Vec<Option<Snapshot>>> {
-        Ok(self.look(&Client::default(), partition, views))
-    }
-    async fn segment(&self, partition: &Partition, view: &ViewId, start: Offset) -> Result<Option<Arc<Rows>>> {
-        let mut partitions = self.lock();
-        let Some(Slot(keys)) = partitions.get_mut(partition).and_then(|hashes| hashes.get_mut(view)) else {
-            return Ok(None);
-        };
-        if keys.state.as_ref().is_none_or(|state| !state.closed.contains_key(&start)) {
-            return Ok(None);
-        }
-        if self.keeps_rows_apart() {
-            return Ok(Some(Arc::new(keys.apart.get(&start).cloned().unwrap_or_default())));
-        }
-        if !self.is_careless() && !keys.has(start) {
-            // What is damaged is removed: then the view counts as lost, and is folded anew.
-            keys.closed.remove(&start);
-            return Ok(None);
-        }
-        Ok(Some(Arc::new(keys.closed.get(&start).cloned().unwrap_or_default())))
-    }
-    async fn trim(&self, partition: &Partition, view: &ViewId, floor: Offset) -> Result<()> {
-        let mut partitions = self.lock();
-        let Some(Slot(keys)) = partitions.get_mut(partition).and_then(|hashes| hashes.get_mut(view)) else {
-            return Ok(());
-        };
-        let Some(state) = keys.state.as_mut().filter(|state| floor > state.progress.floor) else { return Ok(()) };
-        if floor >= state.progress.position {
-            state.progress = Progress::at(floor);
-            state.closed.clear();
-            (state.base, state.based, state.opened) = (Some(Arc::default()), state.last, state.last);
-            (keys.closed, keys.apart) = Default::default();
-            return Ok(());
-        }
-        if floor != state.progress.segment.start && !state.closed.contains_key(&floor) {
-            return Err(Error::internal(format!("floor {floor} of {view} is no segment boundary")));
-        }
-        state.progress.floor = floor;
-        state.closed = state.closed.split_off(&floor);
-        keys.closed = keys.closed.split_off(&floor);
-        keys.apart = keys.apart.split_off(&floor);
-        Ok(())
-    }
-    async fn forget(&self, partition: &Partition, view: &ViewId) -> Result<()> {
-        if let Some(hashes) = self.lock().get_mut(partition) {
-            hashes.remove(view);
-        }
-        Ok(())
     }
 }
 

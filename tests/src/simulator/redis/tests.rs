@@ -1,4 +1,7 @@
 //! The model keeps the port's contract, for clients that know nothing and for one that knows everything.
+use async_trait::async_trait;
+use seam_shared::state::StateStore;
+
 use super::*;
 
 /// A server with one client that stays.
