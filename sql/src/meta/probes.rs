@@ -77,7 +77,7 @@ fn describe(folded: &str, catalog: &Catalog) -> Option<Frame> {
 }
 
 /// Whether a name matches one of psql's patterns: names, `.*` and `.`, parts separated by `|`.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     fn from(pattern: &[u8], name: &[u8]) -> bool {
         match pattern {
             [] => name.is_empty(),
