@@ -101,7 +101,11 @@ impl Meta {
                     texts("relkind", std::iter::repeat_n("r".to_owned(), count)),
                 ])
             }
-            Meta::PgDatabase => Frame(vec![ints("oid", [5]), texts("datname", [database.to_owned()])]),
+            Meta::PgDatabase => {
+                let flag = |name: &str, is: bool| Column { name: name.to_owned(), cells: Cells::Bool(vec![Some(is)]) };
+                let name = texts("datname", [database.to_owned()]);
+                Frame(vec![ints("oid", [5]), name, flag("datallowconn", true), flag("datistemplate", false)])
+            }
             Meta::PgExtension => Frame(vec![texts("extname", []), texts("extversion", [])]),
         }
     }

@@ -274,7 +274,7 @@ impl Rewrite<'_> {
                 Ok(Some(moved(left, interval)?))
             }
             // Of decimals the engine would keep the digits of the dividend alone.
-            B::Divide if !matches!(self.kind(left), Some(Type::Float)) => {
+            B::Divide if !matches!(self.kind(left), Some(Type::Float | Type::Time)) => {
                 Ok(Some(parse(&format!("CAST({left} AS DOUBLE PRECISION) / {right}"))?))
             }
             _ => Ok(None),

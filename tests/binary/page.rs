@@ -94,6 +94,7 @@ fn course(browser: &Browser, server: &Server) {
         "{compared:#}"
     );
     assert_eq!(Some(list(&compared["groups"]).len() as u64), compared["bars"].as_u64());
+    browser.wait("[...document.querySelectorAll('.proof dt')].some((name) => name.textContent === 'Not counted')");
     let heard = |browser: &Browser| {
         browser.run("return document.querySelector('[role=slider]').getAttribute('aria-valuetext');")
     };

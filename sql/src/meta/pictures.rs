@@ -10,6 +10,7 @@ use sqlparser::ast::{
     BinaryOperator, Expr, JoinOperator, ObjectName, Query, Select, SelectItem, SetExpr, TableFactor, Visit, Visitor,
 };
 
+use super::probes::matches;
 use super::{FIRST_OID, Meta, PG};
 use crate::catalog::{Catalog, ColumnDefinition, Table};
 use crate::frame::{Cells, Column, Frame};
@@ -49,6 +50,12 @@ pub fn picture(query: &Query, parameters: &[Expr], catalog: &Catalog, asker: Ask
         body = left;
     }
     let SetExpr::Select(select) = body else { return None };
+    // All of a query in FROM: what that one shows.
+    if let ([SelectItem::Wildcard(_)], [from]) = (&select.projection[..], &select.from[..])
+        && let (TableFactor::Derived { subquery, .. }, []) = (&from.relation, &from.joins[..])
+    {
+        return picture(subquery, parameters, catalog, asker);
+    }
     let mut seen = Seen { catalog, own: false, catalogs: HashSet::new(), beyond: false };
     let _ = query.visit(&mut seen);
     if seen.own || seen.catalogs.is_empty() || !seen.beyond {
@@ -189,8 +196,13 @@ fn things<'a>(select: &Select, parameters: &[Expr], catalog: &'a Catalog) -> Vec
 }
 
 /// Which tables a condition is about, as far as it says so by their names and numbers.
+#[derive(Default)]
 struct Wanted {
     names: Vec<Vec<String>>,
+    /// Patterns of LIKE.
+    like: Vec<String>,
+    /// Patterns as psql makes them: `^(name)$`.
+    regular: Vec<String>,
     numbers: Vec<Vec<i64>>,
     /// Whether tables are among the kinds of relations that are looked for.
     tables: bool,
@@ -198,7 +210,7 @@ struct Wanted {
 
 impl Wanted {
     fn new(select: &Select, parameters: &[Expr]) -> Wanted {
-        let mut wanted = Wanted { names: Vec::new(), numbers: Vec::new(), tables: true };
+        let mut wanted = Wanted { tables: true, ..Wanted::default() };
         if let Some(condition) = &select.selection {
             wanted.learn(condition, parameters);
         }
@@ -206,6 +218,8 @@ impl Wanted {
     }
     fn is(&self, place: usize, name: &str) -> bool {
         self.names.iter().all(|names| names.iter().any(|wanted| wanted == name))
+            && self.like.iter().all(|pattern| is_like(pattern, name))
+            && self.regular.iter().all(|pattern| matches(pattern, name))
             && self.numbers.iter().all(|numbers| numbers.contains(&((FIRST_OID + place) as i64)))
     }
     /// What both sides of AND say is true of a row; of other conditions nothing is known.
@@ -217,6 +231,15 @@ impl Wanted {
                 self.learn(right, parameters);
             }
             Expr::BinaryOp { left, op: BinaryOperator::Eq, right } => self.one_of(left, vec![right], parameters),
+            Expr::BinaryOp { left, op: BinaryOperator::PGCustomBinaryOperator(op), right }
+                if name_of(left) == "relname" && op.last().is_some_and(|op| op == "~") =>
+            {
+                let pattern = literal(right, parameters);
+                self.regular.extend(pattern.and_then(|p| Some(p.strip_prefix("^(")?.strip_suffix(")$")?.to_owned())));
+            }
+            Expr::Like { expr, pattern, negated: false, .. } if name_of(expr) == "relname" => {
+                self.like.extend(literal(pattern, parameters));
+            }
             Expr::InList { expr, list, negated: false } => self.one_of(expr, list.iter().collect(), parameters),
             Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
                 let mut right = right.as_ref();
@@ -249,6 +272,19 @@ impl Wanted {
         matches!(expr, Expr::CompoundIdentifier(idents)
             if idents.iter().rev().nth(1).is_some_and(|table| ["n", "pg_namespace"].contains(&table.value.as_str())))
     }
+}
+
+/// Whether a name is LIKE a pattern: `%` stands for anything, `_` for a letter, `\\` before either for itself.
+fn is_like(pattern: &str, name: &str) -> bool {
+    fn from(pattern: &[u8], name: &[u8]) -> bool {
+        match pattern {
+            [] => name.is_empty(),
+            [b'%', rest @ ..] => (0..=name.len()).any(|skip| from(rest, &name[skip..])),
+            [b'_', rest @ ..] => !name.is_empty() && from(rest, &name[1..]),
+            [b'\\', letter, rest @ ..] | [letter, rest @ ..] => name.first() == Some(letter) && from(rest, &name[1..]),
+        }
+    }
+    pattern.len() < 200 && from(pattern.as_bytes(), name.as_bytes())
 }
 
 /// A text, or what is bound for it.
@@ -294,6 +330,7 @@ fn cell(name: &str, thing: Thing<'_>, asker: Asker<'_>) -> Option<Cell> {
         ("relkind", _) => text("r"),
         ("relpersistence", _) => text("p"),
         ("Type", Thing::Table(..)) => text("table"),
+        ("table_type", Thing::Table(..)) => text("TABLE"),
         ("Persistence", Thing::Table(..)) => text("permanent"),
         ("oid" | "attrelid", Thing::Table(i, _) | Thing::Column(i, ..)) => Some(Cell::Int((FIRST_OID + i) as i64)),
         ("attname" | "name", Thing::Column(.., column)) => text(&column.name),

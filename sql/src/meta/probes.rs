@@ -62,7 +62,7 @@ fn describe(folded: &str, catalog: &Catalog) -> Option<Frame> {
         tables.sort_by(|a, b| a.1.name.cmp(&b.1.name));
         tables
     };
-    if folded.contains("pg_get_userbyid(c.relowner) as \"owner\"") {
+    if folded.contains("pg_get_userbyid(c.relowner) as \"owner\" from") {
         let is_listed = folded.split_once("c.relkind in (").is_some_and(|(_, rest)| rest.starts_with("'r'"));
         let row = |(_, table): (usize, &Table)| {
             ["public".to_owned(), table.name.clone(), "table".to_owned(), "seam".to_owned()]
@@ -77,7 +77,7 @@ fn describe(folded: &str, catalog: &Catalog) -> Option<Frame> {
 }
 
 /// Whether a name matches one of psql's patterns: names, `.*` and `.`, parts separated by `|`.
-fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     fn from(pattern: &[u8], name: &[u8]) -> bool {
         match pattern {
             [] => name.is_empty(),

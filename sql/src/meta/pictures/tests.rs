@@ -71,6 +71,11 @@ fn libraries_find_tables_and_no_types_of_users() {
     let one = format!("{names} AND pg_catalog.pg_class.relname = $1");
     assert_eq!(rows(&one, &[text("sales")]), ["sales"]);
     assert_eq!(rows(&one, &[text("nothing")]), Vec::<String>::new());
+    let columns = "SELECT * FROM (SELECT n.nspname, c.relname, a.attname, a.attnum FROM pg_catalog.pg_namespace n
+        JOIN pg_catalog.pg_class c ON (c.relnamespace = n.oid) JOIN pg_catalog.pg_attribute a ON (a.attrelid = c.oid)
+        JOIN pg_catalog.pg_type t ON (a.atttypid = t.oid) WHERE c.relkind in ('r','p') AND c.relname LIKE 'sal_s') c WHERE true";
+    assert_eq!(rows(columns, &[])[2], "public|sales|kind|3");
+    assert_eq!(rows(&columns.replace("sal_s", r"sal\_s"), &[]), Vec::<String>::new());
     let hstore =
         "SELECT t.oid, typarray FROM pg_type t JOIN pg_namespace ns ON typnamespace = ns.oid WHERE typname = 'hstore'";
     assert_eq!(rows(hstore, &[]), Vec::<String>::new());
