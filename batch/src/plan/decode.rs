@@ -281,7 +281,9 @@ impl Pages {
         for page in found.map_err(strange)? {
             let mut page = page.map_err(strange)?;
             let plain = match &mut page {
-                Page::DataPageV2 { buf, num_nulls, def_levels_byte_len, rep_levels_byte_len, is_compressed, .. } => {
+                Page::DataPageV2 {
+                    buf, num_nulls, def_levels_byte_len, rep_levels_byte_len, is_compressed, ..
+                } => {
                     whole &= *num_nulls == 0;
                     let levels = (*def_levels_byte_len + *rep_levels_byte_len) as usize;
                     is_compressed.then_some((buf, levels))
@@ -316,7 +318,8 @@ fn unpacked(zstd: &mut Decompressor<'static>, packed: &[u8], levels: usize, most
         return Ok(Bytes::copy_from_slice(levels));
     }
     let said = get_frame_content_size(packed).ok().flatten().and_then(|said| usize::try_from(said).ok());
-    let content = zstd.decompress(packed, said.map_or(most, |said| said.min(most))).map_err(|error| unread().because(error))?;
+    let content =
+        zstd.decompress(packed, said.map_or(most, |said| said.min(most))).map_err(|error| unread().because(error))?;
     Ok(if levels.is_empty() { content.into() } else { [levels, &content].concat().into() })
 }
 

@@ -199,7 +199,8 @@ fn column(field: &Field, chunk: Chunk<'_>, spare: &mut Spare) -> Result<pl::Colu
             pl::Int64Chunked::from_iter_options(name, cells(&decode::integers(chunk, spare)?)).into_series()
         }
         FieldType::Float => {
-            pl::Float64Chunked::from_iter_options(name, cells(&decode::plain::<DoubleType>(chunk, spare)?)).into_series()
+            pl::Float64Chunked::from_iter_options(name, cells(&decode::plain::<DoubleType>(chunk, spare)?))
+                .into_series()
         }
         FieldType::Decimal(scale) => {
             let decimals = match decode::decimals(chunk, spare)? {

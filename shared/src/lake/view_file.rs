@@ -29,8 +29,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
-use self::columns::Columns;
 use self::cells::{read_dimension, read_fixed, read_float, read_partials, unsigned};
+use self::columns::Columns;
 use crate::error::{Error, Result};
 use crate::lake::archive_file::{DECIMAL_DIGITS, column_type, timestamp_type};
 use crate::lake::parquet_file::{self, GROUP_ROWS, KEYED_GROUP_ROWS, PLAIN_ROWS, Spelling, unbuilt, unread};

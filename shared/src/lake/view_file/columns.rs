@@ -3,9 +3,9 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use arrow_array::ArrayRef;
 use arrow_array::cast::AsArray;
 use arrow_array::types::Int64Type;
-use arrow_array::ArrayRef;
 use arrow_schema::{DataType, FieldRef, Schema};
 use hashbrown::HashMap;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
@@ -37,7 +37,11 @@ pub struct Columns {
 #[derive(Debug)]
 enum Column {
     /// Whether readers skip row groups by it, and whether cells may be missing.
-    Integers { cells: Cells<i64>, statistics: bool, nullable: bool },
+    Integers {
+        cells: Cells<i64>,
+        statistics: bool,
+        nullable: bool,
+    },
     Decimals(Cells<i64>),
     /// Decimals of which some do not fit into 64 bits.
     Wide(Cells<i128>),

@@ -1,9 +1,9 @@
 //! Chunks that are spelled here, read by the library.
 use std::sync::Arc;
 
+use arrow_array::ArrayRef;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Int64Type};
-use arrow_array::ArrayRef;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
@@ -136,9 +136,8 @@ fn texts_are_read_as_they_were() {
             }
             let mut codes = cells.values.iter();
             let present = |row: usize| cells.present.is_empty() || cells.present[row];
-            let wanted: Vec<Option<&str>> = (0..rows)
-                .map(|row| present(row).then(|| &*dictionary[*codes.next().unwrap() as usize]))
-                .collect();
+            let wanted: Vec<Option<&str>> =
+                (0..rows).map(|row| present(row).then(|| &*dictionary[*codes.next().unwrap() as usize])).collect();
             let mut spelling = Spelling::new(compressed).unwrap();
             let chunk = spelling.texts(&cells, dictionary.iter().map(String::as_str)).unwrap();
             let found = read("optional binary a (utf8)", &chunk);
