@@ -228,7 +228,8 @@ impl Process {
         }
         let about = openapi::routes(&process.ports.config, std::mem::take(&mut process.documents));
         let routes = std::mem::take(&mut process.routes).merge(about);
-        process.health.open(seam_serving::http::finish(routes, &process.access, &process.ports.config));
+        let (access, config, serving) = (&process.access, &process.ports.config, process.serving.clone());
+        process.health.open(seam_serving::http::finish(routes, access, config, serving));
         tracing::info!(%address, "every role is up");
         Ok(process)
     }

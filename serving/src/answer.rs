@@ -41,6 +41,8 @@ const INLINE_ROWS: usize = 60_000;
 pub struct Answer {
     /// The entity tag: equal tags, equal bodies.
     pub tag: String,
+    /// The hash of what was pinned for it; `None` for a page of what was answered earlier.
+    pub pinned: Option<[u8; 32]>,
     /// The JSON; `None` when the caller has what it would get.
     pub body: Option<Bytes>,
     /// Records that the log held, when it was last asked, beyond the answer's coverage: `flights/0=12`. Not in the body,
@@ -88,7 +90,8 @@ pub fn merge_until(
             begin = *of_view;
         }
         let access = Access::new(asked, view);
-        for Piece { block, part } in scan.joined(&access, batch, cache).iter() {
+        let joined = scan.joined(&access, batch, cache);
+        for Piece { block, part } in scan.in_order(&joined) {
             shares.batch += scan.add_part(&access, block, *part, cache)?;
         }
         for block in speed {
@@ -104,6 +107,10 @@ pub fn merge_until(
 
 /// About how much work [`merge`] is, in rows.
 fn effort(query: &Query, views: &[Arc<View>], halves: &[Halves], cache: &BlockCache) -> usize {
+    let all = halves.iter().map(Halves::rows).sum();
+    if all <= INLINE_ROWS {
+        return all;
+    }
     let of_view = |(view, Halves { batch, speed, .. }): (&Arc<View>, &Halves)| {
         let access = Access::new(query, view);
         let all = |pieces: &[Piece]| pieces.iter().map(|piece| access.effort(query, piece, cache)).sum::<usize>();
@@ -251,7 +258,16 @@ impl Serving {
             break (tag, pin);
         };
         let (lag, building, coverage) = (pin.lag.clone(), pin.building.clone(), pin.stamp.coverage.clone());
-        Ok(Answer { tag, body: made, lag, building, coverage, next: None, format: Format::Json })
+        Ok(Answer {
+            tag,
+            pinned: Some(pin.digest),
+            body: made,
+            lag,
+            building,
+            coverage,
+            next: None,
+            format: Format::Json,
+        })
     }
 
     /// Pins what queries of one layer need, and reads it unless their tag `is_enough`. What was retired between pin and read is

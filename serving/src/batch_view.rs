@@ -168,10 +168,11 @@ impl BatchView {
         let mut missing = Vec::new();
         for choice in choices {
             let key = self.key(&choice);
-            if let Some(facts) = cache.facts(&key)
-                && access.held(&key, &facts, choice.part, range, cache, &mut pieces)
-            {
-                continue;
+            if let Some(facts) = cache.facts(&key) {
+                let is_outside = facts.span.1 <= range.0 || facts.span.0 > range.1;
+                if is_outside || access.held(&key, &facts, choice.part, range, cache, &mut pieces) {
+                    continue;
+                }
             }
             match cache.get(&key) {
                 Some(block) => pieces.push(Piece { block, part: choice.part }),

@@ -1,4 +1,5 @@
 //! Blocks: the scan-ready form of rows, for batch files and speed segments alike, and the roll-ups of them.
+use std::hash::Hash;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
@@ -9,6 +10,10 @@ use seam_shared::view::rows::{Dimension, Rows, States};
 use seam_shared::view::value::Value;
 
 use crate::block_key::{BlockKey, Shape};
+use crate::query::Spelling;
+
+/// Rows that are looked at one by one where something is likely to be.
+const NEAR: usize = 4;
 
 /// Rows in one of two forms: what many queries will scan by key, what few will scan as the store has it.
 #[derive(Debug)]
@@ -25,6 +30,8 @@ pub enum Block {
 pub struct ByKey {
     /// The dimensions, with one code a key.
     pub dimensions: Vec<Dimension>,
+    /// The hash of each dimension's values in order: where it is the same, codes mean the same.
+    pub dictionaries: Vec<[u8; 32]>,
     /// Each key's first row, and the number of rows.
     starts: Vec<u32>,
     /// The pane of each row.
@@ -144,6 +151,7 @@ impl ByKey {
             let code_of = |&start: &u32| dimension.codes[order[start as usize] as usize];
             dimension.codes = starts.iter().map(code_of).collect();
         }
+        let dictionaries = dimensions.iter().map(|dimension| hash_of(&dimension.values)).collect();
         starts.push(order.len() as u32);
         let panes: Vec<Timestamp> = order.iter().map(|&row| panes[row as usize]).collect();
         states.iter_mut().for_each(|states| reorder(states, &order));
@@ -163,6 +171,7 @@ impl ByKey {
         };
         ByKey {
             dimensions,
+            dictionaries,
             starts,
             even,
             panes,
@@ -220,6 +229,22 @@ impl ByKey {
         let high = (low + step).min(panes.len());
         low + panes[low..high].partition_point(|pane| *pane <= until)
     }
+    /// How many of the rows are in panes that end at `until` or before; they follow each other in time, and it is likely to be about `near`.
+    #[inline]
+    pub fn rows_until_near(&self, rows: &Range<usize>, until: Timestamp, near: usize) -> usize {
+        let panes = &self.panes[rows.clone()];
+        let mut at = near.min(panes.len());
+        for _ in 0..NEAR {
+            if at > 0 && panes[at - 1] > until {
+                at -= 1;
+            } else if at < panes.len() && panes[at] <= until {
+                at += 1;
+            } else {
+                return at;
+            }
+        }
+        panes.partition_point(|pane| *pane <= until)
+    }
     /// The rows merged into a shape. The dimensions that it leaves out stay, with nothing in them.
     pub fn roll_up(&self, shape: Shape) -> Block {
         let kept: Vec<usize> = (0..self.dimensions.len()).filter(|d| shape.dimensions >> d & 1 == 1).collect();
@@ -270,6 +295,12 @@ pub fn merged(
     let mut out = ByKey::new(rows, weights);
     out.widen(width);
     Block::ByKey(out)
+}
+
+fn hash_of(values: &[Value]) -> [u8; 32] {
+    let mut spelling = Spelling::default();
+    values.hash(&mut spelling);
+    *blake3::hash(&spelling.0).as_bytes()
 }
 
 /// Row numbers by their code in a dimension; those with the same code stay in their order.
@@ -347,6 +378,7 @@ mod tests {
         for until in 0..80 {
             let expected = [20, 40, 60].iter().filter(|pane| **pane <= until).count();
             assert_eq!(by_key.rows_until(3..6, Timestamp(until)), expected);
+            assert!((0..9).all(|near| by_key.rows_until_near(&(3..6), Timestamp(until), near) == expected));
         }
         let empty = Block::sorted(Rows::default());
         assert_eq!((empty.len(), empty.by_key().map(ByKey::keys)), (0, Some(0)));

@@ -24,27 +24,33 @@ use axum::response::Response;
 use axum::routing::get;
 use seam_shared::Kind;
 use seam_shared::config::Config;
+use tower::Layer;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::CorsLayer;
 
 use crate::Serving;
 use crate::access::Access;
+use crate::again::{Again, LAG};
 use crate::answer::Answer;
 use crate::etag;
 use crate::problem;
 use crate::query::{Format, Refusal};
 use front::Front;
 
-/// The routes of the serving layer. Merge others into it; what is in none of them is a problem document.
+/// The routes of the serving layer alone, with all that stands in front of them.
 pub fn router(serving: Arc<Serving>) -> Router {
+    let config = serving.config().clone();
+    finish(with_probes(serving.clone()), &Arc::new(Access::open()), &config, Some(serving))
+}
+
+fn with_probes(serving: Arc<Serving>) -> Router {
     let probes = Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(telemetry::print))
         .with_state(serving.clone());
-    let config = serving.config().clone();
-    let described = openapi::routes(&config, vec![openapi::analytics()]);
-    finish(routes(serving).merge(probes).merge(described), &Arc::new(Access::open()), &config)
+    let described = openapi::routes(serving.config(), vec![openapi::analytics()]);
+    routes(serving).merge(probes).merge(described)
 }
 
 /// The routes alone, without probes, for a server that adds its own and calls [`finish`] itself.
@@ -67,11 +73,12 @@ pub fn routes(serving: Arc<Serving>) -> Router {
 }
 
 /// Adds what all routes share: the guard, a limit of bodies, problem documents for what no route answers, compression, the origins
-/// whose pages may ask, and an answer even to a panic.
-pub fn finish(router: Router, access: &Arc<Access>, config: &Config) -> Router {
-    let router = router.fallback(nothing_here).method_not_allowed_fallback(wrong_method);
+/// whose pages may ask, and an answer even to a panic. What `serving` answered already does not pass the routes.
+pub fn finish(router: Router, access: &Arc<Access>, config: &Config, serving: Option<Arc<Serving>>) -> Router {
+    let routes = router.fallback(nothing_here).method_not_allowed_fallback(wrong_method);
     let limit = DefaultBodyLimit::max(usize::try_from(config.server.max_body).unwrap_or(usize::MAX));
-    let router = router.layer((Front(access.clone()), limit));
+    let front = Front { access: access.clone(), serving, routes: limit.layer(routes) };
+    let router = Router::new().fallback_service(front);
     match cross_origin(&config.server.cors) {
         Some(origins) => router.layer((CatchPanicLayer::custom(problem::of_panic), origins)),
         None => router,
@@ -134,19 +141,18 @@ fn respond(answer: Answer, known: Option<&str>) -> Response {
     headers.reserve(8);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
-    let value = |text: String| HeaderValue::try_from(text).expect("tags and lags are made of header characters");
-    headers.insert(header::ETAG, value(tag));
+    headers.insert(header::ETAG, header_value(tag));
     if let Some(lag) = answer.lag {
-        headers.insert(HeaderName::from_static("seam-lag"), value(lag));
+        headers.insert(LAG, header_value(lag));
     }
     if let Some(building) = answer.building {
-        headers.insert(HeaderName::from_static("seam-building"), value(building));
+        headers.insert(HeaderName::from_static("seam-building"), header_value(building));
     }
     // What JSON says in its `meta`.
     if answer.format != Format::Json {
-        headers.insert(HeaderName::from_static("seam-coverage"), value(answer.coverage));
+        headers.insert(HeaderName::from_static("seam-coverage"), header_value(answer.coverage));
         if let Some(next) = answer.next {
-            headers.insert(HeaderName::from_static("seam-next"), value(next));
+            headers.insert(HeaderName::from_static("seam-next"), header_value(next));
         }
     }
     match answer.body {
@@ -157,6 +163,32 @@ fn respond(answer: Answer, known: Option<&str>) -> Response {
         None => *response.status_mut() = StatusCode::NOT_MODIFIED,
     }
     response
+}
+
+/// An answer that was given before, as a response.
+fn respond_again(again: Again, known: Option<&str>) -> Response {
+    let Again { tag, body, headers, lag } = again;
+    let mut response = Response::default();
+    *response.headers_mut() = headers;
+    match body {
+        Some(body) => *response.body_mut() = body.into(),
+        None => {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response.headers_mut().remove(header::CONTENT_TYPE);
+            let given = known.map_or_else(|| tag.clone(), |known| etag::known_as(known, &tag));
+            if given != tag {
+                response.headers_mut().insert(header::ETAG, header_value(given));
+            }
+        }
+    }
+    if let Some(lag) = lag {
+        response.headers_mut().insert(LAG, header_value(lag));
+    }
+    response
+}
+
+fn header_value(text: String) -> HeaderValue {
+    HeaderValue::try_from(text).expect("tags and lags are made of header characters")
 }
 
 /// The `If-None-Match` header.

@@ -30,11 +30,13 @@ impl Json {
     pub fn into_bytes(self) -> Vec<u8> {
         self.out
     }
+    #[inline]
     fn before_item(&mut self) {
         if self.separate {
             self.out.push(b',');
         }
     }
+    #[inline]
     fn put(&mut self, text: &[u8]) -> &mut Self {
         self.before_item();
         self.out.extend_from_slice(text);
@@ -48,6 +50,7 @@ impl Json {
         self
     }
     /// Opens an object or an array.
+    #[inline]
     pub fn open(&mut self, bracket: char) -> &mut Self {
         self.before_item();
         self.out.push(bracket as u8);
@@ -55,12 +58,14 @@ impl Json {
         self
     }
     /// Closes it.
+    #[inline]
     pub fn close(&mut self, bracket: char) -> &mut Self {
         self.out.push(bracket as u8);
         self.separate = true;
         self
     }
     /// A member's name, of letters that need no escape; its value must follow.
+    #[inline]
     pub fn key(&mut self, name: &'static str) -> &mut Self {
         self.before_item();
         self.out.push(b'"');
@@ -70,6 +75,7 @@ impl Json {
         self
     }
     /// A part of the text that was written by hand, with all that separates it; a value must follow.
+    #[inline]
     pub fn raw(&mut self, text: &'static str) -> &mut Self {
         self.out.extend_from_slice(text.as_bytes());
         self.separate = false;
@@ -87,12 +93,14 @@ impl Json {
         self.out.len()
     }
     /// Text that was written before: whole members, and a value must follow.
+    #[inline]
     pub fn copied(&mut self, text: &[u8]) -> &mut Self {
         self.out.extend_from_slice(text);
         self.separate = false;
         self
     }
     /// A value once more that was written at that place.
+    #[inline]
     pub fn again(&mut self, place: Range<usize>) -> &mut Self {
         self.before_item();
         self.out.extend_from_within(place);
@@ -130,6 +138,7 @@ impl Json {
         self.put(if value { b"true" } else { b"false" })
     }
     /// A whole number.
+    #[inline]
     pub fn number(&mut self, value: u64) -> &mut Self {
         self.before_item();
         digits::natural(&mut self.out, value);
@@ -173,6 +182,7 @@ impl Json {
         }
     }
     /// A scaled integer with all its digits.
+    #[inline]
     pub fn decimal(&mut self, unscaled: i128, scale: usize) -> &mut Self {
         self.before_item();
         digits::decimal(&mut self.out, unscaled, scale);
@@ -180,6 +190,7 @@ impl Json {
         self
     }
     /// A double, the shortest text that reads back as it; null if it is not finite.
+    #[inline]
     pub fn double(&mut self, value: f64) -> &mut Self {
         if value.is_finite() { self.serialize(&value) } else { self.null() }
     }

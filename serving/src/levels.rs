@@ -111,6 +111,14 @@ fn coarse<'g>(
     if cut.is_empty() {
         return Some(vec![Choice::rolled(hours)]);
     }
+    // Where no hour is whole, its panes are all there is.
+    let is_whole = |hour: Timestamp| {
+        let next = hour.plus(Span::HOUR);
+        cells.base <= hour && next <= cells.until && !cut.iter().any(|edge| hour < *edge && *edge < next)
+    };
+    if !(0..24).any(|hour| is_whole(day.plus(Span(hour * Span::HOUR.0)))) {
+        return None;
+    }
     let is_cut = |file: &&ViewFile| {
         let touches =
             |edge: &Timestamp| edge.floor(Span::HOUR) < file.slice_end && edge.ceil(Span::HOUR) > file.slice_start;

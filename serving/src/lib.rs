@@ -23,6 +23,7 @@ mod segments;
 pub mod speed_view;
 
 // how it is answered
+mod again;
 pub mod answer;
 pub mod by_key;
 pub mod dashboard;
@@ -60,7 +61,6 @@ mod percent;
 mod testing;
 mod topics;
 
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -80,6 +80,7 @@ use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::View;
 use tokio_util::sync::CancellationToken;
 
+use again::Asked;
 use batch_view::BatchView;
 use cache::BlockCache;
 use door::Door;
@@ -89,7 +90,7 @@ use lru::Lru;
 use names::Names;
 use page::{PAGES_BYTES, Page};
 use pin::Pins;
-use query::{Catalog, Format, Query, Question, Refusal, Request};
+use query::{Catalog, Format, Query, Refusal, Request};
 use sheet::Sheet;
 use speed_view::SpeedView;
 use topics::Topics;
@@ -98,8 +99,6 @@ pub use http::router;
 
 /// Bytes of questions that are kept as they were read.
 const QUESTIONS_BYTES: usize = 8 * 1024 * 1024;
-/// About what a question takes beside its texts.
-const QUESTION_BYTES: usize = 1_024;
 
 /// What may be tuned.
 #[derive(Debug, Clone, Copy)]
@@ -164,8 +163,8 @@ pub struct Serving {
     pages: Lru<String, Arc<Page>>,
     /// The same of several metrics.
     sheets: Lru<String, Arc<Sheet>>,
-    /// Questions by URL, each with the `now` that it was read at.
-    questions: Lru<String, (Timestamp, Arc<Question>)>,
+    /// Questions by URL and who asks.
+    questions: Lru<String, Arc<Asked>>,
     door: Door,
     topics: Topics,
     /// The archives that were found in it, by source.
@@ -243,37 +242,6 @@ impl Serving {
                 () = tokio::time::sleep(self.settings.refresh_every) => {}
             }
         }
-    }
-    /// The question that a caller asks in a URL: read once a second at most, since queries that are asked often are asked in the
-    /// same words.
-    ///
-    /// # Errors
-    /// As `read` says.
-    pub(crate) fn question(
-        &self,
-        caller: &Caller,
-        url: &str,
-        read: impl FnOnce() -> Result<Query, Refusal>,
-    ) -> Result<Arc<Question>, Refusal> {
-        let now = self.now();
-        let mut key = String::with_capacity(url.len() + caller.fingerprint().len() + 24);
-        key.extend([url, " ", caller.fingerprint()]);
-        match self.names.moves() {
-            0 => {}
-            moves => key.push_str(&format!(" {moves}")),
-        }
-        let url = &key;
-        if let Some((_, question)) = self.questions.get(url).filter(|(read, _)| *read == now) {
-            return Ok(question);
-        }
-        let question = Arc::new(Question::from(read()?));
-        if !self.door.knock(url) {
-            return Ok(question);
-        }
-        question.asked.store(true, Ordering::Relaxed);
-        let bytes = QUESTION_BYTES + url.len() + question.spelling.len();
-        self.questions.insert(url.to_owned(), (now, question.clone()), bytes);
-        Ok(question)
     }
     /// Reads and checks a metric query, with `now` from the clock; the answer is JSON.
     ///

@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use hashbrown::HashMap;
 use seam_shared::lake::views::Generation;
 use seam_shared::log::{Offset, Partition};
@@ -39,7 +40,33 @@ pub struct Pin {
 
 /// The last pins, by views and layer, for the queries of a few milliseconds.
 #[derive(Debug, Default)]
-pub struct Pins(Mutex<HashMap<(Vec<ViewId>, Layer), Arc<tokio::sync::Mutex<Option<Arc<Pin>>>>>>);
+pub struct Pins(Mutex<HashMap<(Vec<ViewId>, Layer), Arc<Slot>>>);
+
+/// The last pin of some views.
+#[derive(Debug, Default)]
+pub struct Slot {
+    last: ArcSwapOption<Pin>,
+    /// One is taken at a time.
+    taking: tokio::sync::Mutex<()>,
+}
+
+impl Pins {
+    /// Where the last pin of these views is.
+    pub(crate) fn slot(&self, views: &[Arc<View>], layer: Layer) -> Arc<Slot> {
+        let key = (views.iter().map(|view| view.id.clone()).collect(), layer);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
+    }
+}
+
+impl Slot {
+    /// The last pin, if it is not older than that.
+    pub(crate) fn shared(&self, longest: Duration) -> Option<Arc<Pin>> {
+        self.since(Instant::now().checked_sub(longest))
+    }
+    fn since(&self, oldest: Option<Instant>) -> Option<Arc<Pin>> {
+        self.last.load_full().filter(|pin| oldest.is_none_or(|oldest| pin.taken >= oldest))
+    }
+}
 
 /// Why two halves do not meet.
 fn mismatch(view: &View, generation: Option<&Generation>, partition: u32, held: &Held) -> Error {
@@ -137,20 +164,23 @@ impl Serving {
     async fn shared_pin(&self, views: &[Arc<View>], layer: Layer, fresh: bool) -> Result<Arc<Pin>> {
         let asked = Instant::now();
         let oldest = if fresh { Some(asked) } else { asked.checked_sub(self.settings.share_snapshots_for) };
-        let key = (views.iter().map(|view| view.id.clone()).collect(), layer);
-        let slot = self.pins.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone();
-        let mut slot = slot.lock().await;
-        if let Some(pin) = slot.as_ref().filter(|pin| oldest.is_none_or(|oldest| pin.taken >= oldest)) {
-            return Ok(pin.clone());
+        let slot = self.pins.slot(views, layer);
+        // Nobody has to wait who finds one.
+        if let Some(pin) = slot.since(oldest) {
+            return Ok(pin);
+        }
+        let _one_takes = slot.taking.lock().await;
+        if let Some(pin) = slot.since(oldest) {
+            return Ok(pin);
         }
         // The store would have to copy rows that somebody still holds.
-        *slot = None;
+        slot.last.store(None);
         let taken = Instant::now();
         let views = self.pin_once(views, layer).await?;
         let (digest, stamp) = (etag::digest(layer, &views), Arc::new(Stamp::new(layer, &views)));
         let (lag, building) = (self.lag_text(&views), self.building_text(&views));
         let pin = Arc::new(Pin { lag, building, views, taken, digest, stamp });
-        *slot = Some(pin.clone());
+        slot.last.store(Some(pin.clone()));
         Ok(pin)
     }
 

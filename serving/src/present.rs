@@ -113,6 +113,12 @@ pub fn compare_values(a: &Value, b: &Value) -> Ordering {
     }
 }
 
+/// The order of two values, the smallest first or the largest; null comes last in either direction.
+pub fn order_of_values(a: &Value, b: &Value, descending: bool) -> Ordering {
+    let order = compare_values(a, b);
+    if descending && *a != Value::Null && *b != Value::Null { order.reverse() } else { order }
+}
+
 /// What is known of a row: the figures of the measured field, or of numerator and denominator.
 enum Known {
     One(Figures),
@@ -195,11 +201,9 @@ fn compare(order: &[OrderKey], merged: &Rows, a: &Point, b: &Point) -> Ordering 
                 let code = |point: &Point| merged.dimensions[d].codes[point.key as usize];
                 code(a).cmp(&code(b))
             }
-            OrderBy::Value => match compare_values(&a.value, &b.value) {
-                Ordering::Equal => Ordering::Equal,
-                // Null comes last in either direction.
-                found if a.value == Value::Null || b.value == Value::Null => return found,
-                found => found,
+            OrderBy::Value => match order_of_values(&a.value, &b.value, key.descending) {
+                Ordering::Equal => continue,
+                found => return found,
             },
         };
         let ordering = if key.descending { ordering.reverse() } else { ordering };

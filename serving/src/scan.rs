@@ -4,7 +4,9 @@ mod cells;
 mod filter;
 mod runs;
 mod slide;
+mod stretches;
 mod sums;
+mod top;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ pub use access::Access;
 pub use cells::{Cells, Part};
 use filter::{Conditions, Slices};
 use slide::Slide;
+use stretches::Stretches;
 use sums::{By, Keys, Sums};
 
 /// The partials of a query's groups may take so much memory; it is looked at again each time that so many groups have come.
@@ -67,7 +70,7 @@ pub fn range(query: &Query) -> (Timestamp, Timestamp) {
 /// The scan of a query.
 pub struct Scan<'q> {
     query: &'q Query,
-    cells: Cells,
+    cells: Arc<Cells>,
     /// By key and cell: the state of each term.
     sums: Sums,
     /// From so many groups on, the memory of their partials is looked at again.
@@ -78,7 +81,7 @@ pub struct Scan<'q> {
 impl<'q> Scan<'q> {
     /// An empty scan.
     pub fn new(query: &'q Query) -> Scan<'q> {
-        let cells = Cells::new(&query.times);
+        let cells = Arc::new(Cells::new(&query.times));
         let sums = Sums::new(query.dimensions.len(), &kinds(query), cells.count());
         Scan { query, cells, sums, weigh_from: WEIGH_EVERY, stop: Stop::default() }
     }
@@ -87,6 +90,14 @@ impl<'q> Scan<'q> {
     pub fn until(mut self, stop: &Stop) -> Self {
         self.stop = stop.clone();
         self
+    }
+    /// Pieces in the order in which they are merged best: where all lies in one cell, those with most keys first.
+    pub fn in_order<'p>(&self, pieces: &'p [Piece]) -> Vec<&'p Piece> {
+        let mut out: Vec<&Piece> = pieces.iter().collect();
+        if self.cells.count() == 1 {
+            out.sort_by_key(|piece| std::cmp::Reverse(piece.block.by_key().map_or(0, ByKey::keys)));
+        }
+        out
     }
     /// Merges the rows of `block`, of the view that `access` is about, that match; and says how much that was.
     ///
@@ -128,22 +139,23 @@ impl<'q> Scan<'q> {
     fn add_by_key(&mut self, access: &Access<'q>, block: &ByKey, part: Part) -> Result<Share, Refusal> {
         let mut share = Share::default();
         let is_outside = block.span.1 <= self.cells.base || block.span.0 > self.cells.until;
-        let Some(mut merge) = Merge::new(access, &block.dimensions, true).filter(|_| !is_outside) else {
+        if is_outside {
+            return Ok(share);
+        }
+        let Some(mut merge) = Merge::new(&self.sums, access, &block.dimensions, Some(&block.dictionaries)) else {
             return Ok(share);
         };
-        // Which of a key's rows fall in which cell. Where all keys have the same panes, that is found once.
-        let mut stretches: Option<Vec<(i64, Range<usize>)>> = None;
+        let cells = self.cells.clone();
+        let mut stretches = Stretches::new(&cells, block, part);
         for key in merge.slices.keys(block) {
             if !merge.matches(key) {
                 continue;
             }
             let rows = block.rows(key);
-            if stretches.is_none() || !block.is_even() {
-                let mut found = stretches.take().unwrap_or_default();
-                self.cells.stretches(block, rows.clone(), part, &mut found);
-                stretches = Some(found);
+            let stretches = stretches.of(block, &rows);
+            if stretches.is_empty() {
+                continue;
             }
-            let Some(stretches) = stretches.as_ref().filter(|found| !found.is_empty()) else { continue };
             let to = merge.keys.of(&mut self.sums, &block.dimensions, key);
             for (cell, place) in stretches {
                 let rows = rows.start + place.start..rows.start + place.end;
@@ -153,11 +165,12 @@ impl<'q> Scan<'q> {
             }
             self.check()?;
         }
+        merge.keys.learn(&mut self.sums);
         Ok(share)
     }
     fn add_as_held(&mut self, access: &Access<'q>, rows: &Rows) -> Result<Share, Refusal> {
         let mut share = Share::default();
-        let Some(mut merge) = Merge::new(access, &rows.dimensions, false) else { return Ok(share) };
+        let Some(mut merge) = Merge::new(&self.sums, access, &rows.dimensions, None) else { return Ok(share) };
         let one_code = merge.slices.one_code(&rows.dimensions);
         let mut visit = |row: usize| {
             let pane = rows.panes[row];
@@ -212,14 +225,22 @@ impl<'q> Scan<'q> {
         let Scan { query, cells, sums, stop, .. } = self;
         let end = |window: i64| query.times.end(window as usize);
         if cells.are_windows() {
-            return if sums.len() > POINTS_MAX { Err(too_many()) } else { Ok(sums.into_rows(By::Cell, end)) };
+            if sums.len() > POINTS_MAX {
+                return Err(too_many());
+            }
+            let shown = match top::chosen(query, &sums) {
+                Some(rows) => sums.only(&rows),
+                None => sums,
+            };
+            return Ok(shown.into_rows(By::Cell, end));
         }
         // The number of a row's cell is its pane.
         let by_cell = sums.into_rows(By::Key, Timestamp);
         let cell = |row: usize| by_cell.panes[row].0;
         let dimensions: Vec<usize> = (0..by_cell.dimensions.len()).collect();
-        let mut keys = Keys::new(&dimensions, &by_cell.dimensions);
+
         let mut out = Sums::new(dimensions.len(), &kinds(query), query.times.count());
+        let mut keys = Keys::new(&out, &dimensions, &by_cell.dimensions, &[]);
         let mut slide = Slide::new(&by_cell.states);
         let is_same = |a: usize, b: usize| by_cell.dimensions.iter().all(|d| d.codes[a] == d.codes[b]);
         let mut start = 0;
@@ -274,12 +295,23 @@ struct Merge<'b> {
 
 impl<'b> Merge<'b> {
     /// `None` when nothing in the block can match.
-    fn new(access: &'b Access<'_>, dimensions: &'b [Dimension], by_key: bool) -> Option<Merge<'b>> {
+    /// `dictionaries` are the hashes of those of a block by key.
+    fn new(
+        sums: &Sums,
+        access: &'b Access<'_>,
+        dimensions: &'b [Dimension],
+        dictionaries: Option<&'b [[u8; 32]]>,
+    ) -> Option<Merge<'b>> {
         let (_, first) = access.terms.first()?;
-        let slices = Slices::new(first, dimensions, by_key)?;
+        let slices = Slices::new(first, dimensions, dictionaries.is_some())?;
         let terms = access.terms.iter();
         let terms = terms.map(|(place, term)| (Conditions::new(term, dimensions), term.state, *place, false)).collect();
-        Some(Merge { dimensions, slices, terms, keys: Keys::new(&first.dimensions, dimensions) })
+        Some(Merge {
+            dimensions,
+            slices,
+            terms,
+            keys: Keys::new(sums, &first.dimensions, dimensions, dictionaries.unwrap_or_default()),
+        })
     }
     /// Whether any term counts a key or row; notes which.
     #[inline]

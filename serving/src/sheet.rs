@@ -247,7 +247,7 @@ impl Serving {
         let is_known = known.is_some_and(|header| etag::matches(header, &tag));
         let body = if is_known { None } else { Some(sheet.write(cursor.rows)?.into()) };
         let (coverage, format) = (sheet.stamp.coverage.clone(), inquiry.format);
-        Ok(Answer { tag, body, next, coverage, lag: None, building: None, format })
+        Ok(Answer { tag, pinned: None, body, next, coverage, lag: None, building: None, format })
     }
 }
 

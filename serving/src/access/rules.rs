@@ -54,6 +54,24 @@ const RULES: [(&str, Need); 32] = [
     ("/prometheus/-/ready", Need::Nothing),
 ];
 
+/// Of each rule the part before its first `{name}` or `*`, which most paths are told by.
+const SPELLED: [usize; RULES.len()] = {
+    let (mut lengths, mut rule) = ([0; RULES.len()], 0);
+    while rule < RULES.len() {
+        let pattern = RULES[rule].0.as_bytes();
+        let (mut at, mut length) = (0, 0);
+        while at < pattern.len() && pattern[at] != b'{' && pattern[at] != b'*' {
+            at += 1;
+            if pattern[at - 1] == b'/' {
+                length = at;
+            }
+        }
+        lengths[rule] = if at == pattern.len() { at } else { length };
+        rule += 1;
+    }
+    lengths
+};
+
 /// Routes that browsers open as feeds, which cannot send headers: `?token=` is taken.
 const FEEDS: [&str; 2] = ["/api/analytics/live", "/v1/tap/{source}"];
 
@@ -72,8 +90,8 @@ pub struct Asked {
 
 /// What a path asks for.
 pub fn of(path: &str) -> Asked {
-    for (pattern, need) in RULES {
-        if let Some(name) = matches(pattern, path) {
+    for ((pattern, need), spelled) in RULES.into_iter().zip(SPELLED) {
+        if let Some(name) = matches(pattern, spelled, path) {
             return Asked { need, name, is_feed: FEEDS.contains(&pattern), is_listed: true };
         }
     }
@@ -104,9 +122,7 @@ impl Asked {
 }
 
 /// The name in a path that a pattern matches: empty if the pattern spells all of it out.
-fn matches(pattern: &str, path: &str) -> Option<String> {
-    // Most patterns are told by how they begin.
-    let spelled = pattern.find(['{', '*']).and_then(|at| pattern[..at].rfind('/')).map_or(pattern.len(), |at| at + 1);
+fn matches(pattern: &str, spelled: usize, path: &str) -> Option<String> {
     if path.as_bytes().get(..spelled) != pattern.as_bytes().get(..spelled) {
         return None;
     }

@@ -58,7 +58,7 @@ fn access(config: &Config, keys: Keys, failures: &str) -> Arc<Access> {
 async fn guarded(seed: u64, failures: &str) -> (World, Router) {
     let world = World::halved(seed).await;
     let access = access(&world.config, Keys::Inline(keys()), failures);
-    let router = http::finish(http::routes(world.serving().await), &access, &world.config);
+    let router = http::finish(http::routes(world.serving().await), &access, &world.config, None);
     (world, router)
 }
 
@@ -371,12 +371,12 @@ async fn other_origins_are_told_nothing_unless_configured() {
         asked.body(Body::empty()).unwrap()
     };
     let allowed = |answer: &Response<Body>| answer.headers().get("access-control-allow-origin").cloned();
-    let plain = http::finish(http::routes(serving.clone()), &Arc::new(Access::open()), &world.config);
+    let plain = http::finish(http::routes(serving.clone()), &Arc::new(Access::open()), &world.config, None);
     assert_eq!(allowed(&request(&plain, from("https://a.example.com")).await), None);
     let mut config = (*world.config).clone();
     config.server.cors = vec!["https://a.example.com".to_owned()];
     let access = access(&config, Keys::Inline(keys()), "1000/s");
-    let router = http::finish(http::routes(serving), &access, &config);
+    let router = http::finish(http::routes(serving.clone()), &access, &config, Some(serving));
     let one = request(&router, from("https://a.example.com")).await;
     assert_eq!(allowed(&one).unwrap(), "https://a.example.com");
     assert_eq!(one.status(), 401, "an origin is no key");

@@ -28,6 +28,6 @@ impl Serving {
         let known = known.is_some_and(|header| etag::matches(header, &tag));
         let body = if known { None } else { Some(page.write(cursor.rows)?.into()) };
         let coverage = page.stamp.coverage.clone();
-        Ok(Answer { tag, body, next, coverage, lag: None, building: None, format: query.format })
+        Ok(Answer { tag, pinned: None, body, next, coverage, lag: None, building: None, format: query.format })
     }
 }

@@ -1,77 +1,91 @@
 //! What every request passes on its way to a route and back, in one step: the guard, an answer even to a panic, and compression for
-//! those who accept it. Each further layer of a router costs each request about as much as routing does.
+//! those who accept it. Each further layer of a router costs each request about as much as routing does; so what was answered before is
+//! answered here.
 use std::convert::Infallible;
-use std::future::ready;
+use std::future::{Ready, ready};
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use futures::FutureExt;
+use futures::future::{BoxFuture, Either};
+use seam_shared::access::Caller;
 use tower::{Layer, Service, service_fn};
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove};
 
-use super::problem;
+use super::metrics;
 use crate::access::{self, Access};
-use crate::etag;
+use crate::{Serving, etag, problem};
 
 /// Bodies below this many bytes are not compressed.
-const COMPRESS_FROM: u16 = 1_400;
+pub const COMPRESS_FROM: u16 = 1_400;
 
-/// The layer.
+/// Routes, and what is in front of them.
 #[derive(Debug, Clone)]
-pub struct Front(pub Arc<Access>);
-
-/// Routes behind it.
-#[derive(Debug, Clone)]
-pub struct Fronted<S> {
-    access: Arc<Access>,
-    routes: S,
+pub struct Front<S> {
+    /// Who may ask.
+    pub access: Arc<Access>,
+    /// Whose answers may be given again without a route.
+    pub serving: Option<Arc<Serving>>,
+    /// The routes.
+    pub routes: S,
 }
 
-impl<S> Layer<S> for Front {
-    type Service = Fronted<S>;
-    fn layer(&self, routes: S) -> Fronted<S> {
-        Fronted { access: self.0.clone(), routes }
-    }
-}
-
-impl<S> Service<Request> for Fronted<S>
+impl<S> Service<Request> for Front<S>
 where
-    S: Service<Request, Error = Infallible> + Clone + Send + 'static,
-    S::Response: IntoResponse,
+    S: Service<Request, Response = Response, Error = Infallible> + Clone + Send + 'static,
     S::Future: Send,
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+    type Future = Either<Ready<Result<Response, Infallible>>, BoxFuture<'static, Result<Response, Infallible>>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.routes.poll_ready(context)
     }
     fn call(&mut self, request: Request) -> Self::Future {
-        let unready = self.routes.clone();
-        let mut routes = std::mem::replace(&mut self.routes, unready);
-        let access = self.access.clone();
-        Box::pin(async move {
-            let accepted = request.headers().get(header::ACCEPT_ENCODING).cloned();
-            let next = move |request| async move {
-                let Ok(response) = routes.call(request).await;
-                response.into_response()
-            };
-            let work = AssertUnwindSafe(access::pass(&access, request, next)).catch_unwind();
-            let response = work.await.unwrap_or_else(problem::of_panic);
-            Ok(match accepted {
-                Some(accepted) => compressed(response, accepted).await,
-                None => told_to_vary(response),
-            })
-        })
+        let Front { access, serving, routes } = self.clone();
+        // Where nobody has to say who it is, there is nothing to wait for.
+        if let (Some(serving), Some(everybody)) = (&serving, access.everybody())
+            && let Some(response) = metrics::again(serving, everybody, &request)
+        {
+            return Either::Left(ready(Ok(response)));
+        }
+        Either::Right(Box::pin(through(access, serving, routes, request)))
     }
+}
+
+async fn through<S>(
+    access: Arc<Access>,
+    serving: Option<Arc<Serving>>,
+    mut routes: S,
+    request: Request,
+) -> Result<Response, Infallible>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+{
+    let accepted = request.headers().get(header::ACCEPT_ENCODING).cloned();
+    let is_open = access.everybody().is_some();
+    let next = move |request: Request| async move {
+        let caller = request.extensions().get::<Caller>().filter(|_| !is_open);
+        let again =
+            caller.zip(serving.as_ref()).and_then(|(caller, serving)| metrics::again(serving, caller, &request));
+        match again {
+            Some(response) => response,
+            None => routes.call(request).await.unwrap_or_else(|never| match never {}),
+        }
+    };
+    let work = AssertUnwindSafe(access::pass(&access, request, next)).catch_unwind();
+    let response = work.await.unwrap_or_else(problem::of_panic);
+    Ok(match accepted {
+        Some(accepted) => compressed(response, accepted).await,
+        None => told_to_vary(response),
+    })
 }
 
 /// Not what is small, nor what is compressed in itself, nor a feed, whose events would wait in the compressor.

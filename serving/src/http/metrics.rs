@@ -4,19 +4,22 @@ use std::sync::Arc;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, Request, State};
 use axum::http::uri::PathAndQuery;
-use axum::http::{Uri, header};
+use axum::http::{Method, Uri, header};
 use axum::response::{IntoResponse, Response};
 use seam_shared::access::Caller;
 use seam_shared::telemetry::QueryLabels;
 use seam_shared::view::definition::View;
 use tokio::time::Instant;
 
-use super::{known, negotiate, parameters, problem, respond};
+use super::{front, known, negotiate, parameters, problem, respond, respond_again};
 use crate::Serving;
 use crate::answer::Answer;
 use crate::json::Json;
 use crate::percent::decoded;
 use crate::query::{Format, Refusal};
+
+/// What it is counted as.
+const ROUTE: &str = "metric";
 
 /// A metric's name in a path.
 pub type Metric = Result<Path<String>, PathRejection>;
@@ -30,23 +33,57 @@ pub async fn answer(
     let begun = Instant::now();
     let (uri, headers) = (request.uri(), request.headers());
     let known = known(headers);
+    let mut asked = None;
     let answered = async {
         let format = negotiate::format(headers);
-        let key = format.as_ref().map_or("none", |format| format.media_type());
-        let url = uri.path_and_query().map_or("", PathAndQuery::as_str);
+        let other = match &format {
+            Ok(Format::Json) => None,
+            Ok(format) => Some(format.media_type()),
+            Err(_) => Some("none"),
+        };
         let read = || {
             let metric = last_part(uri)?;
             // An extension says more than the header.
             let format = if serving.names_a_format(&metric) { Format::Json } else { format? };
             serving.parse_as(&caller, &metric, &parameters(uri)?, format)
         };
-        let question = match key {
-            "application/json" => serving.question(&caller, url, read)?,
-            other => serving.question(&caller, &format!("{url} {other}"), read)?,
-        };
-        serving.answer(&question, known).await
+        let asked = asked.insert(serving.question(&caller, (url_of(uri), other), read)?);
+        serving.answer(&asked.question, known).await
     };
-    finish(&serving, "metric", begun, uri, answered.await, known)
+    let answered = answered.await;
+    let (pinned, building) = match &answered {
+        Ok(answer) if answer.body.is_some() => (answer.pinned, answer.building.is_some()),
+        _ => (None, false),
+    };
+    let response = finish(&serving, ROUTE, begun, uri, answered, known);
+    if let (Some(asked), Some(pinned), false) = (asked, pinned, building) {
+        serving.note(&asked, pinned, response.headers());
+    }
+    response
+}
+
+/// The same, at once, if it was answered already and is still the same, in JSON and not to be compressed.
+pub fn again(serving: &Serving, caller: &Caller, request: &Request) -> Option<Response> {
+    let headers = request.headers();
+    let is_json =
+        headers.get(header::ACCEPT).is_none_or(|accept| accept == "*/*" || accept == Format::Json.media_type());
+    if request.method() != Method::GET || !is_json {
+        return None;
+    }
+    let begun = Instant::now();
+    let known = known(headers);
+    let again = serving.again(caller, url_of(request.uri()), known)?;
+    let is_plain = !headers.contains_key(header::ACCEPT_ENCODING);
+    if again.body.as_ref().is_some_and(|body| !is_plain && body.len() >= front::COMPRESS_FROM.into()) {
+        return None;
+    }
+    let response = respond_again(again, known);
+    count(serving, ROUTE, begun, &response);
+    Some(response)
+}
+
+fn url_of(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("", PathAndQuery::as_str)
 }
 
 /// The metric that the last part of a path names.
@@ -74,11 +111,15 @@ pub fn finish(
         Ok(answer) => respond(answer, known),
         Err(refusal) => problem::respond(uri, &refusal),
     };
+    count(serving, route, begun, &response);
+    response
+}
+
+fn count(serving: &Serving, route: &'static str, begun: Instant, response: &Response) {
     let telemetry = serving.telemetry();
     telemetry.query_seconds.observe(begun.elapsed().as_secs_f64());
     let labels = QueryLabels { route, status: u32::from(response.status().as_u16()) };
     telemetry.queries.get_or_create(&labels).inc();
-    response
 }
 
 /// What the caller can ask for.

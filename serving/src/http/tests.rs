@@ -8,6 +8,7 @@ use serde_json::json;
 use super::router;
 use crate::testing::{NOW, World, bytes, get, json, request};
 
+mod again;
 mod fuzz;
 mod openapi;
 mod query;

@@ -157,6 +157,31 @@ impl Cells {
         let (until, counts) = bounds.into_iter().find(|(until, _)| pane <= *until).unwrap_or((end, false));
         (counts.then_some(cell), until.min(end))
     }
+    /// The stretches of time, each after the first moment up to the second, in which panes of `part` fall in a cell, of panes that end from
+    /// the first moment to the last; `None` if there are more than `most`.
+    pub fn few(
+        &self,
+        (first, last): (Timestamp, Timestamp),
+        part: Part,
+        most: usize,
+    ) -> Option<Vec<(i64, Timestamp, Timestamp)>> {
+        let (mut after, end) = (self.base.max(Timestamp(first.0.saturating_sub(1))), self.until.min(last));
+        let mut out = Vec::new();
+        // Between any two that count there are few that do not.
+        for _ in 0..most * 4 {
+            if after >= end {
+                return Some(out);
+            }
+            let (cell, until) = self.stretch(Timestamp(after.0 + 1), part);
+            let until = until.min(end);
+            out.extend(cell.map(|cell| (cell, after, until)));
+            if out.len() > most {
+                return None;
+            }
+            after = until;
+        }
+        None
+    }
     /// Which of the rows of a key, counted from its first one, fall in which cell.
     pub fn stretches(&self, block: &ByKey, rows: Range<usize>, part: Part, out: &mut Vec<(i64, Range<usize>)>) {
         out.clear();
@@ -247,6 +272,12 @@ mod tests {
                 let (edges, same) = of(Part::edges(Span(width)));
                 assert_eq!((inside.or(edges), inside.and(edges)), (whole, None));
                 assert!(whole.is_none() || until == same && until.0 >= pane);
+                for part in [Part::WHOLE, Part::inside(Span(width)), Part::edges(Span(width))] {
+                    let few = cells.few((Timestamp(cells.base.0 - 5), cells.until), part, 1_000).expect("few");
+                    let has = |(_, after, until): &&(i64, Timestamp, Timestamp)| after.0 < pane && pane <= until.0;
+                    let mut of_pane = few.iter().filter(has).map(|(cell, ..)| *cell);
+                    assert_eq!((of_pane.next(), of_pane.next()), (cells.stretch(Timestamp(pane), part).0, None));
+                }
                 // What is inside is there with the whole pane of the roll-up.
                 let coarse = Timestamp(pane).ceil(Span(width));
                 let is_there = |p: &i64| {

@@ -1,4 +1,5 @@
 //! Sums: what a scan has merged, by key and cell. A cell of a key is found by its place, not by a hash, where there is room. Pure.
+use std::cmp::Ordering;
 use std::hash::{BuildHasher, Hasher};
 
 use hashbrown::hash_table::Entry;
@@ -115,6 +116,40 @@ impl Sums {
         }
         row as usize
     }
+    /// The states.
+    pub fn states(&self) -> &[States] {
+        &self.states
+    }
+    /// The number of a row's cell.
+    pub fn cell(&self, row: u32) -> i64 {
+        self.cell_of[row as usize]
+    }
+    /// The order of two rows by the values of their keys.
+    pub fn compare_keys(&self, a: u32, b: u32) -> Ordering {
+        let KeyTable { names, codes, .. } = &self.keys;
+        let value = |d: usize, row: u32| &names[d].values[codes[d][self.key_of[row as usize] as usize] as usize];
+        let by_dimension = (0..names.len()).map(|d| value(d, a).cmp(value(d, b)));
+        by_dimension.fold(Ordering::Equal, Ordering::then)
+    }
+    /// The same with some of the rows alone.
+    #[must_use]
+    pub fn only(self, rows: &[u32]) -> Sums {
+        let Sums { keys: all, cells, key_of, cell_of, states, .. } = self;
+        let mut keys = KeyTable::new(all.names.len());
+        let mut key = |row: &u32| {
+            let of = key_of[*row as usize] as usize;
+            let named = all.names.iter().zip(&all.codes).zip(&mut keys.names);
+            let code = |((from, codes), to): ((&Names, &Vec<u32>), &mut Names)| {
+                to.code(&from.values[codes[of] as usize], NONE, &keys.hasher)
+            };
+            let codes: Vec<u32> = named.map(code).collect();
+            keys.find(&codes)
+        };
+        let key_of = rows.iter().map(&mut key).collect();
+        let cell_of = rows.iter().map(|row| cell_of[*row as usize]).collect();
+        let states = states.iter().map(|states| states.gather(rows)).collect();
+        Sums { keys, cells, places: hashed(), key_of, cell_of, states }
+    }
     /// All rows in an order, with the panes that `pane` gives their cells. By cell, they are in canonical form if it gives them in time.
     pub fn into_rows(self, by: By, pane: impl Fn(i64) -> Timestamp) -> Rows {
         let Sums { keys, cells, places, key_of, cell_of, states } = self;
@@ -170,6 +205,8 @@ struct KeyTable {
 #[derive(Default)]
 struct Names {
     values: Vec<Value>,
+    /// The dictionary that they begin with, by its hash.
+    dictionary: Option<[u8; 32]>,
     index: Option<HashTable<u32>>,
 }
 
@@ -190,7 +227,7 @@ impl Names {
                 return code as u32;
             }
         }
-        let Names { values, index } = self;
+        let Names { values, index, .. } = self;
         let hash = |code: u32| hasher.hash_one(&values[code as usize]);
         let index = index.get_or_insert_with(|| {
             let mut index = HashTable::with_capacity(values.len() * 2);
@@ -262,10 +299,13 @@ fn hashed() -> Places {
     Places::Hashed(HashTable::new(), DefaultHashBuilder::default())
 }
 
-/// The keys of a table by those of what is scanned. Each value is looked up on its first use; and as what is scanned is in order and much
-/// alike from block to block, the next one is looked for where the last one was found.
+/// The keys of a table by those of what is scanned. Each value is looked up on its first use, unless the table's values are known to be
+/// the same; and as what is scanned is in order and much alike from block to block, the next one is looked for where the last one was
+/// found.
 pub struct Keys<'a> {
     dimensions: &'a [usize],
+    /// The hashes of the dictionaries of what is scanned, if they are known.
+    dictionaries: &'a [[u8; 32]],
     /// By dimension and code of what is scanned, the table's code.
     known: Vec<Vec<u32>>,
     /// The codes of the key at hand.
@@ -275,9 +315,26 @@ pub struct Keys<'a> {
 
 impl<'a> Keys<'a> {
     /// Of rows with the dimensions `scanned`, of which the table has `dimensions`.
-    pub fn new(dimensions: &'a [usize], scanned: &[Dimension]) -> Self {
-        let known = dimensions.iter().map(|d| vec![NONE; scanned[*d].values.len()]).collect();
-        Keys { dimensions, known, codes: vec![NONE; dimensions.len()], last: NONE }
+    pub fn new(sums: &Sums, dimensions: &'a [usize], scanned: &[Dimension], dictionaries: &'a [[u8; 32]]) -> Self {
+        let known = dimensions.iter().zip(&sums.keys.names).map(|(&d, names)| {
+            let values = scanned[d].values.len();
+            match dictionaries.get(d) {
+                Some(dictionary) if names.dictionary == Some(*dictionary) => (0..values as u32).collect(),
+                _ => vec![NONE; values],
+            }
+        });
+        Keys { dimensions, dictionaries, known: known.collect(), codes: vec![NONE; dimensions.len()], last: NONE }
+    }
+    /// Remembers which of the dictionaries of what was scanned the table's are.
+    pub fn learn(&self, sums: &mut Sums) {
+        for ((&d, known), names) in self.dimensions.iter().zip(&self.known).zip(&mut sums.keys.names) {
+            if let Some(dictionary) = self.dictionaries.get(d)
+                && names.dictionary.is_none()
+                && known.iter().zip(0..).all(|(code, own)| *code == own)
+            {
+                names.dictionary = Some(*dictionary);
+            }
+        }
     }
     /// The table's key of the key (or row) `i` that is scanned.
     #[inline]
@@ -327,6 +384,7 @@ mod tests {
 
     #[test]
     fn rows_are_those_of_a_plain_table_whatever_order_they_come_in() {
+        let mut learnt = 0;
         for seed in 1..120 {
             let mut dice = Dice(seed);
             let (keys, cells) =
@@ -348,12 +406,17 @@ mod tests {
                     for (cell, key, _) in block {
                         held.push_row(Timestamp(*cell), key);
                     }
-                    let mut of = Keys::new(&[0, 1], &held.dimensions);
+                    let sorted = crate::block::ByKey::new(held.clone(), None);
+                    let is_same = sorted.dimensions.iter().zip(&held.dimensions).all(|(a, b)| a.values == b.values);
+                    let known = if is_same { &sorted.dictionaries[..] } else { &[] };
+                    learnt += usize::from(is_same);
+                    let mut of = Keys::new(&sums, &[0, 1], &held.dimensions, known);
                     for (i, (cell, _, count)) in block.iter().enumerate() {
                         let key = of.of(&mut sums, &held.dimensions, i);
                         let row = sums.row(key, *cell);
                         sums.states_mut()[0].combine_state(row, &seam_shared::view::aggregate::State::Count(*count));
                     }
+                    of.learn(&mut sums);
                 }
                 let got = sums.into_rows(by, Timestamp);
                 if by == By::Cell {
@@ -363,6 +426,41 @@ mod tests {
                 }
                 assert_eq!(listed(&got), plain(&rows, by), "seed {seed}");
             }
+        }
+        assert!(learnt > 100, "{learnt}");
+    }
+
+    #[test]
+    fn some_rows_alone_are_what_they_were_among_all() {
+        let mut dice = Dice(5);
+        for rows in [1, 40, 300] {
+            let mut sums = Sums::new(2, &[StateKind::Count], 3);
+            for _ in 0..rows {
+                let mut held = Rows::empty(2, &[]);
+                held.push_row(
+                    Timestamp(0),
+                    &[Value::text(&format!("k{}", dice.pick(50))), Value::Int(dice.pick(3) as i64)],
+                );
+                let key = Keys::new(&sums, &[0, 1], &held.dimensions, &[]).of(&mut sums, &held.dimensions, 0);
+                let row = sums.row(key, dice.pick(3) as i64);
+                sums.states_mut()[0].combine_state(row, &seam_shared::view::aggregate::State::Count(dice.pick(9)));
+            }
+            let picks: Vec<u32> = (0..sums.len() as u32).rev().filter(|_| dice.pick(2) == 0).collect();
+            let (cells, counts) = (sums.cell_of.clone(), sums.states[0].clone());
+            let key = |row: u32| {
+                let of = sums.key_of[row as usize] as usize;
+                [0, 1].map(|d: usize| sums.keys.names[d].values[sums.keys.codes[d][of] as usize].clone())
+            };
+            let States::Count(counts) = counts else { panic!("counts") };
+            let count = |row: &u32| (cells[*row as usize], key(*row), counts[*row as usize]);
+            let mut expected: Vec<_> = picks.iter().map(count).collect();
+            expected.sort();
+            for pair in picks.windows(2) {
+                assert_eq!(sums.compare_keys(pair[0], pair[1]), key(pair[0]).cmp(&key(pair[1])));
+            }
+            let got = listed(&sums.only(&picks).into_rows(By::Cell, Timestamp));
+            let got: Vec<_> = got.into_iter().map(|(cell, a, b, count)| (cell, [a, b], count)).collect();
+            assert_eq!(got, expected);
         }
     }
 }

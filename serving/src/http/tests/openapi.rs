@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{ROUTE, whole};
 use crate::http::openapi::document;
+use crate::http::with_probes;
 use crate::testing::{bytes, get, json as read, request};
 
 /// Routes that another document describes, and the files of the page.
@@ -40,7 +41,7 @@ fn where_keys_are_needed_the_document_tells_no_names() {
 
 #[tokio::test]
 async fn every_route_is_in_the_document_and_every_operation_is_a_route() {
-    let (_, router) = whole(2).await;
+    let (world, router) = whole(2).await;
     let document = read(get(&router, "/openapi.json").await).await;
     assert_eq!(document["openapi"], "3.1.0");
     let mut said = BTreeSet::new();
@@ -50,7 +51,7 @@ async fn every_route_is_in_the_document_and_every_operation_is_a_route() {
         );
     }
     let mut routed = BTreeSet::new();
-    let paths = paths_of(&router);
+    let paths = paths_of(&with_probes(world.serving().await));
     assert!(paths.len() > 10, "{paths:?}");
     for path in paths.iter().filter(|path| !ELSEWHERE.iter().any(|prefix| path.starts_with(prefix))) {
         let concrete = path.replace("{metric}", "events.total").replace("{view}", "by_route").replace("{*key}", "UA");
