@@ -93,6 +93,8 @@ pub struct FileReader {
     skipped: Option<Vec<u8>>,
     /// The header of rows, and its lines.
     header: Option<(Vec<u8>, u64)>,
+    /// Whether there was an event.
+    begun: bool,
 }
 
 impl std::fmt::Debug for FileReader {
@@ -133,7 +135,7 @@ impl FileReader {
             _ => encoding.reader(BufReader::with_capacity(1 << 20, whole)).map_err(unreadable)?,
         };
         let blocks = Blocks { input: whole, rest: Vec::new(), line: 1, start: true, done: false };
-        Ok(Self { name: name.to_owned(), format, blocks, skipped: None, header: None })
+        Ok(Self { name: name.to_owned(), format, blocks, skipped: None, header: None, begun: false })
     }
 
     /// The next part that holds an event; none at the end.
@@ -151,7 +153,7 @@ impl FileReader {
             if part.body[part.start..].trim_ascii().is_empty() {
                 continue;
             }
-            if self.format == FileFormat::Ndjson && part.lines_before == 0 {
+            if self.format == FileFormat::Ndjson && !std::mem::replace(&mut self.begun, true) {
                 is_no_document(&part.body).map_err(named)?;
             }
             return Ok(Some(part));
