@@ -95,7 +95,8 @@ async fn every_route_asks_for_a_key_and_for_the_right_one() {
                 continue;
             }
             assert_eq!(answer.status(), 401, "{path} with `{wrong}`");
-            assert_eq!(answer.headers()["content-type"], "application/problem+json", "{path}");
+            let form = if path.starts_with("/prometheus/api/") { "json" } else { "problem+json" };
+            assert_eq!(answer.headers()["content-type"], format!("application/{form}"), "{path}");
             let challenge = answer.headers()["www-authenticate"].to_str().expect("text").to_owned();
             assert!(challenge.starts_with("Bearer realm=\"seam\""), "{challenge}");
             assert_eq!(challenge.contains("invalid_token"), !wrong.is_empty(), "{challenge}");

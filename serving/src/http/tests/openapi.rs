@@ -24,8 +24,8 @@ fn paths_of(router: &Router) -> BTreeSet<String> {
 fn where_keys_are_needed_the_document_tells_no_names() {
     let text = |access: &str| {
         let text = format!(
-            "version: 1\nname: secret-shop\n{access}sources: {{ secret-source: {{ fields: {{ secret_field: string }} }} }}\n\
-             views: {{ secret_view: {{ from: secret-source, dimensions: [secret_field], measures: {{ m: count() }} }} }}\n\
+            "version: 1\nname: secret-shop\n{access}sources: {{ secret_source: {{ fields: {{ secret_field: string }} }} }}\n\
+             views: {{ secret_view: {{ from: secret_source, dimensions: [secret_field], measures: {{ m: count() }} }} }}\n\
              metrics: {{ secret.metric: {{ view: secret_view, measure: m }} }}\n"
         );
         let config = seam_shared::config::load(&text, "seam.yaml").expect("a configuration");
@@ -33,7 +33,7 @@ fn where_keys_are_needed_the_document_tells_no_names() {
     };
     let open = text("");
     let closed = text("server: { access: { keys: ./keys.yaml } }\n");
-    for name in ["secret-shop", "secret-source", "secret_view", "secret_field", "secret.metric"] {
+    for name in ["secret-shop", "secret_source", "secret_view", "secret_field", "secret.metric"] {
         assert!(open.contains(name), "{name}");
         assert!(!closed.contains(name), "{name}");
     }
