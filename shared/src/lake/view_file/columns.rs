@@ -46,7 +46,7 @@ enum Column {
     /// Decimals of which some do not fit into 64 bits.
     Wide(Cells<i128>),
     Texts(Texts),
-    Arrow(FieldRef, Option<ArrowColumnWriter>),
+    Arrow(FieldRef, Option<Box<ArrowColumnWriter>>),
 }
 
 /// A dimension of texts.
@@ -148,7 +148,7 @@ impl Columns {
         let writers = self.arrow.create_column_writers(self.file.flushed_row_groups().len()).map_err(unwritten)?;
         for (column, writer) in self.columns.iter_mut().zip(writers) {
             if let Column::Arrow(_, made) = column {
-                *made = Some(writer);
+                *made = Some(Box::new(writer));
             }
         }
         Ok(())
