@@ -228,9 +228,8 @@ impl Archiver {
         if archived > end {
             return Err(anchor::cut(&self.partition, &format!("ends at {end}, but is archived up to {archived}")));
         }
-        match archive.files_of(self.partition.number).last().and_then(|file| file.anchor) {
-            Some(anchor) => anchor.check(self.log.as_ref(), &self.partition).await?,
-            None => {}
+        if let Some(anchor) = archive.files_of(self.partition.number).last().and_then(|file| file.anchor) {
+            anchor.check(self.log.as_ref(), &self.partition).await?;
         }
         self.hear().await
     }

@@ -10,10 +10,10 @@ use crate::door::LineError;
 #[derive(Debug, Serialize)]
 pub struct Problem {
     #[serde(rename = "type")]
-    kind: String,
+    kind: Box<str>,
     title: &'static str,
     status: u16,
-    detail: String,
+    detail: Box<str>,
     #[serde(skip_serializing_if = "String::is_empty")]
     instance: String,
     /// How many events were refused, if all were.
@@ -27,12 +27,12 @@ impl Problem {
     /// A problem called `name`, that says `detail`.
     pub fn new(status: StatusCode, name: &str, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or("Problem");
-        let kind = format!("urn:seam:problem:{name}");
+        let kind = format!("urn:seam:problem:{name}").into();
         Self {
             kind,
             title,
             status: status.as_u16(),
-            detail: detail.into(),
+            detail: detail.into().into(),
             instance: String::new(),
             rejected: None,
             errors: Vec::new(),

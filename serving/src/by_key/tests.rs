@@ -159,7 +159,7 @@ async fn keys_come_page_by_page_in_order_each_once_and_filtered_for_who_asks() {
 #[tokio::test]
 async fn pages_of_keys_come_in_the_form_that_is_accepted() {
     let world = world(1).await;
-    let router = router(world.serving_with(settings()).await);
+    let router = router(world.serving_with(fresh()).await);
     let expected = keys_of(&world);
     let asked = |accept: &str, tag: &str| {
         let uri = "/api/analytics/views/keyed?limit=1000";

@@ -182,7 +182,7 @@ async fn page(
     let tag = format!("\"{}\"", &blake3::hash(&body).to_hex()[..32]);
     let body = Some(Bytes::from(body)).filter(|_| !known(headers).is_some_and(|header| etag::matches(header, &tag)));
     let coverage = found.pin.stamp.coverage.clone();
-    Ok(Answer { tag, body, lag: None, building: None, coverage, next, format })
+    Ok(Answer { tag, body, lag: None, building: None, coverage, pinned: None, next, format })
 }
 
 fn page_as_json(view: &View, found: &Keys, next: Option<&str>) -> Vec<u8> {

@@ -76,6 +76,7 @@ pub enum Reply {
 }
 
 /// One write of the commit script.
+#[expect(clippy::large_enum_variant, reason = "a handful live at a time")]
 #[derive(Debug)]
 enum Write {
     Closed(Offset, Rows),
@@ -83,6 +84,7 @@ enum Write {
 }
 
 /// What a look at a view finds.
+#[expect(clippy::large_enum_variant, reason = "a handful live at a time")]
 enum Found {
     Nothing,
     Lost,

@@ -87,10 +87,10 @@ impl Writer {
             answers.push((reply, offsets));
         }
         let written = self.store(&runs);
-        if let Err(error) = &written {
-            if !self.has_failed.swap(true, Ordering::Relaxed) {
-                tracing::error!(%error, "the log failed to write and takes no more appends until a restart");
-            }
+        if let Err(error) = &written
+            && !self.has_failed.swap(true, Ordering::Relaxed)
+        {
+            tracing::error!(%error, "the log failed to write and takes no more appends until a restart");
         }
         for (reply, offsets) in answers {
             let answer = match &written {
