@@ -19,6 +19,9 @@ pub fn from_text(text: &str) -> Option<Vec<Option<String>>> {
         let ended = loop {
             match letters.next() {
                 Some('\\') => item.push(letters.next()?),
+                Some('"') if !is_quoted && item.trim().is_empty() => {
+                    (item, is_quoted, is_open) = (String::new(), true, true)
+                }
                 Some('"') => (is_quoted, is_open) = (true, !is_open),
                 Some(',') if !is_open => break false,
                 Some('{' | '}') if !is_open => return None,

@@ -60,7 +60,7 @@ async fn a_changed_setting_is_refused_by_its_name() {
     let error = ArchiveTable::open(Arc::clone(&store), &changed, "first", clock()).await.unwrap_err();
     assert!(error.kind() == Kind::Invalid && error.message().contains("segments"), "{error}");
     let error = ArchiveTable::open(store, &source(), "second", clock()).await.unwrap_err();
-    assert!(error.kind() == Kind::Invalid && error.message().contains("incarnation"), "{error}");
+    assert!(error.kind() == Kind::Invalid && error.message().contains("another log"), "{error}");
 }
 
 /// Archives records in small files until `end`, as an archiver does: on any trouble it reads the table again.

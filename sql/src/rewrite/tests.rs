@@ -171,7 +171,7 @@ fn groups_of_decimals_are_groups_of_doubles() {
         "{named}"
     );
     let placed = text("SELECT fare_sum AS f, count(*) FROM by_carrier GROUP BY 1");
-    assert!(placed.contains(&format!("{float} AS f")), "{placed}");
+    assert!(placed.contains(&format!("{float} AS \"f\"")), "{placed}");
     assert!(text("SELECT DISTINCT fare_sum FROM by_carrier").contains(float));
     assert!(!text("SELECT carrier, max(fare_sum) FROM by_carrier GROUP BY carrier").contains(float));
 }
