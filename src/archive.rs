@@ -9,7 +9,7 @@ use seam_shared::{Error, Kind, Result};
 
 use crate::args::Verify;
 use crate::output::say;
-use crate::role::runtime;
+use crate::runtime::runtime;
 use crate::wire::lake;
 
 /// Walks every archive, or those that are named. Exit code 1 if anything is wrong.

@@ -11,7 +11,7 @@ use seam_shared::{Error, Kind, Result};
 use crate::TRY_LATER;
 use crate::args::{BatchRollback, BatchRun, BatchStatus};
 use crate::output::say;
-use crate::role::runtime;
+use crate::runtime::runtime;
 use crate::wire::{Ports, batch_beside};
 
 /// Recomputes and publishes. Exit code 0 also when there was nothing new, 75 when another run is at work.

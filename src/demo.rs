@@ -12,7 +12,7 @@ use seam_shared::{Error, Result};
 use crate::args::{Demo, Output, Query};
 use crate::client::{self, Client, Credentials};
 use crate::output::say;
-use crate::role::runtime;
+use crate::runtime::runtime;
 use crate::shutdown;
 use crate::up;
 

@@ -29,7 +29,7 @@ use self::compare::{Difference, Numbers, Point, Points};
 use crate::args;
 use crate::batch::{refuse_kappa, unknown_view};
 use crate::output::say;
-use crate::role::runtime;
+use crate::runtime::runtime;
 use crate::wire;
 
 /// Rows of one page of an answer.

@@ -43,8 +43,7 @@ impl Place {
         if client.is_up() {
             return Ok((Place::Running(client), source));
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.map_err(|e| Error::internal("threads cannot be started").because(e))?;
+        let runtime = crate::runtime::runtime()?;
         let door = runtime.block_on(async {
             let Ports { log, clock, config, .. } = Ports::open(config)?;
             Door::open(Arc::clone(&log), Arc::clone(&clock), &config.sources).await

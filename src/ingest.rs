@@ -46,8 +46,7 @@ struct Totals {
 
 /// Sends every file; exit code 1 if there were events and all of them were refused.
 pub fn run(config: Option<Config>, command: &Ingest, credentials: &Credentials) -> Result<u8> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Error::internal("threads cannot be started").because(e))?;
+    let runtime = crate::runtime::runtime()?;
     let target = runtime.block_on(target(config, command, credentials))?;
     let bar = progress(command.quiet);
     let mut totals = Totals::default();

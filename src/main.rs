@@ -16,6 +16,7 @@ mod output;
 mod prove;
 mod rebuild;
 mod role;
+mod runtime;
 mod shutdown;
 mod tap;
 mod top;

@@ -14,7 +14,7 @@ use seam_shared::lake::{archive_file, verified};
 
 use crate::args::Test;
 use crate::output::say;
-use crate::role::runtime;
+use crate::runtime::runtime;
 use crate::wire::lake;
 
 /// Events of the longest random stream.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::args;
 use crate::output::say;
-use crate::role::runtime;
+use crate::runtime::runtime;
 use crate::wire::Ports;
 
 /// What became of one view in one partition.

@@ -134,7 +134,7 @@ fn refuse_embedded(config: &Config, role: Role) -> Result<()> {
 
 /// Runs `roles` in this process until a signal, then ends them in order.
 pub fn until_signal(config: Config, roles: &[Role], name: &str) -> Result<()> {
-    runtime()?.block_on(async {
+    crate::runtime::runtime()?.block_on(async {
         let signal = shutdown::on_signal().map_err(|e| Error::internal("signals cannot be caught").because(e))?;
         let process = tokio::select! {
             started = Process::start(config, roles) => started?,
@@ -150,12 +150,6 @@ pub fn until_signal(config: Config, roles: &[Role], name: &str) -> Result<()> {
         signal.cancelled().await;
         process.stop().await
     })
-}
-
-/// The runtime of a process.
-pub fn runtime() -> Result<tokio::runtime::Runtime> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|e| Error::internal("threads cannot be started").because(e))
 }
 
 /// A running process.

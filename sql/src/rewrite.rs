@@ -20,7 +20,7 @@ use crate::meta::Meta;
 use crate::session::Facts;
 use crate::time;
 
-pub use functions::{arguments, unknown_setting};
+pub use functions::arguments;
 pub use names::name_of;
 
 /// A relation that a query names.

@@ -21,7 +21,7 @@ use crate::meta;
 use crate::pushdown::{self, Read};
 use crate::read;
 use crate::rewrite::{self, Relation, Rewritten};
-use crate::session::{Facts, Session, Stamp};
+use crate::session::{Facts, Session, Stamp, unknown_setting};
 
 /// What may be tuned.
 #[derive(Debug, Clone, Copy)]
@@ -397,7 +397,7 @@ fn show(caller: Caller<'_>, variable: &[sqlparser::ast::Ident]) -> Result<Outcom
         "time zone" => "timezone".to_owned(),
         _ => words.join(".").to_ascii_lowercase(),
     };
-    let value = caller.facts().setting(&name).ok_or_else(|| rewrite::unknown_setting(&name))?;
+    let value = caller.facts().setting(&name).ok_or_else(|| unknown_setting(&name))?;
     Ok(Reply::Rows(Frame::one(&name, value)).into())
 }
 

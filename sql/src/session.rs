@@ -135,7 +135,7 @@ impl Session {
     pub fn set(&self, name: &str, value: Option<String>) -> Result<Option<String>, SqlError> {
         let name = name.to_ascii_lowercase();
         if !name.contains('.') && !SETTINGS.iter().any(|(known, _)| *known == name) {
-            return Err(crate::rewrite::unknown_setting(&name));
+            return Err(unknown_setting(&name));
         }
         if name == "statement_timeout"
             && let Some(value) = &value
@@ -171,6 +171,11 @@ impl Session {
     pub fn stamps(&self) -> Vec<Stamp> {
         self.with(|remembered| remembered.stamps.clone())
     }
+}
+
+/// There is no such setting.
+pub fn unknown_setting(setting: &str) -> SqlError {
+    SqlError::new(state::NO_SETTING, format!("unrecognized configuration parameter \"{setting}\""))
 }
 
 /// A timeout: milliseconds, or a length of time.

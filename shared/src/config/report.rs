@@ -91,8 +91,7 @@ impl Problems {
     }
     /// Adds what is wrong with a condition, unless that is a field that was declared wrongly.
     pub fn condition(&mut self, place: Place, error: ExpressionError) {
-        let named = error.message.strip_prefix("there is no field `").and_then(|rest| rest.strip_suffix('`'));
-        if !named.is_some_and(|name| self.is_broken(name)) {
+        if !error.unknown.as_ref().is_some_and(|name| self.is_broken(name)) {
             self.suggest(place, error.message, error.suggestion);
         }
     }

@@ -54,6 +54,8 @@ pub struct ExpressionError {
     pub message: String,
     /// What would be right, e.g. ``did you mean `type`?``.
     pub suggestion: Option<String>,
+    /// The field that there is not, if that is the trouble.
+    pub unknown: Option<String>,
 }
 
 impl fmt::Display for ExpressionError {

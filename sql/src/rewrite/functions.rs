@@ -2,9 +2,9 @@
 use sqlparser::ast::{Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments};
 
 use super::{epoch, parts};
-use crate::error::{SqlError, state};
+use crate::error::SqlError;
 use crate::literal::{as_interval, as_moment, as_text, moment, parse, text};
-use crate::session::Facts;
+use crate::session::{Facts, unknown_setting};
 use crate::time::{self, Interval};
 
 /// Where buckets of whole weeks begin: Monday, 2000-01-03.
@@ -93,11 +93,6 @@ pub fn replacement(function: &Function, facts: &Facts) -> Result<Option<Expr>, S
         }
         _ => return Ok(None),
     }))
-}
-
-/// There is no such setting.
-pub fn unknown_setting(setting: &str) -> SqlError {
-    SqlError::new(state::NO_SETTING, format!("unrecognized configuration parameter \"{setting}\""))
 }
 
 /// The start of the grid cell of a width that holds a moment.

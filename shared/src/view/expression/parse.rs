@@ -53,7 +53,7 @@ pub fn literal_text(value: &Value) -> String {
 }
 
 fn error(at: usize, message: impl Into<String>, suggestion: Option<String>) -> ExpressionError {
-    ExpressionError { at, message: message.into(), suggestion }
+    ExpressionError { at, message: message.into(), suggestion, unknown: None }
 }
 
 fn starts_word(c: char) -> bool {
@@ -275,7 +275,8 @@ impl Parser<'_> {
                     Some(format!("the fields are {}", names.join(", ")))
                 }
             };
-            error(at, format!("there is no field `{text}`"), suggestion)
+            let error = error(at, format!("there is no field `{text}`"), suggestion);
+            ExpressionError { unknown: Some(text), ..error }
         })
     }
     fn list(&mut self, field: usize) -> Parsed<Vec<Value>> {

@@ -87,7 +87,9 @@ fn refusals_name_the_place_and_what_would_be_right() {
         ),
     ];
     for (text, at, message, suggestion) in cases {
-        let expected = ExpressionError { at, message: message.to_owned(), suggestion: suggestion.map(str::to_owned) };
+        let unknown = message.strip_prefix("there is no field `").map(|name| name.trim_end_matches('`').to_owned());
+        let (message, suggestion) = (message.to_owned(), suggestion.map(str::to_owned));
+        let expected = ExpressionError { at, message, suggestion, unknown };
         assert_eq!(refusal(text), expected, "{text}");
     }
     let deep = format!("{}active = true{}", "(".repeat(10_000), ")".repeat(10_000));
