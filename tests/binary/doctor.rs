@@ -123,7 +123,7 @@ fn a_compacted_topic_is_told_and_a_broker_that_is_away() {
 
     kafka.process.kill();
     let (code, findings) = doctor(&folder, &storage, &[]);
-    assert!(code == Some(1) && says(&findings, "fail", "Kafka at"), "{findings:?}");
+    assert!(code == Some(1) && says(&findings, "fail", "Kafka cannot be used"), "{findings:?}");
 }
 
 /// Every role that works with a Redis looks at its settings first, in the doctor's words; those that do not, do not.

@@ -22,9 +22,6 @@ use super::metrics;
 use crate::access::{self, Access};
 use crate::{Serving, etag, problem};
 
-/// Bodies below this many bytes are not compressed.
-pub const COMPRESS_FROM: u16 = 1_400;
-
 /// Routes, and what is in front of them.
 #[derive(Debug, Clone)]
 pub struct Front<S> {
@@ -91,7 +88,7 @@ where
 /// Not what is small, nor what is compressed in itself, nor a feed, whose events would wait in the compressor.
 fn worth_compressing() -> impl Predicate {
     let packed = NotForContentType::const_new("application/vnd.apache.parquet");
-    SizeAbove::new(COMPRESS_FROM).and(NotForContentType::SSE).and(packed)
+    SizeAbove::new(metrics::COMPRESS_FROM).and(NotForContentType::SSE).and(packed)
 }
 
 /// The response in an encoding that is accepted, if it is worth it. A compressed body is other bytes, so it has another strong tag.

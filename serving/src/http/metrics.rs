@@ -11,7 +11,7 @@ use seam_shared::telemetry::QueryLabels;
 use seam_shared::view::definition::View;
 use tokio::time::Instant;
 
-use super::{front, known, negotiate, parameters, problem, respond, respond_again};
+use super::{known, negotiate, parameters, problem, respond, respond_again};
 use crate::Serving;
 use crate::answer::Answer;
 use crate::json::Json;
@@ -20,6 +20,8 @@ use crate::query::{Format, Refusal};
 
 /// What it is counted as.
 const ROUTE: &str = "metric";
+/// Bodies of fewer bytes are compressed for nobody.
+pub const COMPRESS_FROM: u16 = 1_400;
 
 /// A metric's name in a path.
 pub type Metric = Result<Path<String>, PathRejection>;
@@ -74,7 +76,7 @@ pub fn again(serving: &Serving, caller: &Caller, request: &Request) -> Option<Re
     let known = known(headers);
     let again = serving.again(caller, url_of(request.uri()), known)?;
     let is_plain = !headers.contains_key(header::ACCEPT_ENCODING);
-    if again.body.as_ref().is_some_and(|body| !is_plain && body.len() >= front::COMPRESS_FROM.into()) {
+    if again.body.as_ref().is_some_and(|body| !is_plain && body.len() >= COMPRESS_FROM.into()) {
         return None;
     }
     let response = respond_again(again, known);
