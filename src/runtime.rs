@@ -1,8 +1,13 @@
 //! The threads of a process.
+use std::time::Duration;
+
 use seam_shared::{Error, Result};
+
+/// How long a thread that read files waits for the next one. Short, as each keeps what it last held of memory.
+const IDLE: Duration = Duration::from_millis(500);
 
 /// The runtime of a process.
 pub fn runtime() -> Result<tokio::runtime::Runtime> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().thread_keep_alive(IDLE).enable_all().build();
     runtime.map_err(|e| Error::internal("threads cannot be started").because(e))
 }
