@@ -1,13 +1,11 @@
 //! Rows of partials: the one columnar form in which speed, state store, lake and serving hand (pane, key, states) around.
 mod codec;
+mod states;
 
-use std::ops::Range;
-
+pub use self::states::States;
 use crate::error::{Error, Result};
 use crate::time::Timestamp;
-use crate::view::aggregate::partial::{Lifted, Partial};
-use crate::view::aggregate::{FixedStats, FloatStats, State};
-use crate::view::definition::{StateDefinition, StateKind};
+use crate::view::definition::StateKind;
 use crate::view::value::Value;
 
 /// A dictionary-coded dimension: row `i` holds `values[codes[i]]`.
@@ -17,19 +15,6 @@ pub struct Dimension {
     pub codes: Vec<u32>,
     /// The distinct values; may hold more than the rows use.
     pub values: Vec<Value>,
-}
-
-/// One state column.
-#[derive(Debug, Clone, PartialEq)]
-pub enum States {
-    /// Counts.
-    Count(Vec<u64>),
-    /// Statistics of scaled integers.
-    Fixed(Vec<FixedStats>),
-    /// Statistics of doubles.
-    Float(Vec<FloatStats>),
-    /// General partials.
-    Partial(Vec<Partial>),
 }
 
 /// Partials by pane and key. All columns have the same length.
@@ -76,199 +61,6 @@ impl Dimension {
     }
 }
 
-impl States {
-    /// An empty column of `kind`.
-    pub fn empty(kind: StateKind) -> States {
-        match kind {
-            StateKind::Count => States::Count(Vec::new()),
-            StateKind::Fixed { .. } => States::Fixed(Vec::new()),
-            StateKind::Float => States::Float(Vec::new()),
-            StateKind::Partial(..) => States::Partial(Vec::new()),
-        }
-    }
-    /// An empty column of the same kind.
-    pub fn empty_like(&self) -> States {
-        self.gather(&[])
-    }
-    /// How many rows there are.
-    pub fn len(&self) -> usize {
-        match self {
-            States::Count(v) => v.len(),
-            States::Fixed(v) => v.len(),
-            States::Float(v) => v.len(),
-            States::Partial(v) => v.len(),
-        }
-    }
-    /// Makes room for that many more rows.
-    pub fn reserve(&mut self, rows: usize) {
-        match self {
-            States::Count(v) => v.reserve(rows),
-            States::Fixed(v) => v.reserve(rows),
-            States::Float(v) => v.reserve(rows),
-            States::Partial(v) => v.reserve(rows),
-        }
-    }
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-    /// Memory that general partials take outside of the column, in bytes.
-    pub fn heap_bytes(&self) -> usize {
-        match self {
-            States::Count(_) | States::Fixed(_) | States::Float(_) => 0,
-            States::Partial(v) => v.iter().map(Partial::heap_bytes).sum(),
-        }
-    }
-    /// The state in row `i`.
-    pub fn get(&self, i: usize) -> State {
-        match self {
-            States::Count(v) => State::Count(v[i]),
-            States::Fixed(v) => State::Fixed(v[i]),
-            States::Float(v) => State::Float(v[i].clone()),
-            States::Partial(v) => State::Partial(v[i].clone()),
-        }
-    }
-    /// The rows `picks` in that order.
-    #[must_use]
-    pub fn gather(&self, picks: &[u32]) -> States {
-        match self {
-            States::Count(v) => States::Count(picks.iter().map(|&i| v[i as usize]).collect()),
-            States::Fixed(v) => States::Fixed(picks.iter().map(|&i| v[i as usize]).collect()),
-            States::Float(v) => States::Float(picks.iter().map(|&i| v[i as usize].clone()).collect()),
-            States::Partial(v) => States::Partial(picks.iter().map(|&i| v[i as usize].clone()).collect()),
-        }
-    }
-    /// Appends the identity.
-    pub fn push_empty(&mut self) {
-        match self {
-            States::Count(v) => v.push(0),
-            States::Fixed(v) => v.push(FixedStats::default()),
-            States::Float(v) => v.push(FloatStats::default()),
-            States::Partial(v) => v.push(Partial::Empty),
-        }
-    }
-    /// Adds one event that the state counts to row `i`, whatever its kind.
-    pub fn lift_event(&mut self, i: usize, definition: &StateDefinition, event: &Lifted<'_>) {
-        match (self, definition.kind) {
-            (States::Partial(v), StateKind::Partial(aggregate, _)) => v[i].lift(aggregate, &definition.bounds, event),
-            (states, _) => states.lift(i, event.value),
-        }
-    }
-    /// Adds one event's value to row `i` of a column that needs no more than that; a null adds nothing, but a `Count` counts it.
-    pub fn lift(&mut self, i: usize, value: &Value) {
-        match (self, value) {
-            (States::Count(v), _) => v[i] += 1,
-            (States::Fixed(v), Value::Int(n)) => v[i].lift(i128::from(*n)),
-            (States::Fixed(v), Value::Decimal(n, _)) => v[i].lift(*n),
-            (States::Float(v), Value::Float(x)) => v[i].lift(*x),
-            (States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {
-                debug_assert_eq!(value, &Value::Null, "definitions are typed: only the measured type or null arrives");
-            }
-        }
-    }
-    /// Combines a state of the same kind into row `i`.
-    pub fn combine_state(&mut self, i: usize, state: &State) {
-        match (self, state) {
-            (States::Count(v), State::Count(n)) => v[i] += n,
-            (States::Fixed(v), State::Fixed(s)) => v[i].combine(s),
-            (States::Float(v), State::Float(s)) => v[i].combine(s),
-            (States::Partial(v), State::Partial(s)) => v[i].combine(s),
-            (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {
-                debug_assert!(false, "state columns of one view have one kind");
-            }
-        }
-    }
-    /// Combines row `j` of `other`, a column of the same kind, into row `i`.
-    pub fn combine(&mut self, i: usize, other: &States, j: usize) {
-        match (self, other) {
-            (States::Count(a), States::Count(b)) => a[i] += b[j],
-            (States::Fixed(a), States::Fixed(b)) => a[i].combine(&b[j]),
-            (States::Float(a), States::Float(b)) => a[i].combine(&b[j]),
-            (States::Partial(a), States::Partial(b)) => a[i].combine(&b[j]),
-            (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {
-                debug_assert!(false, "state columns of one view have one kind");
-            }
-        }
-    }
-    /// Combines row `j` into row `i`, a later one.
-    pub fn combine_within(&mut self, i: usize, j: usize) {
-        debug_assert!(j < i, "from an earlier row into a later one");
-        match self {
-            States::Count(v) => v[i] += v[j],
-            States::Fixed(v) => {
-                let earlier = v[j];
-                v[i].combine(&earlier);
-            }
-            States::Float(v) => {
-                let (earlier, later) = v.split_at_mut(i);
-                later[0].combine(&earlier[j]);
-            }
-            States::Partial(v) => {
-                let (earlier, later) = v.split_at_mut(i);
-                later[0].combine(&earlier[j]);
-            }
-        }
-    }
-    /// Combines the rows `range` of `other`, a column of the same kind, into row `i`.
-    pub fn combine_all(&mut self, i: usize, other: &States, range: Range<usize>) {
-        match (self, other) {
-            (States::Count(a), States::Count(b)) => a[i] += b[range].iter().sum::<u64>(),
-            (States::Fixed(a), States::Fixed(b)) => {
-                // In registers, not in memory, from one to the next.
-                let mut sum = a[i];
-                b[range].iter().for_each(|state| sum.combine(state));
-                a[i] = sum;
-            }
-            (States::Float(a), States::Float(b)) => b[range].iter().for_each(|state| a[i].combine(state)),
-            (States::Partial(a), States::Partial(b)) => b[range].iter().for_each(|state| a[i].combine(state)),
-            (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {
-                debug_assert!(false, "state columns of one view have one kind");
-            }
-        }
-    }
-    /// Combines the rows of `other` from `first` on, a column of the same kind, into the rows `into`, one into each.
-    pub fn combine_rows(&mut self, into: &[u32], other: &States, first: usize) {
-        match (self, other) {
-            (States::Count(a), States::Count(b)) => {
-                into.iter().zip(&b[first..]).for_each(|(&i, count)| a[i as usize] += count);
-            }
-            (States::Fixed(a), States::Fixed(b)) => {
-                into.iter().zip(&b[first..]).for_each(|(&i, stats)| a[i as usize].combine(stats));
-            }
-            (States::Float(a), States::Float(b)) => {
-                into.iter().zip(&b[first..]).for_each(|(&i, stats)| a[i as usize].combine(stats));
-            }
-            (States::Partial(a), States::Partial(b)) => {
-                into.iter().zip(&b[first..]).for_each(|(&i, partial)| a[i as usize].combine(partial));
-            }
-            (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {
-                debug_assert!(false, "state columns of one view have one kind");
-            }
-        }
-    }
-    /// Puts row `j` of `other`, a column of the same kind, in the place of row `i`.
-    pub fn replace(&mut self, i: usize, other: &States, j: usize) {
-        match (self, other) {
-            (States::Count(a), States::Count(b)) => a[i] = b[j],
-            (States::Fixed(a), States::Fixed(b)) => a[i] = b[j],
-            (States::Float(a), States::Float(b)) => a[i].clone_from(&b[j]),
-            (States::Partial(a), States::Partial(b)) => a[i].clone_from(&b[j]),
-            (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {
-                debug_assert!(false, "state columns of one view have one kind");
-            }
-        }
-    }
-    fn is_of(&self, kind: StateKind) -> bool {
-        match (self, kind) {
-            (States::Count(_), StateKind::Count)
-            | (States::Fixed(_), StateKind::Fixed { .. })
-            | (States::Float(_), StateKind::Float) => true,
-            (States::Partial(all), StateKind::Partial(aggregate, _)) => all.iter().all(|one| one.is_of(aggregate)),
-            (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => false,
-        }
-    }
-}
-
 impl Rows {
     /// No rows, of a view with that many dimensions and those states.
     pub fn empty(dimensions: usize, kinds: &[StateKind]) -> Rows {
@@ -276,6 +68,15 @@ impl Rows {
             panes: Vec::new(),
             dimensions: vec![Dimension::default(); dimensions],
             states: kinds.iter().map(|&kind| States::empty(kind)).collect(),
+        }
+    }
+    /// No rows, of the same view.
+    #[must_use]
+    pub fn empty_like(&self) -> Rows {
+        Rows {
+            panes: Vec::new(),
+            dimensions: vec![Dimension::default(); self.dimensions.len()],
+            states: self.states.iter().map(States::empty_like).collect(),
         }
     }
     /// How many rows there are.
