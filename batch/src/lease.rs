@@ -3,13 +3,14 @@
 //!
 //! Every change is a compare-and-swap on the object's version, so that of two that find a lease run out one gets it. Where a store
 //! has none (local files), it is deleted and created again, and two may now and then both hold it.
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use object_store::path::Path;
 use object_store::{Error as Refused, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 use seam_shared::clock::Clock;
 use seam_shared::error::{Error, Result};
+use seam_shared::lock::lock;
 use seam_shared::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -149,7 +150,7 @@ impl Lease {
         Lease { store, path, holder: clock.nonce(), clock, version }
     }
     fn version(&self) -> UpdateVersion {
-        self.version.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.version).clone()
     }
     /// Writes ourselves as the holder for a term from now; false if the object is not what `mode` expects. A reply that leaves
     /// open whether it was written, or that may answer our own request made twice, is decided by reading back.
@@ -164,14 +165,14 @@ impl Lease {
                 Ok((Some(held), version)) if held.holder == self.holder && held.until == until => version,
                 Ok((Some(held), version)) if held.holder == self.holder => {
                     // an earlier renewal of ours that was answered late or never: the next one goes on from it
-                    *self.version.lock().unwrap_or_else(PoisonError::into_inner) = version;
+                    *lock(&self.version) = version;
                     return Err(error);
                 }
                 Ok(_) | Err(Refused::NotFound { .. }) if decided(&error) => return Ok(false),
                 Ok(_) | Err(_) => return Err(error),
             },
         };
-        *self.version.lock().unwrap_or_else(PoisonError::into_inner) = version;
+        *lock(&self.version) = version;
         Ok(true)
     }
     /// What the object says and its version; `None` for one that is damaged.

@@ -1,7 +1,8 @@
 //! What this process knows of its runs: which are at work, how many of their days are done, and how the latest ended.
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
+use seam_shared::lock::lock;
 use seam_shared::time::Timestamp;
 use serde::Serialize;
 
@@ -77,7 +78,7 @@ impl Runs {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

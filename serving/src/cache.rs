@@ -1,8 +1,9 @@
 //! The cache of blocks and of what they were rolled up to.
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use seam_shared::Result;
+use seam_shared::lock::lock;
 
 use crate::block::{Block, Facts};
 use crate::block_key::{BlockKey, Shape};
@@ -68,7 +69,7 @@ impl BlockCache {
     /// The shapes in which a block is held beside its own.
     pub fn shapes_held(&self, key: &BlockKey) -> Vec<Shape> {
         let Some(facts) = self.facts(key) else { return Vec::new() };
-        let mut shapes = facts.shapes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut shapes = lock(&facts.shapes).clone();
         shapes.retain(|shape| self.held_as(key, *shape).is_some());
         shapes
     }
@@ -88,7 +89,7 @@ impl BlockCache {
         let Some(by_key) = from.by_key() else { return from };
         let rolled = Arc::new(by_key.roll_up(shape).named(&key));
         if let Some(by_key) = block.by_key() {
-            let mut shapes = by_key.facts.shapes.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut shapes = lock(&by_key.facts.shapes);
             if !shapes.contains(&shape) {
                 shapes.push(shape);
             }

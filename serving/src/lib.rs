@@ -61,7 +61,7 @@ mod percent;
 mod testing;
 mod topics;
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,6 +73,7 @@ use seam_shared::clock::Clock;
 use seam_shared::config::{Config, Metric};
 use seam_shared::lake::archive::ArchiveTable;
 use seam_shared::lake::editions::Editions;
+use seam_shared::lock;
 use seam_shared::log::EventLog;
 use seam_shared::state::{StateStore, ViewId};
 use seam_shared::telemetry::Telemetry;
@@ -288,14 +289,14 @@ impl Serving {
         self.clock.now().ceil(Span::SECOND)
     }
     fn batch_view(&self, view: &Arc<View>) -> Arc<BatchView> {
-        if let Some(known) = self.batch.read().unwrap_or_else(PoisonError::into_inner).get(&view.id) {
+        if let Some(known) = lock::read(&self.batch).get(&view.id) {
             return known.clone();
         }
         let new = || Arc::new(BatchView::new(self.lake.clone(), view.clone(), self.clock.clone()));
-        self.batch.write().unwrap_or_else(PoisonError::into_inner).entry(view.id.clone()).or_insert_with(new).clone()
+        lock::write(&self.batch).entry(view.id.clone()).or_insert_with(new).clone()
     }
     fn batch_views(&self) -> Vec<Arc<BatchView>> {
-        self.batch.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        lock::read(&self.batch).values().cloned().collect()
     }
     fn speed(&self) -> &SpeedView {
         &self.speed

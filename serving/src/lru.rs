@@ -2,9 +2,10 @@
 use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::hash::Hash;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use hashbrown::HashMap;
+use seam_shared::lock::lock;
 
 /// What an entry takes beside its value, so that many small ones keep within the bytes too.
 const ENTRY_BYTES: usize = 160;
@@ -72,7 +73,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Lru<K, V> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Held<K, V>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held)
     }
 }
 

@@ -4,13 +4,14 @@
 //! a newer one takes the name over when it reaches what the older one does, so that answers do not go back. From then on it keeps
 //! the name. Whoever asks is told by the stamp which definition answered, and by `Seam-Building` how far the next one is.
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use seam_shared::Result;
 use seam_shared::config::Metric;
 use seam_shared::lake::editions::{Edition, Editions};
+use seam_shared::lock::lock;
 use seam_shared::log::OffsetVector;
 use seam_shared::state::ViewId;
 use seam_shared::view::definition::View;
@@ -76,7 +77,7 @@ impl Names {
         building.get(&view.name).filter(|b| b.shown.id == view.id).map(|b| b.next.clone())
     }
     fn memory<T>(&self, with: impl FnOnce(&mut Memory) -> T) -> T {
-        with(&mut self.memory.lock().unwrap_or_else(PoisonError::into_inner))
+        with(&mut lock(&self.memory))
     }
 }
 

@@ -1,11 +1,12 @@
 //! A pin: for each view one generation and one moment of every partition, such that the two halves meet without gap or overlap.
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use hashbrown::HashMap;
 use seam_shared::lake::views::Generation;
+use seam_shared::lock::lock;
 use seam_shared::log::{Offset, Partition};
 use seam_shared::state::{ClosedSegment, ViewId};
 use seam_shared::view::definition::View;
@@ -54,7 +55,7 @@ impl Pins {
     /// Where the last pin of these views is.
     pub(crate) fn slot(&self, views: &[Arc<View>], layer: Layer) -> Arc<Slot> {
         let key = (views.iter().map(|view| view.id.clone()).collect(), layer);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
+        lock(&self.0).entry(key).or_default().clone()
     }
 }
 

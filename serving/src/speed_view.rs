@@ -1,8 +1,9 @@
 //! The speed half: atomic snapshots of all needed views of a partition.
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hashbrown::HashMap;
+use seam_shared::lock::lock;
 use seam_shared::log::{Offset, Partition};
 use seam_shared::state::{ClosedSegment, Progress, Snapshot, StateStore, ViewId};
 use seam_shared::{Error, Result};
@@ -73,7 +74,7 @@ impl SpeedView {
     pub async fn moment(&self, partition: &Partition, views: &[ViewId]) -> Result<Moment> {
         let key = (partition.clone(), views.to_vec());
         let slot = {
-            let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut slots = lock(&self.slots);
             slots.entry(key).or_default().clone()
         };
         let mut slot = slot.lock().await;

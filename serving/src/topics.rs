@@ -1,11 +1,12 @@
 //! What serving knows of the log: each source's partitions and incarnation, the log's ends, and where they were at the start.
 use std::collections::BTreeMap;
 use std::hash::Hash;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 
 use hashbrown::HashMap;
 use seam_shared::config::Config;
 use seam_shared::lake::views::Generation;
+use seam_shared::lock;
 use seam_shared::log::{EventLog, Offset, OffsetVector, Partition, Topic};
 use seam_shared::telemetry::Telemetry;
 use seam_shared::time::Timestamp;
@@ -55,7 +56,7 @@ impl Topics {
         let mut result = Ok(());
         for (name, partitions) in sources {
             let asked = ask(log.as_ref(), &name, partitions).await;
-            let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            let mut known = lock::write(&self.known);
             let entry = known.entry(name).or_default();
             match asked {
                 Ok((topic, ends)) => {
@@ -84,7 +85,7 @@ impl Topics {
         self.log.as_ref()
     }
     fn read<T>(&self, read: impl FnOnce(&HashMap<String, Known>) -> T) -> T {
-        read(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+        read(&lock::read(&self.known))
     }
     /// The log's ends as last seen.
     pub fn ends(&self, source: &str) -> OffsetVector {

@@ -29,6 +29,7 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod failpoint;
+pub mod lock;
 pub mod telemetry;
 
 pub use error::{Error, Kind, Result};

@@ -1,11 +1,12 @@
 //! One sink at work: at each trigger, what the answer says now of the groups that the mode wants, and the mark, in one write.
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seam_serving::Serving;
 use seam_serving::extract::{Between, Extract};
 use seam_shared::clock::Clock;
 use seam_shared::config::{OutputMode, Sink};
+use seam_shared::lock::lock;
 use seam_shared::log::EventLog;
 use seam_shared::outlet::{Outlet, Record};
 use seam_shared::telemetry::{Telemetry, ViewLabels};
@@ -67,10 +68,10 @@ pub struct Status(Mutex<Option<String>>);
 impl Status {
     /// Why its last output failed, if it did.
     pub fn failure(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0).clone()
     }
     fn set(&self, failure: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+        *lock(&self.0) = failure;
     }
 }
 

@@ -2,9 +2,10 @@
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use seam_shared::lock::lock;
 use seam_shared::log::Partition;
 use seam_shared::log::group::Membership;
 use seam_shared::telemetry::{ErrorLabels, PostLabels, Telemetry};
@@ -40,11 +41,11 @@ impl Board {
     }
     /// The partitions at work.
     pub fn partitions(&self) -> Vec<Partition> {
-        self.posts.lock().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        lock(&self.posts).keys().cloned().collect()
     }
     /// Each partition that stopped as a failed check; one that is fine if there is none.
     pub fn checks(&self) -> Vec<(String, Result<()>)> {
-        let posts = self.posts.lock().unwrap_or_else(PoisonError::into_inner);
+        let posts = lock(&self.posts);
         let stopped = posts.iter().filter_map(|(partition, why)| Some((partition, why.as_ref()?)));
         let check = |(partition, why)| {
             (format!("{} {partition}", self.role), Err(Error::corrupt(format!("has stopped: {why}"))))
@@ -65,14 +66,14 @@ impl Board {
     }
     fn set(&self, partition: &Partition, stopped: Option<String>) {
         self.telemetry.partition_stopped.get_or_create(&self.labels(partition)).set(i64::from(stopped.is_some()));
-        self.posts.lock().unwrap_or_else(PoisonError::into_inner).insert(partition.clone(), stopped);
+        lock(&self.posts).insert(partition.clone(), stopped);
     }
     fn has_stopped(&self, partition: &Partition) -> bool {
-        self.posts.lock().unwrap_or_else(PoisonError::into_inner).get(partition).is_some_and(Option::is_some)
+        lock(&self.posts).get(partition).is_some_and(Option::is_some)
     }
     fn remove(&self, partition: &Partition) {
         self.telemetry.partition_stopped.remove(&self.labels(partition));
-        self.posts.lock().unwrap_or_else(PoisonError::into_inner).remove(partition);
+        lock(&self.posts).remove(partition);
     }
 }
 

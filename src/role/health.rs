@@ -1,5 +1,5 @@
 //! `/livez`, `/readyz` and `/metrics` of every process, whatever its roles; and the door to the routes that roles add.
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,6 +12,7 @@ use seam_serving::access::Access;
 use seam_serving::access::tls::Entrance;
 use seam_serving::http::connections::{self, Patience};
 use seam_serving::http::health::{report, text};
+use seam_shared::lock::lock;
 use seam_shared::telemetry::Telemetry;
 use seam_shared::{Error, Result};
 use tokio_util::sync::CancellationToken;
@@ -60,7 +61,7 @@ impl Health {
     }
     /// Adds what is asked.
     pub fn watch(&self, part: Arc<dyn Part>) {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner).push(part);
+        lock(&self.parts).push(part);
     }
     /// What `/metrics` prints.
     pub fn prints(&self, telemetry: Arc<Telemetry>) {
@@ -68,13 +69,13 @@ impl Health {
     }
 
     fn hold_back(&self, why: Option<String>) {
-        *self.held_back.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        *lock(&self.held_back) = why;
     }
     fn held_back(&self) -> Option<String> {
-        self.held_back.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.held_back).clone()
     }
     fn parts(&self) -> Vec<Arc<dyn Part>> {
-        self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.parts).clone()
     }
 }
 

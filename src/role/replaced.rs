@@ -1,10 +1,11 @@
 //! Definitions that were replaced: folded on until those that follow them are whole, kept for a grace time, then forgotten.
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seam_shared::Result;
 use seam_shared::lake::editions::{Edition, Editions};
+use seam_shared::lock::lock;
 use seam_shared::log::{Offset, OffsetVector, Partition};
 use seam_shared::time::Timestamp;
 use seam_shared::view::definition::{Source, View};
@@ -194,8 +195,4 @@ impl Replaced {
         }
         Ok(())
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,11 +1,12 @@
 //! The speed role: a worker for each partition that this process has, and the trimmers.
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::future::try_join_all;
 use seam_shared::config::{LogStorage, Mode};
+use seam_shared::lock::lock;
 use seam_shared::log::{Offset, Partition};
 use seam_shared::telemetry::Telemetry;
 use seam_shared::time::Span;
@@ -134,7 +135,7 @@ impl Watch {
         track
     }
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Partition, Tracked>> {
-        self.tracks.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tracks)
     }
     fn set(&self, partition: &Partition, goal: Goal) {
         if let Some(tracked) = self.lock().get_mut(partition) {

@@ -4,7 +4,7 @@ mod writer;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::thread::JoinHandle;
 
 use async_trait::async_trait;
@@ -17,6 +17,7 @@ use self::writer::{Append, Writer};
 use crate::clock::Clock;
 use crate::embedded::{Database, failed};
 use crate::error::{Error, Kind, Result};
+use crate::lock::{self, lock};
 use crate::log::{Chunk, EventLog, NewRecord, Offset, Partition, Topic, check_position};
 use crate::time::Timestamp;
 
@@ -169,13 +170,13 @@ impl Shared {
         });
         let partitions = partitions.collect::<Result<Vec<_>>>()?;
         let topic = Arc::new(OpenTopic { name: name.to_owned(), incarnation: record.incarnation, partitions });
-        let mut open = self.open.write().unwrap_or_else(PoisonError::into_inner);
+        let mut open = lock::write(&self.open);
         open.insert(name.to_owned(), Arc::clone(&topic));
         Ok(topic)
     }
 
     fn topic(&self, name: &str) -> Result<Arc<OpenTopic>> {
-        let open = self.open.read().unwrap_or_else(PoisonError::into_inner);
+        let open = lock::read(&self.open);
         open.get(name).cloned().ok_or_else(|| Error::not_found(format!("topic {name} does not exist")))
     }
 
@@ -291,7 +292,7 @@ impl OpenTopic {
 
 impl OpenPartition {
     fn tail(&self) -> MutexGuard<'_, Tail> {
-        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.tail)
     }
     fn end(&self) -> Offset {
         *self.end.borrow()
@@ -352,7 +353,7 @@ impl EventLog for EmbeddedLog {
         let open = blocking(move || {
             // Creators come one after the other: the second finds what the first one made.
             static CREATE: Mutex<()> = Mutex::new(());
-            let _alone = CREATE.lock().unwrap_or_else(PoisonError::into_inner);
+            let _alone = lock(&CREATE);
             shared.topic(&name).or_else(|_| shared.create(&name, partitions))
         });
         Ok(open.await?.describe())

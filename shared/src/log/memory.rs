@@ -1,6 +1,6 @@
 //! The log in memory: the simplest adapter that keeps the contract, for tests and the simulator.
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::lock::lock;
 use crate::log::{Chunk, EventLog, NewRecord, Offset, Partition, Topic};
 use crate::time::Timestamp;
 
@@ -52,7 +53,7 @@ impl MemoryLog {
         Ok(())
     }
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Contents>> {
-        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.topics)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A log whose old records are read from the archive: what was trimmed, or passed by retention, is still the same log.
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use object_store::path::Path;
@@ -8,6 +8,7 @@ use object_store::path::Path;
 use crate::error::{Kind, Result};
 use crate::lake::archive::{ArchiveFile, ArchiveSnapshot, ArchiveTable};
 use crate::lake::{archive_file, verified};
+use crate::lock::lock;
 use crate::log::{Chunk, EventLog, NewRecord, Offset, Partition, Topic};
 
 /// Bytes of unpacked archive files that are kept at hand; one is kept whatever its size.
@@ -70,7 +71,7 @@ impl TieredLog {
 
     async fn records(&self, partition: &Partition, file: &ArchiveFile) -> Result<Arc<Chunk>> {
         let cached = {
-            let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut files = lock(&self.files);
             let found = files.iter().position(|(path, _)| *path == file.path).and_then(|at| files.remove(at));
             found.map(|found| {
                 let chunk = found.1.clone();
@@ -88,7 +89,7 @@ impl TieredLog {
         let mut chunk = archive_file::read_records(&bytes)?;
         chunk.next = file.to;
         let chunk = Arc::new(chunk);
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut files = lock(&self.files);
         files.push_back((file.path.clone(), chunk.clone()));
         let mut bytes: usize = files.iter().map(|(_, chunk)| chunk.bytes()).sum();
         while bytes > CACHE_BYTES && files.len() > 1 {

@@ -3,7 +3,7 @@
 //! The mark is stored after the lines are flushed. A process that dies in between writes the same output again.
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 
 use super::{Outlet, Record};
 use crate::error::{Error, Kind, Result};
+use crate::lock::lock;
 
 /// Values as lines.
 pub struct Lines<W> {
@@ -58,7 +59,7 @@ impl<W: Write + Send> Outlet for Lines<W> {
             text.push(b'\n');
         }
         {
-            let mut out = self.out.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut out = lock(&self.out);
             let written = out.write_all(&text).and_then(|()| out.flush());
             written.map_err(|error| Error::unavailable("the stream cannot be written").because(error))?;
         }

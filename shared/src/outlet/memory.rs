@@ -1,12 +1,13 @@
 //! The outlet in memory: the simplest adapter that keeps the contract, for tests; its writes can be made to fail.
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::{Outlet, Record};
 use crate::error::{Error, Result};
+use crate::lock::lock;
 
 /// What becomes of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +49,7 @@ impl MemoryPlace {
         self.lock().fates = fates.into_iter().collect();
     }
     fn lock(&self) -> MutexGuard<'_, Contents> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 

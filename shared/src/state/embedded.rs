@@ -3,7 +3,7 @@
 //! What is open is kept in memory and on disk as a few blocks of rows, later ones over earlier ones; the stored progress says
 //! how many of them count. So a commit writes only what changed, and nothing is ever cleared: leftovers are overwritten.
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use async_trait::async_trait;
 use fjall::{Keyspace, OwnedWriteBatch};
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::embedded::{Database, failed};
 use crate::error::{Error, Result};
+use crate::lock::{self, lock};
 use crate::log::{Offset, Partition};
 use crate::state::held::{self, Held};
 use crate::state::{Committed, Progress, SegmentWrite, Snapshot, StateStore, ViewCommit, ViewId};
@@ -111,10 +112,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + '
     done.map_err(|error| Error::internal("work on the state was cut off").because(error))?
 }
 
-fn lock(views: &Mutex<Views>) -> MutexGuard<'_, Views> {
-    views.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The key of a view of one partition; what belongs to it goes on from there.
 fn key_of(partition: &Partition, view: &str) -> Vec<u8> {
     [partition.source.as_bytes(), &[0], &partition.number.to_be_bytes(), view.as_bytes(), &[0]].concat()
@@ -135,9 +132,9 @@ fn number(bytes: &[u8]) -> u64 {
 
 impl Shared {
     fn views(&self, partition: &Partition) -> Arc<Mutex<Views>> {
-        let known = self.partitions.read().unwrap_or_else(PoisonError::into_inner).get(partition).cloned();
+        let known = lock::read(&self.partitions).get(partition).cloned();
         known.unwrap_or_else(|| {
-            let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
+            let mut partitions = lock::write(&self.partitions);
             Arc::clone(partitions.entry(partition.clone()).or_default())
         })
     }

@@ -1,10 +1,11 @@
 //! The state in memory: the simplest adapter that keeps the contract, for tests, the simulator and a log-only restart.
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use async_trait::async_trait;
 
 use crate::error::Result;
+use crate::lock::lock;
 use crate::log::{Offset, Partition};
 use crate::state::held::{self, ClosedRows, Held};
 use crate::state::{Committed, Progress, Snapshot, StateStore, ViewCommit, ViewId};
@@ -36,7 +37,7 @@ impl MemoryState {
         self.lock().clear();
     }
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Partition, Views>> {
-        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.partitions)
     }
 }
 

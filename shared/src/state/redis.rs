@@ -30,7 +30,7 @@ mod names;
 mod reply;
 mod scripts;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -41,6 +41,7 @@ pub use advice::{Advice, Severity};
 
 use crate::config::RedisSettings;
 use crate::error::{Error, Result};
+use crate::lock::lock;
 use crate::log::{Offset, Partition};
 use crate::state::{Committed, Progress, Snapshot, StateStore, ViewCommit, ViewId, held};
 use crate::view::rows::Rows;
@@ -95,10 +96,10 @@ impl RedisState {
 
     fn with_known<T>(&self, partition: &Partition, view: &ViewId, work: impl FnOnce(&mut Known) -> T) -> T {
         let known = {
-            let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = lock(&self.known);
             Arc::clone(all.entry((partition.clone(), Arc::clone(view))).or_default())
         };
-        work(&mut known.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut lock(&known))
     }
 
     /// The views as they stand; asked again where another look of this process has changed meanwhile what the answer goes on from.
@@ -275,7 +276,7 @@ impl StateStore for RedisState {
             let meta = self.meta(&names).await?;
             let call = scripts::forget(&names, &meta);
             if reply::is_done(self.link.run(&scripts::FORGET, &call).await?)? {
-                let mut all = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut all = lock(&self.known);
                 all.remove(&(partition.clone(), Arc::clone(view)));
                 return Ok(());
             }

@@ -1,7 +1,7 @@
 //! The lake on a bad day: every request and reply takes a while. And the lake itself, whose files are as old as the seed's clock says.
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,6 +15,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 use seam_shared::clock::Clock;
+use seam_shared::lock::lock;
 use seam_shared::time::Timestamp;
 
 use super::mutant::Mutant;
@@ -107,7 +108,7 @@ impl std::fmt::Display for DatedStore {
 impl ObjectStore for DatedStore {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Stored<PutResult> {
         let done = self.inner.put_opts(path, payload, options).await?;
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut written = lock(&self.written);
         written.insert(path.clone(), self.clock.now());
         Ok(done)
     }
@@ -124,7 +125,7 @@ impl ObjectStore for DatedStore {
         self.inner.delete_stream(paths)
     }
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Stored<ObjectMeta>> {
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let written = lock(&self.written).clone();
         let dated = move |found: Stored<ObjectMeta>| {
             let mut found = found?;
             let time = written.get(&found.location).and_then(|time| DateTime::from_timestamp_micros(time.0));

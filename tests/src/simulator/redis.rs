@@ -6,9 +6,10 @@ mod port;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use seam_shared::error::{Error, Result};
+use seam_shared::lock::lock;
 use seam_shared::log::{Offset, Partition};
 use seam_shared::state::{ClosedSegment, Committed, Progress, Snapshot, ViewCommit, ViewId};
 use seam_shared::view::rows::Rows;
@@ -399,7 +400,7 @@ impl RedisModel {
         matches!(self.mutant, Some(Mutant::StateAndPositionApart | Mutant::IncrementsThenPosition))
     }
     fn lock(&self) -> MutexGuard<'_, BTreeMap<Partition, Hashes>> {
-        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.partitions)
     }
 
     /// The views as they stand, to a client with what it has at hand.

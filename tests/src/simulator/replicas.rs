@@ -2,9 +2,10 @@
 //! not know that it was deposed, and single keys that are gone.
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use seam_shared::error::Result;
+use seam_shared::lock::lock;
 use seam_shared::log::{Offset, Partition};
 use seam_shared::state::memory::{Checkpoint, MemoryState};
 use seam_shared::state::{Progress, Snapshot, StateStore, ViewCommit, ViewId};
@@ -142,16 +143,16 @@ impl Replicas {
     }
     /// The server that counts.
     pub fn primary(&self) -> Arc<Store> {
-        locked(&self.primary).clone()
+        lock(&self.primary).clone()
     }
     /// The server that a request reaches.
     pub fn reached(&self) -> Arc<Store> {
-        let deposed = locked(&self.deposed).clone();
+        let deposed = lock(&self.deposed).clone();
         deposed.filter(|_| self.dice.one_in(3)).unwrap_or_else(|| self.primary())
     }
     /// A replica of the primary has come so far.
     pub fn replicate(&self, partition: &Partition) {
-        let mut moments = locked(&self.moments);
+        let mut moments = lock(&self.moments);
         let moments = moments.entry(partition.clone()).or_default();
         moments.truncate(MOMENTS - 1);
         moments.push_front(self.primary().save(partition));
@@ -163,7 +164,7 @@ impl Replicas {
     /// From now on nothing is lost.
     pub fn heal(&self) {
         self.healed.store(true, Ordering::Relaxed);
-        *locked(&self.deposed) = None;
+        *lock(&self.deposed) = None;
     }
     /// Something is lost.
     pub fn lose(&self) {
@@ -172,7 +173,7 @@ impl Replicas {
             0..7 => self.fall_back(partition),
             7..9 => self.partitions.iter().for_each(|partition| self.fall_back(partition)),
             9..11 => self.depose(),
-            11..13 => *locked(&self.deposed) = None,
+            11..13 => *lock(&self.deposed) = None,
             13 => self.primary().flush_all(),
             _ => {
                 if let Store::Redis(redis) = self.primary().as_ref() {
@@ -193,7 +194,7 @@ impl Replicas {
     }
     /// An earlier moment, seldom one of long ago.
     fn earlier(&self, partition: &Partition) -> Option<Moment> {
-        let moments = locked(&self.moments);
+        let moments = lock(&self.moments);
         let moments = moments.get(partition).filter(|moments| !moments.is_empty())?;
         let most = if self.dice.one_in(3) { moments.len() } else { moments.len().min(4) };
         moments.get(self.dice.below(most as u64) as usize).cloned()
@@ -206,11 +207,7 @@ impl Replicas {
             let moment = self.earlier(partition).unwrap_or_else(|| old.save(partition));
             new.restore(partition, moment);
         }
-        *locked(&self.primary) = Arc::new(new);
-        *locked(&self.deposed) = Some(old);
+        *lock(&self.primary) = Arc::new(new);
+        *lock(&self.deposed) = Some(old);
     }
-}
-
-fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }

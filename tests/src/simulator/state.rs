@@ -1,9 +1,10 @@
 //! The state store as workers see it: a request may be lost, come late or twice, be torn, and its reply may be lost.
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use seam_shared::error::{Error, Result};
+use seam_shared::lock::lock;
 use seam_shared::log::{Offset, Partition};
 use seam_shared::state::{Committed, Progress, Snapshot, StateStore, ViewCommit, ViewId};
 use seam_shared::view::definition::View;
@@ -59,7 +60,7 @@ impl Wire {
     /// A client; one that works on a partition fences those before it, if anybody goes by that.
     pub fn connect(self: &Arc<Self>, partition: Option<&Partition>) -> Connection {
         let next = |partition: &Partition| {
-            let mut epochs = locked(&self.epoch);
+            let mut epochs = lock(&self.epoch);
             let epoch = epochs.entry(partition.clone()).or_default();
             *epoch += 1;
             *epoch
@@ -69,19 +70,19 @@ impl Wire {
     }
     /// Delivers the requests that are still under way; nobody waits for their replies.
     pub async fn deliver(&self) {
-        let late = std::mem::take(&mut *locked(&self.late));
+        let late = std::mem::take(&mut *lock(&self.late));
         for (epoch, partition, request) in late {
             let _: Result<Reply> = self.apply(epoch, &partition, request).await;
         }
     }
     /// What is under way never arrives.
     pub fn cut(&self) {
-        locked(&self.late).clear();
+        lock(&self.late).clear();
     }
 
     async fn apply(&self, epoch: u64, partition: &Partition, mut request: Request) -> Result<Reply> {
         let store = self.replicas.reached();
-        if self.mutant == Some(Mutant::EpochFenceOnly) && locked(&self.epoch).get(partition) != Some(&epoch) {
+        if self.mutant == Some(Mutant::EpochFenceOnly) && lock(&self.epoch).get(partition) != Some(&epoch) {
             return Ok(Reply::Done(Committed::Moved));
         }
         let commits = &mut request.commits;
@@ -105,7 +106,7 @@ impl Wire {
         };
         if done == Reply::Done(Committed::Applied) {
             self.replicas.replicate(partition);
-            locked(&self.reached).extend(reached.into_iter().map(|(view, start)| ((partition.clone(), view), start)));
+            lock(&self.reached).extend(reached.into_iter().map(|(view, start)| ((partition.clone(), view), start)));
         }
         Ok(done)
     }
@@ -148,13 +149,9 @@ impl Wire {
         if !held.is_empty() {
             groups.merge(&held);
         }
-        groups.merge(&locked(&self.truth).rows(view, &[(partition.number, from, to)]));
+        groups.merge(&lock(&self.truth).rows(view, &[(partition.number, from, to)]));
         groups.into_rows()
     }
-}
-
-fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Connection {
@@ -169,11 +166,11 @@ impl Connection {
                 Err(Error::unavailable("the reply was lost"))
             }
             2 => {
-                locked(&wire.late).push((*epoch, partition.clone(), request));
+                lock(&wire.late).push((*epoch, partition.clone(), request));
                 Err(Error::unavailable("the request is under way"))
             }
             3 => {
-                locked(&wire.late).push((*epoch, partition.clone(), request.clone()));
+                lock(&wire.late).push((*epoch, partition.clone(), request.clone()));
                 wire.apply(*epoch, partition, request).await
             }
             4..6 => {
@@ -211,13 +208,13 @@ impl StateStore for Connection {
     async fn claim(&self, partition: &Partition, view: &ViewId, boundary: Offset) -> Result<Progress> {
         pause().await;
         let wire = &self.wire;
-        let reached = locked(&wire.reached).get(&(partition.clone(), view.clone())).copied();
+        let reached = lock(&wire.reached).get(&(partition.clone(), view.clone())).copied();
         let skips = wire.mutant.is_some_and(Mutant::skips_ahead);
         let boundary = reached.filter(|_| skips).map_or(boundary, |reached| reached.max(boundary));
         let store = wire.replicas.reached();
         if wire.mutant == Some(Mutant::UnconditionalClaim) {
             store.port().forget(partition, view).await?;
-            locked(&self.claimed).insert(view.clone());
+            lock(&self.claimed).insert(view.clone());
         }
         store.claim(&self.client, partition, view, boundary).await
     }
@@ -225,7 +222,7 @@ impl StateStore for Connection {
         pause().await;
         let mut held = self.wire.replicas.reached().snapshot(&self.client, partition, views).await?;
         if self.wire.mutant == Some(Mutant::UnconditionalClaim) {
-            let claimed = locked(&self.claimed);
+            let claimed = lock(&self.claimed);
             held.iter_mut().zip(views).filter(|(_, view)| !claimed.contains(*view)).for_each(|(held, _)| *held = None);
         }
         if self.wire.mutant == Some(Mutant::NoAnchor) {

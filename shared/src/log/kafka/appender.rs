@@ -1,5 +1,5 @@
 //! The idempotent producer: an append ends when every record of it is acknowledged by all in-sync replicas.
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::client::{self, Quiet};
 use crate::error::{Error, Kind, Result};
+use crate::lock::lock;
 use crate::log::{NewRecord, Offset};
 
 type Answer = std::result::Result<Vec<(u32, Offset)>, KafkaError>;
@@ -30,7 +31,7 @@ struct State {
 impl Waiting {
     /// Notes what became of record `index`; after the last one, answers.
     fn settle(&self, index: usize, outcome: std::result::Result<Offset, KafkaError>) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0);
         match outcome {
             Ok(offset) => state.places[index].1 = offset,
             Err(error) => state.failed = Some(error),
@@ -89,7 +90,7 @@ impl Appender {
         if records.is_empty() {
             return Ok(Vec::new());
         }
-        let producer = self.producer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let producer = lock(&self.producer).clone();
         let (answer, answered) = oneshot::channel();
         let places = records.iter().map(|record| (record.partition, Offset(0))).collect();
         let state = State { places, left: records.len(), failed: None, answer: Some(answer) };
@@ -126,7 +127,7 @@ impl Appender {
     /// An idempotent producer that lost its order is dead for good; the next append gets a new one.
     fn replace_if_dead(&self, dead: &Arc<ThreadedProducer<Acknowledge>>) {
         let Some((code, reason)) = dead.client().fatal_error() else { return };
-        let mut current = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = lock(&self.producer);
         if !Arc::ptr_eq(&current, dead) {
             return;
         }

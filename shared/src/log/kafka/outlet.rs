@@ -8,7 +8,7 @@
 //! - Records are spread over partitions as Java's clients do it, by murmur2 of the key.
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -25,6 +25,7 @@ use super::properties::Use;
 use crate::config::{KafkaStorage, SinkTopic};
 use crate::error::{Error, Kind, Result};
 use crate::failpoint::{self, Failpoint};
+use crate::lock::lock;
 use crate::log::{EventLog, Offset, Partition};
 use crate::outlet::{Outlet, Record};
 
@@ -109,7 +110,7 @@ impl KafkaOutlet {
     }
 
     fn writer(&self) -> MutexGuard<'_, Option<Writer>> {
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.writer)
     }
 
     fn prefix(&self) -> String {

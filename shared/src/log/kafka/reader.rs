@@ -7,7 +7,7 @@
 //! nothing to compare. So what a consumer gave last is kept when it is closed: the next one at its place begins with that record, looks
 //! whether it is still the same, and gives what follows.
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use super::client;
 use super::native::{Event, Inbox};
 use crate::error::Result;
+use crate::lock::lock;
 use crate::log::{Anchor, Chunk, Offset, Partition, Record};
 use crate::time::Timestamp;
 
@@ -309,7 +310,7 @@ impl Readers {
     }
 
     fn places(&self) -> MutexGuard<'_, VecDeque<(Partition, Offset, Anchor)>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.places)
     }
 
     fn give_back(&self, mut reader: Reader) {
@@ -330,7 +331,7 @@ impl Readers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Reader>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.idle)
     }
 }
 

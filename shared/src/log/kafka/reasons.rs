@@ -1,7 +1,8 @@
 //! Why a cluster cannot be used, when all that a request says is that nobody answered: certificates, names, passwords.
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::lock::lock;
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -22,12 +23,12 @@ struct Listener(Arc<Mutex<Option<(Code, String)>>>);
 
 impl Listener {
     fn hear(&self, code: Code, reason: &str) {
-        let mut heard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut heard = lock(&self.0);
         heard.get_or_insert_with(|| (code, reason.to_owned()));
     }
 
     fn heard(&self) -> Option<(Code, String)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.0).clone()
     }
 }
 

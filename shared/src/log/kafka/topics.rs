@@ -1,7 +1,7 @@
 //! What is known of the topics: their incarnation and partitions, asked again now and then; creation; refusal of compacted ones.
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
@@ -14,6 +14,7 @@ use super::properties::Use;
 use super::reasons;
 use crate::config::KafkaStorage;
 use crate::error::{Error, Kind, Result};
+use crate::lock::lock;
 use crate::log::{Offset, Partition, Topic};
 
 /// A topic that is read is asked for its id again after this time.
@@ -261,7 +262,7 @@ impl Topics {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Known>> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 }
 

@@ -1,8 +1,9 @@
 //! What a client of the modelled Redis knows, as `state/redis/known.rs` does: rows at hand that deltas go on from, and what it wrote
 //! itself. Hints, never the truth; they outlive failovers, and servers that lost everything.
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
+use seam_shared::lock::lock;
 use seam_shared::log::{Offset, Partition};
 use seam_shared::state::{ClosedSegment, Committed, Progress, Snapshot, ViewCommit, ViewId};
 use seam_shared::view::rows::Rows;
@@ -153,7 +154,7 @@ impl Known {
 
 impl Client {
     fn with<T>(&self, partition: &Partition, view: &ViewId, work: impl FnOnce(&mut Known) -> T) -> T {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.known);
         work(known.entry((partition.clone(), view.clone())).or_default())
     }
 
