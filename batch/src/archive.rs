@@ -13,8 +13,8 @@ use seam_shared::error::{Error, Kind, Result};
 use seam_shared::event::batch::EventBatch;
 use seam_shared::event::decode::Decoder;
 use seam_shared::event::duplicates::Duplicates;
-use seam_shared::lake::archive::{ArchiveFile, ArchiveSnapshot, ArchiveTable, NewFile};
-use seam_shared::lake::{archive_file, verified};
+use seam_shared::lake::archive::{ArchiveSnapshot, ArchiveTable, NewFile};
+use seam_shared::lake::archive_file;
 use seam_shared::log::{Anchor, Chunk, EventLog, Offset, Partition, anchor};
 use seam_shared::segment::OpenSegment;
 use seam_shared::time::{Span, Timestamp};
@@ -205,8 +205,7 @@ impl Archiver {
             None => self.log.bounds(&self.partition).await?.0,
         };
         self.check(&archive, archived).await?;
-        let mut duplicates = Duplicates::new(self.source.duplicates);
-        self.remember(&archive, &mut duplicates).await?;
+        let duplicates = self.archive.duplicates(&archive, self.partition.number, self.source.duplicates).await?;
         Ok(Reading {
             decoder: Decoder::new(Arc::clone(&self.source)),
             duplicates,
@@ -239,23 +238,6 @@ impl Archiver {
             Some(witness) => witness.check(self.log.as_ref(), &self.partition).await,
             None => Ok(()),
         }
-    }
-    /// Rebuilds what the duplicate rule must know at A: the ids of the archive's last records.
-    async fn remember(&self, archive: &ArchiveSnapshot, duplicates: &mut Duplicates) -> Result<()> {
-        let mut missing = duplicates.needs();
-        let mut needed: Vec<&ArchiveFile> = Vec::new();
-        for file in archive.files_of(self.partition.number).iter().rev() {
-            if missing == 0 {
-                break;
-            }
-            needed.push(file);
-            missing = missing.saturating_sub(file.rows);
-        }
-        for file in needed.into_iter().rev() {
-            let bytes = verified::get(self.archive.store().as_ref(), &file.path, &file.blake3).await?;
-            duplicates.remember(&archive_file::read_ids(&bytes)?);
-        }
-        Ok(())
     }
     async fn read(&mut self, mut reading: Reading) -> Result<Step> {
         let (records, bytes) = (self.settings.chunk_events, self.settings.chunk_bytes);

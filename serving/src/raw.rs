@@ -1,36 +1,30 @@
 //! The raw events behind one cell of an answer: from the archive by files that can hold some, above it from the log.
 //!
 //! An event counts here by the same verdict, filter, pane and coverage as in the answer, so that there are as many as the cell says.
+mod search;
+
+use std::cmp::Ordering;
 use std::fmt;
-use std::ops::Range;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use seam_shared::access::Caller;
-use seam_shared::event::batch::{EventBatch, Verdict};
-use seam_shared::event::decode::Decoder;
-use seam_shared::event::duplicates::Duplicates;
-use seam_shared::lake::archive::{ArchiveFile, ArchiveSnapshot, ArchiveTable};
-use seam_shared::lake::{archive_file, verified};
-use seam_shared::log::{Chunk, Offset, OffsetVector, Partition};
-use seam_shared::time::{Span, Timestamp};
+use seam_shared::lake::archive::ArchiveTable;
+use seam_shared::lock::lock;
+use seam_shared::log::{Offset, OffsetVector};
 use seam_shared::view::definition::Source;
-use seam_shared::view::value::Value;
 use seam_shared::{Error, Kind, Result};
 
+use self::search::{Archived, Row, Search, Test};
 use crate::Serving;
 use crate::json::Json;
 use crate::pinned::PinnedView;
-use crate::query::{Query, Refusal, Term};
+use crate::query::{Layer, Query, Refusal, Term};
 use crate::scan;
 
 /// Rows of an answer that names no limit.
 pub const LIMIT_DEFAULT: usize = 100;
 /// Rows of the largest answer.
 pub const LIMIT_MAX: usize = 1_000;
-/// Records that are looked at for one answer; then it ends with a cursor.
-const RECORDS_MAX: u64 = 2_000_000;
-/// Records and bytes of one read of the log.
-const CHUNK: (usize, usize) = (16_384, 8 << 20);
 
 /// What is asked of the rows.
 #[derive(Debug, Clone)]
@@ -69,65 +63,13 @@ impl Place {
         let until = parts.next()?.split('_').map(|offset| offset.parse().map(Offset).ok());
         Some(Place { partition, offset, until: until.collect::<Option<_>>()? })
     }
-}
-
-/// One event.
-#[derive(Debug, Clone)]
-struct Row {
-    partition: u32,
-    offset: Offset,
-    log_time: Timestamp,
-    time: Timestamp,
-    id: Option<String>,
-    payload: Vec<u8>,
-}
-
-/// Rows, and how they were found.
-#[derive(Debug, Default)]
-struct Found {
-    rows: Vec<Row>,
-    scanned: u64,
-    files: u64,
-    next: Option<(u32, Offset)>,
-}
-
-/// Which events count.
-struct Test<'q> {
-    query: &'q Query,
-    term: &'q Term,
-    /// Event times.
-    times: Range<Timestamp>,
-}
-
-impl Test<'_> {
-    /// The places in a batch of the events that count, among those with an offset in the range.
-    fn matching(&self, batch: &EventBatch, offsets: &Range<Offset>) -> Vec<usize> {
-        let view = &self.term.view;
-        let state = &view.states[self.term.state];
-        let filtered = view.filter.as_ref().map(|filter| filter.filter(batch));
-        let counts = |row: &usize| {
-            let row = *row;
-            if batch.verdicts[row] != Verdict::Counts
-                || !offsets.contains(&batch.offsets[row])
-                || !self.times.contains(&batch.times[row])
-                || filtered.as_ref().is_some_and(|filtered| !filtered[row])
-            {
-                return false;
-            }
-            let dimension = |d: usize| batch.value(view.dimensions[d].field, row);
-            let sliced = self.term.slices.iter().all(|(d, values)| values.contains(&dimension(*d)));
-            sliced
-                && self.term.all_conditions().all(|condition| condition.matches(&dimension) == Some(true))
-                && state.passes(&|field| batch.value(field, row))
-                && state.field.is_none_or(|field| is_counted(&batch.value(field, row)))
-        };
-        (0..batch.len()).filter(counts).collect()
-    }
-    /// Whether a file of the archive can hold such events.
-    fn may_hold(&self, file: &ArchiveFile) -> bool {
-        let in_times = file.times.is_some_and(|(first, last)| first < self.times.end && last >= self.times.start);
-        let days = self.times.start.floor(Span::DAY)..self.times.end;
-        in_times && file.days.iter().any(|(day, rows)| *rows > 0 && days.contains(day))
+    /// Where to go on in a partition that begins at `begin`; nowhere if it was on an earlier page.
+    fn begin(&self, partition: u32, begin: Offset) -> Option<Offset> {
+        match partition.cmp(&self.partition) {
+            Ordering::Less => None,
+            Ordering::Equal => Some(begin.max(self.offset)),
+            Ordering::Greater => Some(begin),
+        }
     }
 }
 
@@ -137,15 +79,6 @@ fn asks_for_count_windows(term: &Term) -> bool {
     let mut asked: Vec<usize> = term.slices.iter().map(|(d, _)| *d).collect();
     term.all_conditions().for_each(|condition| condition.fields(&mut asked));
     asked.iter().any(|d| *d >= fields)
-}
-
-/// Whether a value is in the count of its measure: null is not, nor what is no number.
-fn is_counted(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Float(number) => number.is_finite(),
-        Value::Bool(_) | Value::Str(_) | Value::Int(_) | Value::Decimal(..) => true,
-    }
 }
 
 impl Serving {
@@ -179,8 +112,17 @@ impl Serving {
         let pinned = of_term.ok_or_else(|| Error::internal("a query's view is not pinned"))?;
         let until = until(pinned, asked.cursor.as_ref())?;
         let (after, end) = scan::range(query);
-        let test = Test { query, term, times: after..end };
-        let found = self.find(pinned, &test, asked, &until).await?;
+        let test = Test { term, times: after..end };
+        let mut search = Search::new(&test, asked.limit, self.topics.log().cloned(), self.archived(term).await?);
+        for (number, &end) in (0..).zip(&until) {
+            let begin = pinned.parts.get(&number).filter(|_| query.layer == Layer::Speed);
+            let begin = begin.map_or(Offset(0), |part| part.from);
+            let from = asked.cursor.as_ref().map_or(Some(begin), |cursor| cursor.begin(number, begin));
+            if let Some(from) = from.filter(|from| *from < end) {
+                search.look(number, from..end).await?;
+            }
+        }
+        let found = search.found;
         let next = found.next.map(|(partition, offset)| Place { partition, offset, until: until.clone() });
         let mut json = Json::with_capacity(1_024 + found.rows.iter().map(|row| row.payload.len() + 160).sum::<usize>());
         json.open('{').key("metric").text(&query.metric.name).key("window").text(&query.window.to_string());
@@ -198,166 +140,26 @@ impl Serving {
         Ok(json.into_bytes())
     }
 
-    async fn find(&self, pinned: &PinnedView, test: &Test<'_>, asked: &Asked, until: &[Offset]) -> Result<Found> {
-        let source = &test.term.view.source;
-        let archive = self.archive(source).await?;
-        let snapshot = match &archive {
-            Some(table) => Some(table.latest().await?),
-            None => None,
-        };
-        let mut found = Found::default();
-        for (number, &end) in (0..).zip(until) {
-            let begin = pinned.parts.get(&number).filter(|_| test.query.layer == crate::query::Layer::Speed);
-            let mut from = begin.map_or(Offset(0), |part| part.from);
-            if let Some(cursor) = &asked.cursor {
-                match number.cmp(&cursor.partition) {
-                    std::cmp::Ordering::Less => continue,
-                    std::cmp::Ordering::Equal => from = from.max(cursor.offset),
-                    std::cmp::Ordering::Greater => {}
-                }
-            }
-            if from >= end {
-                continue;
-            }
-            let archived = snapshot.as_ref().and_then(|snapshot| snapshot.position(number)).unwrap_or(Offset(0));
-            if let (Some(table), Some(snapshot)) = (&archive, &snapshot) {
-                self.in_archive(table, snapshot, test, number, from..end.min(archived), asked.limit, &mut found)
-                    .await?;
-            }
-            if found.next.is_none() && archived < end {
-                let archive = archive.as_ref().zip(snapshot.as_ref());
-                self.in_log(archive, test, number, archived, from.max(archived)..end, asked.limit, &mut found).await?;
-            }
-            if found.next.is_some() {
-                break;
-            }
-        }
-        Ok(found)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one partition's part of one search")]
-    async fn in_archive(
-        &self,
-        table: &ArchiveTable,
-        snapshot: &ArchiveSnapshot,
-        test: &Test<'_>,
-        number: u32,
-        offsets: Range<Offset>,
-        limit: usize,
-        found: &mut Found,
-    ) -> Result<()> {
-        for file in snapshot.files_of(number) {
-            if file.to <= offsets.start || file.from >= offsets.end || !test.may_hold(file) {
-                continue;
-            }
-            if found.rows.len() >= limit || found.scanned >= RECORDS_MAX {
-                found.next = Some((number, file.from.max(offsets.start)));
-                return Ok(());
-            }
-            let bytes = verified::get(table.store().as_ref(), &file.path, &file.blake3).await?;
-            let source = test.term.view.source.clone();
-            let decoded = tokio::task::spawn_blocking(move || archive_file::decoded(&source, &bytes)).await;
-            let (chunk, batch) =
-                decoded.unwrap_or_else(|error| Err(Error::internal("reading failed").because(error)))?;
-            found.files += 1;
-            found.take(test, number, &chunk, &batch, &offsets, limit);
-            if found.next.is_some() {
-                return Ok(());
-            }
-        }
-        Ok(())
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "one partition's part of one search")]
-    async fn in_log(
-        &self,
-        archive: Option<(&Arc<ArchiveTable>, &Arc<ArchiveSnapshot>)>,
-        test: &Test<'_>,
-        number: u32,
-        archived: Offset,
-        offsets: Range<Offset>,
-        limit: usize,
-        found: &mut Found,
-    ) -> Result<()> {
-        let source = &test.term.view.source;
-        let partition = Partition::new(source.name.as_str(), number);
-        let missing = || Error::unavailable(format!("the events of {partition} from {archived} on are out of reach"));
-        let log = self.topics.log().ok_or_else(missing)?;
-        if found.rows.len() >= limit {
-            found.next = Some((number, offsets.start));
-            return Ok(());
-        }
-        let mut duplicates = Duplicates::new(source.duplicates);
-        if let Some((table, snapshot)) = archive {
-            remember(table, snapshot, number, &mut duplicates).await?;
-        }
-        let mut decoder = Decoder::new(source.clone());
-        // What lies between the archive and the page is read for its ids.
-        let mut at = archived;
-        while at < offsets.end {
-            if found.scanned >= RECORDS_MAX && at >= offsets.start {
-                found.next = Some((number, at));
-                return Ok(());
-            }
-            let read = log.read(&partition, at, CHUNK.0, CHUNK.1).await;
-            let chunk = read.map_err(|e| if e.kind() == Kind::NotFound { missing().because(e) } else { e })?;
-            if chunk.is_empty() {
-                return Ok(());
-            }
-            let mut batch = decoder.decode(&chunk);
-            duplicates.mark(&mut batch);
-            found.take(test, number, &chunk, &batch, &offsets, limit);
-            if found.next.is_some() {
-                return Ok(());
-            }
-            at = chunk.next;
-            tokio::task::yield_now().await;
-        }
-        Ok(())
+    /// What is archived of a term's source, once there is an archive.
+    async fn archived(&self, term: &Term) -> Result<Option<Archived>> {
+        let Some(table) = self.archive(&term.view.source).await? else { return Ok(None) };
+        let snapshot = table.latest().await?;
+        Ok(Some(Archived { table, snapshot }))
     }
 
     /// The archive of a source, once there is one.
     async fn archive(&self, source: &Source) -> Result<Option<Arc<ArchiveTable>>> {
-        let known = self.archives.lock().unwrap_or_else(PoisonError::into_inner).get(&source.name).cloned();
+        let known = lock(&self.archives).get(&source.name).cloned();
         if known.is_some() {
             return Ok(known);
         }
         let opened = ArchiveTable::existing(self.lake.clone(), source, self.clock.clone()).await?;
         let table = opened.map(|(table, _)| Arc::new(table));
         if let Some(table) = &table {
-            let mut archives = self.archives.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut archives = lock(&self.archives);
             archives.insert(source.name.clone(), table.clone());
         }
         Ok(table)
-    }
-}
-
-impl Found {
-    /// Takes the events that count until there are enough.
-    fn take(
-        &mut self,
-        test: &Test<'_>,
-        partition: u32,
-        chunk: &Chunk,
-        batch: &EventBatch,
-        offsets: &Range<Offset>,
-        limit: usize,
-    ) {
-        self.scanned += batch.len() as u64;
-        for row in test.matching(batch, offsets) {
-            if self.rows.len() >= limit {
-                self.next = Some((partition, batch.offsets[row]));
-                return;
-            }
-            self.rows.push(Row {
-                partition,
-                offset: batch.offsets[row],
-                log_time: batch.log_times[row],
-                time: batch.times[row],
-                id: batch.ids.get(row).map(str::to_owned),
-                payload: chunk.get(row).value.to_vec(),
-            });
-        }
     }
 }
 
@@ -370,28 +172,6 @@ fn until(pinned: &PinnedView, cursor: Option<&Place>) -> Result<Vec<Offset>, Ref
         return Ok(cursor.until.clone());
     }
     Err(Refusal::parameter("cursor", "this cursor is of another log"))
-}
-
-/// Takes in the ids of the archive's last records, which those behind it are compared with.
-async fn remember(
-    table: &ArchiveTable,
-    snapshot: &ArchiveSnapshot,
-    number: u32,
-    duplicates: &mut Duplicates,
-) -> Result<()> {
-    let (mut missing, mut needed) = (duplicates.needs(), Vec::new());
-    for file in snapshot.files_of(number).iter().rev() {
-        if missing == 0 {
-            break;
-        }
-        needed.push(file);
-        missing = missing.saturating_sub(file.rows);
-    }
-    for file in needed.into_iter().rev() {
-        let bytes = verified::get(table.store().as_ref(), &file.path, &file.blake3).await?;
-        duplicates.remember(&archive_file::read_ids(&bytes)?);
-    }
-    Ok(())
 }
 
 fn write(json: &mut Json, source: &str, row: &Row, pinned: &PinnedView) {

@@ -5,6 +5,7 @@ use object_store::memory::InMemory;
 use seam_shared::clock::ManualClock;
 use seam_shared::event::batch::Verdict;
 use seam_shared::lake::faulty::FaultyStore;
+use seam_shared::lake::verified;
 use seam_shared::log::NewRecord;
 use seam_shared::log::memory::MemoryLog;
 use seam_shared::segment::SegmentRule;

@@ -1,5 +1,6 @@
 //! The archive table of a source: every event, in files of whole segments, gap-free from each partition's start to A.
 mod evolution;
+mod recent_ids;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
