@@ -26,106 +26,105 @@ const REFUSALS: [(&str, &str); 9] = [
     ("503", "Nothing can be taken now; send it again"),
 ];
 
+/// Those of requests without a body.
+const WITHOUT_BODY: [&str; 6] = ["400", "401", "403", "404", "429", "503"];
+
 /// The operations of [`routes`](crate::routes). The schemas of problems and of sources' names are the document's own.
 pub fn document() -> OpenApi {
     let mut paths = Paths::new();
-    let events = operation(
-        "postEvents",
-        "Send events",
-        "Answers once everything that was accepted is durable. Refused events are kept with the reason; `position` is what a \
-         query waits for with `min_position` to see all of them.",
-    );
+    for (path, method, operation) in [
+        ("/v1/events/{source}", HttpMethod::Post, post_events()),
+        ("/v1/dead-letters/{source}", HttpMethod::Get, list_dead_letters()),
+        ("/v1/dead-letters/{source}/{entry}", HttpMethod::Get, show_dead_letter()),
+        ("/v1/dead-letters/{source}/{entry}/replay", HttpMethod::Post, replay_dead_letter()),
+        ("/v1/tap/{source}", HttpMethod::Get, tap()),
+    ] {
+        paths.add_path_operation(path, vec![method], operation);
+    }
+    let mut document = OpenApi::new(Info::new("ingest", env!("CARGO_PKG_VERSION")), paths);
+    document.components = Some(components());
+    document
+}
+
+fn post_events() -> OperationBuilder {
     let body =
         MEDIA_TYPES.into_iter().fold(RequestBodyBuilder::new().required(Some(Required::True)), |body, media_type| {
             body.content(media_type, Content::default())
         });
-    let answers = refused(taken(), &REFUSALS.map(|(status, _)| status));
     let before = ParameterBuilder::new().name("Seam-Lines-Before").parameter_in(ParameterIn::Header);
-    let before = before.required(Required::False).schema(Some(number()));
-    let before = before.description(Some(
+    let before = before.required(Required::False).schema(Some(number())).description(Some(
         "Of a part of a file: how many of its lines come before the body's; receipts and dead letters then name lines of the file",
     ));
-    let events = events
-        .parameter(part("source", named("SourceName")))
-        .parameter(before)
-        .request_body(Some(body.build()))
-        .responses(answers);
-    paths.add_path_operation("/v1/events/{source}", vec![HttpMethod::Post], events);
+    operation(
+        "postEvents",
+        "Send events",
+        "Answers once everything that was accepted is durable. Refused events are kept with the reason; `position` is what a \
+         query waits for with `min_position` to see all of them.",
+    )
+    .parameter(before)
+    .request_body(Some(body.build()))
+    .responses(refused(taken(), &REFUSALS.map(|(status, _)| status)))
+}
 
-    let few = ["400", "401", "403", "404", "429", "503"];
-    let list = operation("listDeadLetters", "Refused events", "The newest, oldest first, each with the reason.");
-    let limit = ParameterBuilder::new().name("limit").parameter_in(ParameterIn::Query).required(Required::False);
-    let limit = limit.description(Some("The most of them")).schema(Some(number()));
-    let from = ParameterBuilder::new().name("from").parameter_in(ParameterIn::Query).required(Required::False);
-    let from = from.description(Some("The first of them; the newest otherwise")).schema(Some(number()));
-    let list = list
-        .parameter(part("source", named("SourceName")))
-        .parameter(limit)
-        .parameter(from)
-        .responses(refused(success("Letters"), &few));
-    paths.add_path_operation("/v1/dead-letters/{source}", vec![HttpMethod::Get], list);
-    let one = operation("showDeadLetter", "A refused event", "With its original bytes.");
-    let one = one.parameter(part("source", named("SourceName"))).parameter(part("entry", number()));
-    paths.add_path_operation(
-        "/v1/dead-letters/{source}/{entry}",
-        vec![HttpMethod::Get],
-        one.responses(refused(success("Letter"), &few)),
-    );
-    let replay =
-        operation("replayDeadLetter", "Send a refused event again", "After the source was mended. The letter stays.");
-    let replay = replay.parameter(part("source", named("SourceName"))).parameter(part("entry", number()));
-    let answers = refused(taken(), &[&few[..], &["422"]].concat());
-    paths.add_path_operation(
-        "/v1/dead-letters/{source}/{entry}/replay",
-        vec![HttpMethod::Post],
-        replay.responses(answers),
-    );
+fn list_dead_letters() -> OperationBuilder {
+    operation("listDeadLetters", "Refused events", "The newest, oldest first, each with the reason.")
+        .parameter(optional("limit", "The most of them"))
+        .parameter(optional("from", "The first of them; the newest otherwise"))
+        .responses(refused(success("Letters"), &WITHOUT_BODY))
+}
 
-    let tap = operation(
-        "tap",
-        "Events as they come",
-        "One JSON object a line, or server-sent events for those who accept them; for `admin` alone.",
-    );
+fn show_dead_letter() -> OperationBuilder {
+    operation("showDeadLetter", "A refused event", "With its original bytes.")
+        .parameter(part("entry", number()))
+        .responses(refused(success("Letter"), &WITHOUT_BODY))
+}
+
+fn replay_dead_letter() -> OperationBuilder {
+    operation("replayDeadLetter", "Send a refused event again", "After the source was mended. The letter stays.")
+        .parameter(part("entry", number()))
+        .responses(refused(taken(), &[&WITHOUT_BODY[..], &["422"]].concat()))
+}
+
+fn tap() -> OperationBuilder {
     let feed = ResponseBuilder::new()
         .description("The feed, which does not end")
         .content("application/x-ndjson", Content::default())
         .content("text/event-stream", Content::default());
-    let answers = refused(ResponsesBuilder::new().response("200", feed), &few);
-    let tap = tap.parameter(part("source", named("SourceName"))).responses(answers);
-    paths.add_path_operation("/v1/tap/{source}", vec![HttpMethod::Get], tap);
-
-    let mut document = OpenApi::new(Info::new("ingest", env!("CARGO_PKG_VERSION")), paths);
-    let mut components = Components::new();
-    for (name, members) in [
-        (
-            "Receipt",
-            vec![("accepted", number()), ("rejected", number()), ("errors", list_of_anything()), ("position", text())],
-        ),
-        ("Letters", vec![("kept", number()), ("letters", list_of_anything())]),
-        (
-            "Letter",
-            vec![
-                ("entry", number()),
-                ("received", text()),
-                ("line", number()),
-                ("reason", text()),
-                ("bytes", number()),
-            ],
-        ),
-    ] {
-        components.schemas.insert(name.to_owned(), object(members));
-    }
-    document.components = Some(components);
-    document
+    operation(
+        "tap",
+        "Events as they come",
+        "One JSON object a line, or server-sent events for those who accept them; for `admin` alone.",
+    )
+    .responses(refused(ResponsesBuilder::new().response("200", feed), &WITHOUT_BODY))
 }
 
+/// The schemas of what is answered.
+fn components() -> Components {
+    let receipt =
+        vec![("accepted", number()), ("rejected", number()), ("errors", list_of_anything()), ("position", text())];
+    let letters = vec![("kept", number()), ("letters", list_of_anything())];
+    let letter =
+        vec![("entry", number()), ("received", text()), ("line", number()), ("reason", text()), ("bytes", number())];
+    let mut components = Components::new();
+    for (name, members) in [("Receipt", receipt), ("Letters", letters), ("Letter", letter)] {
+        components.schemas.insert(name.to_owned(), object(members));
+    }
+    components
+}
+
+/// An operation on a source.
 fn operation(id: &str, summary: &str, description: &str) -> OperationBuilder {
     let operation = OperationBuilder::new().tag("ingest").operation_id(Some(id));
-    operation.summary(Some(summary)).description(Some(description))
+    operation.summary(Some(summary)).description(Some(description)).parameter(part("source", named("SourceName")))
 }
 
 fn part(name: &str, schema: RefOr<Schema>) -> ParameterBuilder {
     ParameterBuilder::new().name(name).parameter_in(ParameterIn::Path).required(Required::True).schema(Some(schema))
+}
+
+fn optional(name: &str, description: &str) -> ParameterBuilder {
+    let parameter = ParameterBuilder::new().name(name).parameter_in(ParameterIn::Query).required(Required::False);
+    parameter.description(Some(description)).schema(Some(number()))
 }
 
 fn success(schema: &str) -> ResponsesBuilder {

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use crate::event::url::UrlRule;
 use crate::state::ViewId;
 use crate::view::aggregate::partial::Aggregate;
-use crate::view::definition::{Field, Origin, StateKind, View};
-use crate::view::expression::{Comparison, Expression};
+use crate::view::definition::{Field, Origin, StateDefinition, StateKind, View};
+use crate::view::expression::Expression;
 use crate::view::value::Value as Literal;
 
 /// Raised when the same definition begins to mean something else, so that stored partials of old are not mixed in.
@@ -21,37 +21,7 @@ pub(super) fn of(view: &View) -> ViewId {
 fn canonical(view: &View) -> Value {
     let source = &view.source;
     let name_of = |field: usize| source.fields[field].name.as_str();
-    let states: Vec<Value> = view
-        .states
-        .iter()
-        .map(|state| {
-            let kind = match state.kind {
-                StateKind::Count => "count".to_owned(),
-                StateKind::Fixed { scale } => format!("fixed({scale})"),
-                StateKind::Float => "float".to_owned(),
-                StateKind::Partial(Aggregate::Variance, _) => "variance".to_owned(),
-                StateKind::Partial(Aggregate::Distinct, _) => "distinct".to_owned(),
-                StateKind::Partial(Aggregate::Quantiles(parts), _) => format!("quantiles({parts})"),
-                StateKind::Partial(Aggregate::First, _) => "first".to_owned(),
-                StateKind::Partial(Aggregate::Last, _) => "last".to_owned(),
-                StateKind::Partial(Aggregate::Histogram, _) => "histogram".to_owned(),
-                StateKind::Partial(Aggregate::Sessions(gap), _) => format!("sessions({})", gap.0),
-                StateKind::Partial(Aggregate::Net, _) => "net".to_owned(),
-            };
-            let mut parts = vec![json!(kind), json!(state.field.map(name_of))];
-            // what a state has only now and then is left out where it has not: its identity stays what it was
-            if let Some(condition) = &state.filter {
-                parts.push(json!({ "where": filter(condition, &|field| name_of(field).to_owned()) }));
-            }
-            if let Some(condition) = &state.retract {
-                parts.push(json!({ "retract": filter(condition, &|field| name_of(field).to_owned()) }));
-            }
-            if !state.bounds.is_empty() {
-                parts.push(json!({ "bounds": state.bounds.iter().map(literal).collect::<Vec<_>>() }));
-            }
-            Value::Array(parts)
-        })
-        .collect();
+    let states: Vec<Value> = view.states.iter().map(|definition| state(definition, &name_of)).collect();
     let dimensions: Vec<&str> = view.keys().iter().map(|d| name_of(d.field)).collect();
     let mut all = json!({
         "semantics": SEMANTICS_VERSION,
@@ -59,7 +29,7 @@ fn canonical(view: &View) -> Value {
         "id": source.id,
         "time": source.time,
         "fields": fields(view),
-        "filter": view.filter.as_ref().map(|condition| filter(condition, &|field| name_of(field).to_owned())),
+        "filter": view.filter.as_ref().map(|condition| filter(condition, &name_of)),
         "dimensions": dimensions,
         "pane": view.pane.0,
         "states": states,
@@ -79,6 +49,35 @@ fn canonical(view: &View) -> Value {
         all["count_window"] = json!(records);
     }
     all
+}
+
+/// A state's kind, field and conditions.
+fn state<'n>(state: &StateDefinition, name_of: &dyn Fn(usize) -> &'n str) -> Value {
+    let kind = match state.kind {
+        StateKind::Count => "count".to_owned(),
+        StateKind::Fixed { scale } => format!("fixed({scale})"),
+        StateKind::Float => "float".to_owned(),
+        StateKind::Partial(Aggregate::Variance, _) => "variance".to_owned(),
+        StateKind::Partial(Aggregate::Distinct, _) => "distinct".to_owned(),
+        StateKind::Partial(Aggregate::Quantiles(parts), _) => format!("quantiles({parts})"),
+        StateKind::Partial(Aggregate::First, _) => "first".to_owned(),
+        StateKind::Partial(Aggregate::Last, _) => "last".to_owned(),
+        StateKind::Partial(Aggregate::Histogram, _) => "histogram".to_owned(),
+        StateKind::Partial(Aggregate::Sessions(gap), _) => format!("sessions({})", gap.0),
+        StateKind::Partial(Aggregate::Net, _) => "net".to_owned(),
+    };
+    let mut parts = vec![json!(kind), json!(state.field.map(name_of))];
+    // what a state has only now and then is left out where it has not: its identity stays what it was
+    if let Some(condition) = &state.filter {
+        parts.push(json!({ "where": filter(condition, name_of) }));
+    }
+    if let Some(condition) = &state.retract {
+        parts.push(json!({ "retract": filter(condition, name_of) }));
+    }
+    if !state.bounds.is_empty() {
+        parts.push(json!({ "bounds": state.bounds.iter().map(literal).collect::<Vec<_>>() }));
+    }
+    Value::Array(parts)
 }
 
 fn widened(field: &Field) -> Option<Value> {
@@ -115,19 +114,11 @@ fn field_type(field: &Field) -> String {
 }
 
 /// A filter as a tree of names and literals: however it was spelled, and wherever its fields stand in the source.
-fn filter(expression: &Expression, name_of: &dyn Fn(usize) -> String) -> Value {
+fn filter<'n>(expression: &Expression, name_of: &dyn Fn(usize) -> &'n str) -> Value {
     let all = |parts: &[Expression]| parts.iter().map(|part| filter(part, name_of)).collect::<Vec<_>>();
     match expression {
         Expression::Compare(field, comparison, value) => {
-            let sign = match comparison {
-                Comparison::Eq => "=",
-                Comparison::Ne => "!=",
-                Comparison::Lt => "<",
-                Comparison::Le => "<=",
-                Comparison::Gt => ">",
-                Comparison::Ge => ">=",
-            };
-            json!([sign, name_of(*field), literal(value)])
+            json!([comparison.symbol(), name_of(*field), literal(value)])
         }
         Expression::In(field, values) => json!(["in", name_of(*field), values.iter().map(literal).collect::<Vec<_>>()]),
         Expression::IsNull(field) => json!(["null", name_of(*field)]),

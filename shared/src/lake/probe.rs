@@ -40,10 +40,9 @@ pub struct Probe {
 /// `Unavailable` if the store cannot be written, for whatever reason.
 pub async fn keeps_create_only(store: &dyn ObjectStore, nonce: &str) -> crate::Result<Vec<Advice>> {
     let path = Path::from("leases").join(format!("probe-{nonce}"));
-    let create = || PutOptions { mode: PutMode::Create, ..PutOptions::default() };
     let failed = |error: Error| crate::Error::unavailable("the lake cannot be written").because(error);
-    store.put_opts(&path, "1".into(), create()).await.map_err(failed)?;
-    let again = store.put_opts(&path, "2".into(), create()).await;
+    store.put_opts(&path, "1".into(), mode(PutMode::Create)).await.map_err(failed)?;
+    let again = store.put_opts(&path, "2".into(), mode(PutMode::Create)).await;
     // One that is left is deleted with other leases' leftovers, or by a person.
     let _ = store.delete(&path).await;
     match again {
@@ -55,100 +54,105 @@ pub async fn keeps_create_only(store: &dyn ObjectStore, nonce: &str) -> crate::R
 
 /// Writes, reads, lists and deletes an object called `leases/probe-<nonce>`; `now` is our clock.
 pub async fn probe(store: &dyn ObjectStore, nonce: &str, now: Timestamp) -> Probe {
-    let path = Path::from("leases").join(format!("probe-{nonce}"));
-    let mut all = Vec::new();
-    let mut tried = |what, needed, begun: Instant, result| {
-        all.push(Tried { what, needed, took: begun.elapsed(), result });
-    };
-    let options = |mode| PutOptions { mode, ..PutOptions::default() };
+    let object = Object { store, path: Path::from("leases").join(format!("probe-{nonce}")) };
+    let (mut tried, mut ahead) = (Vec::new(), None);
+    if timed(&mut tried, "write", true, object.write()).await.is_none() {
+        return Probe { tried, ahead }; // the rest would say the same
+    }
+    let version = timed(&mut tried, "read", true, object.read(now, &mut ahead)).await;
+    timed(&mut tried, "create-only", true, object.create_again()).await;
+    if let Some(version) = version {
+        timed(&mut tried, "compare-and-swap", false, object.swap(version)).await;
+    }
+    timed(&mut tried, "list", false, object.list()).await;
+    timed(&mut tried, "delete", false, object.delete()).await;
+    Probe { tried, ahead }
+}
 
+/// Notes how an attempt went and how long it took; what it found.
+async fn timed<T>(
+    tried: &mut Vec<Tried>,
+    what: &'static str,
+    needed: bool,
+    attempt: impl Future<Output = Result<T, String>>,
+) -> Option<T> {
     let begun = Instant::now();
-    let written = store.put_opts(&path, "1".into(), options(PutMode::Create)).await;
-    let absent = written.is_err();
-    tried("write", true, begun, written.map(|_| ()).map_err(|error| advice(&error, "write objects (PutObject)")));
-    if absent {
-        return Probe { tried: all, ahead: None }; // the rest would say the same
+    let found = attempt.await;
+    let took = begun.elapsed();
+    let (result, found) = match found {
+        Ok(found) => (Ok(()), Some(found)),
+        Err(wrong) => (Err(wrong), None),
+    };
+    tried.push(Tried { what, needed, took, result });
+    found
+}
+
+fn mode(mode: PutMode) -> PutOptions {
+    PutOptions { mode, ..PutOptions::default() }
+}
+
+/// The object that a store is tried out with. What is wrong is said with what to do about it.
+struct Object<'s> {
+    store: &'s dyn ObjectStore,
+    path: Path,
+}
+
+impl Object<'_> {
+    async fn write(&self) -> Result<(), String> {
+        let written = self.store.put_opts(&self.path, "1".into(), mode(PutMode::Create)).await;
+        written.map(|_| ()).map_err(|error| advice(&error, "write objects (PutObject)"))
     }
 
-    let mut ahead = None;
-    let begun = Instant::now();
-    let found = match store.get(&path).await {
-        Ok(found) => {
-            ahead = Some((found.meta.last_modified.timestamp_micros() - now.0) as f64 / 1e6);
-            let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
-            found.bytes().await.map(|bytes| (bytes, version))
+    /// Reads what was written; `ahead` becomes how far the store's clock is ahead of ours.
+    async fn read(&self, now: Timestamp, ahead: &mut Option<f64>) -> Result<UpdateVersion, String> {
+        let failed = |error: Error| advice(&error, "read objects (GetObject)");
+        let found = self.store.get(&self.path).await.map_err(failed)?;
+        *ahead = Some((found.meta.last_modified.timestamp_micros() - now.0) as f64 / 1e6);
+        let version = UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
+        match found.bytes().await.map_err(failed)?.as_ref() {
+            b"1" => Ok(version),
+            _ => Err("what was read is not what was written: use no cache between Seam and the store".to_owned()),
         }
-        Err(error) => Err(error),
-    };
-    let (result, version) = match found {
-        Ok((bytes, version)) if bytes.as_ref() == b"1" => (Ok(()), Some(version)),
-        Ok(_) => {
-            (Err("what was read is not what was written: use no cache between Seam and the store".to_owned()), None)
-        }
-        Err(error) => (Err(advice(&error, "read objects (GetObject)")), None),
-    };
-    tried("read", true, begun, result);
+    }
 
-    let begun = Instant::now();
-    let again = store.put_opts(&path, "2".into(), options(PutMode::Create)).await;
-    tried(
-        "create-only",
-        true,
-        begun,
-        match again {
+    async fn create_again(&self) -> Result<(), String> {
+        match self.store.put_opts(&self.path, "2".into(), mode(PutMode::Create)).await {
             Err(Error::AlreadyExists { .. }) => Ok(()),
             Ok(_) => Err(OVERWRITES.to_owned()),
             Err(error) => Err(advice(&error, "write objects only where there are none (PutObject with If-None-Match)")),
-        },
-    );
-
-    if let Some(version) = version {
-        let begun = Instant::now();
-        let swapped = store.put_opts(&path, "3".into(), options(PutMode::Update(version.clone()))).await;
-        let stale = store.put_opts(&path, "4".into(), options(PutMode::Update(version))).await;
-        tried(
-            "compare-and-swap",
-            false,
-            begun,
-            match (swapped, stale) {
-                (Ok(_), Err(Error::Precondition { .. })) => Ok(()),
-                (Err(Error::NotImplemented { .. }), _) => {
-                    Err("the store has no compare-and-swap: two runs may now and then do the same work, nothing worse"
-                        .to_owned())
-                }
-                (Ok(_), Ok(_)) => {
-                    Err("the store ignores If-Match: two runs may now and then do the same work".to_owned())
-                }
-                (Err(error), _) | (_, Err(error)) => Err(advice(&error, "replace objects (PutObject with If-Match)")),
-            },
-        );
+        }
     }
 
-    let begun = Instant::now();
-    let prefix = Path::from("leases");
-    let listed: Result<Vec<_>, Error> = store.list(Some(&prefix)).map_ok(|meta| meta.location).try_collect().await;
-    tried(
-        "list",
-        false,
-        begun,
+    /// Replaces the version that was read, and then must not replace it once more.
+    async fn swap(&self, version: UpdateVersion) -> Result<(), String> {
+        let swapped = self.store.put_opts(&self.path, "3".into(), mode(PutMode::Update(version.clone()))).await;
+        let stale = self.store.put_opts(&self.path, "4".into(), mode(PutMode::Update(version))).await;
+        match (swapped, stale) {
+            (Ok(_), Err(Error::Precondition { .. })) => Ok(()),
+            (Err(Error::NotImplemented { .. }), _) => {
+                Err("the store has no compare-and-swap: two runs may now and then do the same work, nothing worse"
+                    .to_owned())
+            }
+            (Ok(_), Ok(_)) => Err("the store ignores If-Match: two runs may now and then do the same work".to_owned()),
+            (Err(error), _) | (_, Err(error)) => Err(advice(&error, "replace objects (PutObject with If-Match)")),
+        }
+    }
+
+    async fn list(&self) -> Result<(), String> {
+        let prefix = Path::from("leases");
+        let listed: Result<Vec<_>, Error> =
+            self.store.list(Some(&prefix)).map_ok(|meta| meta.location).try_collect().await;
         match listed {
-            Ok(listed) if listed.contains(&path) => Ok(()),
+            Ok(listed) if listed.contains(&self.path) => Ok(()),
             Ok(_) => Err("a fresh object is not listed: old files may be removed late, nothing worse".to_owned()),
             Err(error) => Err(advice(&error, "list objects (ListBucket); only the removal of old files needs it")),
-        },
-    );
+        }
+    }
 
-    let begun = Instant::now();
-    let deleted = store.delete(&path).await;
-    tried(
-        "delete",
-        false,
-        begun,
-        deleted.map_err(|error| {
-            advice(&error, "delete objects (DeleteObject); only the removal of old files and leases needs it")
-        }),
-    );
-    Probe { tried: all, ahead }
+    async fn delete(&self) -> Result<(), String> {
+        let permission = "delete objects (DeleteObject); only the removal of old files and leases needs it";
+        self.store.delete(&self.path).await.map_err(|error| advice(&error, permission))
+    }
 }
 
 fn advice(error: &Error, permission: &str) -> String {
