@@ -5,22 +5,22 @@ use seam_batch::verify::{self, Report};
 use seam_shared::clock::{Clock, SystemClock};
 use seam_shared::config::Config;
 use seam_shared::lake::archive::ArchiveTable;
-use seam_shared::{Error, Kind, Result};
+use seam_shared::{Kind, Result};
 
 use crate::args::Verify;
-use crate::output::say;
+use crate::configuration;
+use crate::output::{json, say};
 use crate::runtime::runtime;
 use crate::wire::lake;
 
 /// Walks every archive, or those that are named. Exit code 1 if anything is wrong.
 pub fn verify(config: Config, command: &Verify) -> Result<u8> {
-    if let Some(unknown) = command.source.iter().find(|name| config.source(name).is_none()) {
-        let names: Vec<&str> = config.sources.iter().map(|s| s.name.as_str()).collect();
-        return Err(Error::not_found(format!("there is no source `{unknown}`; there is {}", names.join(", "))));
+    for name in &command.source {
+        configuration::source(&config, name)?;
     }
     let reports = runtime()?.block_on(walk(config, command))?;
     if command.json {
-        say!("{}", serde_json::to_string(&reports).map_err(|e| Error::internal("reports as JSON").because(e))?);
+        json(&reports)?;
     } else {
         reports.iter().for_each(print);
     }

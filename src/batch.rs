@@ -8,21 +8,22 @@ use seam_batch::status::{self, ViewStatus};
 use seam_shared::config::{Config, Mode};
 use seam_shared::{Error, Kind, Result};
 
-use crate::TRY_LATER;
 use crate::args::{BatchRollback, BatchRun, BatchStatus};
-use crate::output::say;
+use crate::configuration;
+use crate::failure::TRY_LATER;
+use crate::output::{json, say};
 use crate::runtime::runtime;
 use crate::wire::{Ports, batch_beside};
 
 /// Recomputes and publishes. Exit code 0 also when there was nothing new, 75 when another run is at work.
 pub fn run(config: Config, command: &BatchRun) -> Result<u8> {
     refuse_kappa(&config)?;
-    if let Some(unknown) = command.view.iter().find(|name| config.view(name).is_none()) {
-        return Err(unknown_view(&config, unknown));
+    for name in &command.view {
+        configuration::view(&config, name)?;
     }
     let outcomes = runtime()?.block_on(recompute(config, command))?;
     if command.json {
-        say!("{}", serde_json::to_string(&outcomes).map_err(|e| Error::internal("outcomes as JSON").because(e))?);
+        json(&outcomes)?;
     } else {
         outcomes.iter().for_each(|outcome| say!("{}", sentence(outcome)));
     }
@@ -36,24 +37,18 @@ pub fn run(config: Config, command: &BatchRun) -> Result<u8> {
     })
 }
 
-/// A refusal that names the views there are.
-pub fn unknown_view(config: &Config, name: &str) -> Error {
-    let names: Vec<&str> = config.views.iter().map(|view| view.name.as_str()).collect();
-    Error::not_found(format!("there is no view `{name}`; there is {}", names.join(", ")))
-}
-
 /// Lets a view go back to an earlier generation. The lake alone is asked: a running speed layer notices within a second, folds again
 /// from that generation's cut, and answers go over to it once that is done.
 pub fn rollback(config: Config, command: &BatchRollback) -> Result<()> {
     refuse_kappa(&config)?;
     let config = config.with_own_stream();
-    let view = config.view(&command.view).ok_or_else(|| unknown_view(&config, &command.view))?.clone();
+    let view = configuration::view(&config, &command.view)?.clone();
     let done = runtime()?.block_on(async {
         let context = batch_beside(&config).await?;
         rollback::rollback(&context, &view, command.to).await
     })?;
     if command.json {
-        say!("{}", serde_json::to_string(&done).map_err(|e| Error::internal("a rollback as JSON").because(e))?);
+        json(&done)?;
         return Ok(());
     }
     let RolledBack { view: name, generation, rollback_to, cut } = &done;
@@ -100,7 +95,7 @@ async fn recompute(config: Config, command: &BatchRun) -> Result<Vec<Outcome>> {
 pub fn status(config: Config, command: &BatchStatus) -> Result<()> {
     let views = runtime()?.block_on(async { status::status(&batch_beside(&config.with_own_stream()).await?).await })?;
     if command.json {
-        say!("{}", serde_json::to_string(&views).map_err(|e| Error::internal("status as JSON").because(e))?);
+        json(&views)?;
         return Ok(());
     }
     for view in &views {

@@ -10,8 +10,9 @@ use seam_shared::time::Span;
 use seam_shared::{Error, Result};
 
 use crate::args::{Demo, Output, Query};
-use crate::client::{self, Client, Credentials};
+use crate::client::{Client, Credentials};
 use crate::output::say;
+use crate::query;
 use crate::runtime::runtime;
 use crate::shutdown;
 use crate::up;
@@ -82,7 +83,7 @@ fn replay(client: &Client, rate: u32, segment: Duration) -> Result<()> {
     let (first, rest) = lines.split_at(lines.len() * 2 / 3);
     say!("Replaying {} flights that left New York City in January 2013, {rate} a second", lines.len());
     let asked = question(send(client, first, rate)?);
-    say!("{} are in. {}", first.len(), client::parts(client, &asked)?);
+    say!("{} are in. {}", first.len(), query::parts(client, &asked)?);
     // Only what comes after it ends a segment; only closed segments are archived.
     std::thread::sleep(segment);
     let (next, rest) = rest.split_at(BATCH);
@@ -92,7 +93,7 @@ fn replay(client: &Client, rate: u32, segment: Duration) -> Result<()> {
     let asked = question(send(client, rest, rate)?);
     say!("It has; {} more flights came since.", next.len() + rest.len());
     say!("\nMean delay in minutes by carrier, 2013-01-01 to 2013-01-15:");
-    say!("{}", client::query(client, &Query { by: vec!["carrier".to_owned()], ..asked })?);
+    say!("{}", query::query(client, &Query { by: vec!["carrier".to_owned()], ..asked })?);
     Ok(())
 }
 
@@ -122,7 +123,7 @@ fn send(client: &Client, lines: &[&str], rate: u32) -> Result<String> {
 /// Waits until a part of the answer is out of a generation.
 fn await_generation(client: &Client, query: &Query) -> Result<()> {
     let give_up = Instant::now() + PATIENCE;
-    while client::batch_events(client, query)? == 0 {
+    while query::batch_events(client, query)? == 0 {
         if Instant::now() > give_up {
             return Err(Error::unavailable(format!("no generation was published within {} s", PATIENCE.as_secs())));
         }

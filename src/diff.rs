@@ -27,13 +27,18 @@ use seam_shared::{Error, Result};
 
 use self::compare::{Difference, Numbers, Point, Points};
 use crate::args;
-use crate::batch::{refuse_kappa, unknown_view};
+use crate::batch::refuse_kappa;
+use crate::configuration;
 use crate::output::say;
 use crate::runtime::runtime;
 use crate::wire;
 
 /// Rows of one page of an answer.
 const PAGE: &str = "10000";
+/// What a measure is asked as.
+const METRIC: &str = "m";
+/// The exit code where nothing could be compared: 1 says that something differs.
+const TROUBLE: u8 = 2;
 
 /// One of both definitions, and where its numbers lie.
 struct Side {
@@ -46,18 +51,26 @@ struct Side {
     span: Option<(Timestamp, Timestamp)>,
 }
 
-/// Compares every view, or one. Exit code 0 where nothing differs, 1 where something does.
-pub fn run(config: Config, command: &args::Diff) -> Result<u8> {
+/// Compares every view, or one. Exit code 0 where nothing differs, 1 where something does, 2 after an error.
+pub fn run(config: Config, command: &args::Diff) -> u8 {
+    compare(config, command).map(u8::from).unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        TROUBLE
+    })
+}
+
+/// Whether anything differs.
+fn compare(config: Config, command: &args::Diff) -> Result<bool> {
     refuse_kappa(&config)?;
-    if let Some(unknown) = command.view.as_ref().filter(|name| config.view(name).is_none()) {
-        return Err(unknown_view(&config, unknown));
+    if let Some(name) = &command.view {
+        configuration::view(&config, name)?;
     }
     let found = runtime()?.block_on(differences(&config, command))?;
     say!("{}", compare::written(&found, command)?);
     if command.output == args::Output::Csv {
         found.iter().for_each(|difference| eprintln!("{}", difference.summary()));
     }
-    Ok(u8::from(found.iter().any(Difference::is_one)))
+    Ok(found.iter().any(Difference::is_one))
 }
 
 async fn differences(config: &Config, command: &args::Diff) -> Result<Vec<Difference>> {
@@ -116,11 +129,14 @@ impl Both<'_> {
         let shared = old.dimensions.iter().map(|d| d.name.clone()).filter(|name| common(new, name));
         let dimensions = if command.by.is_empty() { shared.collect() } else { command.by.clone() };
         let span = [before.span, after.span].into_iter().flatten().reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        let question = span.map(|span| Question { config, command, dimensions: &dimensions, span });
         let mut numbers = [Numbers::new(), Numbers::new()];
         for (side, numbers) in [&before, &after].into_iter().zip(&mut numbers) {
             for measure in old.measures.iter().filter(|m| new.measures.iter().any(|n| n.name == m.name)) {
-                let Some(span) = span else { continue };
-                self.ask(config, side, &measure.name, &dimensions, span, command, numbers).await?;
+                let Some(question) = &question else { continue };
+                for Point { key, value } in self.ask(side, &measure.name, question).await? {
+                    numbers.entry(key).or_default().insert(measure.name.clone(), value);
+                }
             }
         }
         let [old_numbers, new_numbers] = numbers;
@@ -182,57 +198,65 @@ impl Both<'_> {
         table.publish(publication).await
     }
 
-    /// Asks one definition for a measure in every bucket and group.
-    #[expect(clippy::too_many_arguments, reason = "one question in all its parts")]
-    async fn ask(
-        &self,
-        config: &Config,
-        side: &Side,
-        measure: &str,
-        dimensions: &[String],
-        span: (Timestamp, Timestamp),
-        command: &args::Diff,
-        numbers: &mut Numbers,
-    ) -> Result<()> {
-        let unknown = || Error::internal(format!("{} has no measure {measure}", side.view.id));
-        let place = side.view.measures.iter().position(|m| m.name == measure).ok_or_else(unknown)?;
-        let of = MeasureOf { view: side.view.clone(), measure: place, filter: None };
-        let metric = Metric { name: "m".to_owned(), kind: MetricKind::Measure(of), help: None, unit: None, per: None };
-        let (views, sources) = (vec![side.view.clone()], vec![side.view.source.clone()]);
-        let config = Arc::new(Config { views, sources, metrics: vec![metric], ..config.clone() });
-        let stores = Stores { log: None, state: Arc::new(MemoryState::default()), lake: side.lake.clone() };
-        let (telemetry, settings) = (Arc::new(Telemetry::new()), Settings::default());
-        let serving = Serving::new(config, stores, self.clock.clone(), telemetry, settings);
-        let (from, to) = (command.from.clone(), command.to.clone());
-        let mut asked = vec![
-            ("from".to_owned(), from.unwrap_or_else(|| span.0.to_rfc3339())),
-            ("to".to_owned(), to.unwrap_or_else(|| span.1.to_rfc3339())),
-            ("step".to_owned(), command.step.clone()),
-            ("window".to_owned(), command.step.clone()),
-            ("tz".to_owned(), command.tz.clone()),
-            ("layer".to_owned(), "batch".to_owned()),
-            ("fill".to_owned(), "none".to_owned()),
-            ("generation".to_owned(), side.generation.to_string()),
-            ("limit".to_owned(), PAGE.to_owned()),
-        ];
-        asked.extend(dimensions.iter().map(|name| ("dimension".to_owned(), name.clone())));
+    /// What one definition says of a measure in every bucket and group.
+    async fn ask(&self, side: &Side, measure: &str, question: &Question<'_>) -> Result<Vec<Point>> {
+        let serving = self.serving(side, measure, question.config)?;
+        let mut points = Vec::new();
         let mut cursor: Option<String> = None;
         loop {
-            let mut page = asked.clone();
-            page.extend(cursor.take().map(|cursor| ("cursor".to_owned(), cursor)));
+            let mut asked = question.parameters(side);
+            asked.extend(cursor.take().map(|cursor| ("cursor".to_owned(), cursor)));
             let refused = |refusal: seam_serving::query::Refusal| Error::new(refusal.kind, refusal.detail);
-            let query = serving.parse(&Caller::trusted(), "m", &page).map_err(refused)?;
+            let query = serving.parse(&Caller::trusted(), METRIC, &asked).map_err(refused)?;
             let answer = serving.answer(&query.into(), None).await.map_err(refused)?;
             let body = answer.body.unwrap_or_default();
             let read: Points =
                 serde_json::from_slice(&body).map_err(|e| Error::internal("an answer has no points").because(e))?;
-            for Point { key, value } in read.split(dimensions) {
-                numbers.entry(key).or_default().insert(measure.to_owned(), value);
-            }
+            points.extend(read.split(question.dimensions));
             match answer.next {
                 Some(next) => cursor = Some(next),
-                None => return Ok(()),
+                None => return Ok(points),
             }
         }
+    }
+
+    /// Answers from one definition's generation, with the measure as its only metric.
+    fn serving(&self, side: &Side, measure: &str, config: &Config) -> Result<Serving> {
+        let unknown = || Error::internal(format!("{} has no measure {measure}", side.view.id));
+        let place = side.view.measures.iter().position(|m| m.name == measure).ok_or_else(unknown)?;
+        let of = MeasureOf { view: side.view.clone(), measure: place, filter: None };
+        let kind = MetricKind::Measure(of);
+        let metric = Metric { name: METRIC.to_owned(), kind, help: None, unit: None, per: None };
+        let (views, sources) = (vec![side.view.clone()], vec![side.view.source.clone()]);
+        let config = Arc::new(Config { views, sources, metrics: vec![metric], ..config.clone() });
+        let stores = Stores { log: None, state: Arc::new(MemoryState::default()), lake: side.lake.clone() };
+        Ok(Serving::new(config, stores, self.clock.clone(), Arc::new(Telemetry::new()), Settings::default()))
+    }
+}
+
+/// What both definitions are asked.
+struct Question<'a> {
+    config: &'a Config,
+    command: &'a args::Diff,
+    dimensions: &'a [String],
+    span: (Timestamp, Timestamp),
+}
+
+impl Question<'_> {
+    fn parameters(&self, side: &Side) -> Vec<(String, String)> {
+        let Question { command, span: (start, end), .. } = self;
+        let mut asked = vec![
+            ("from", command.from.clone().unwrap_or_else(|| start.to_rfc3339())),
+            ("to", command.to.clone().unwrap_or_else(|| end.to_rfc3339())),
+            ("step", command.step.clone()),
+            ("window", command.step.clone()),
+            ("tz", command.tz.clone()),
+            ("layer", "batch".to_owned()),
+            ("fill", "none".to_owned()),
+            ("generation", side.generation.to_string()),
+            ("limit", PAGE.to_owned()),
+        ];
+        asked.extend(self.dimensions.iter().map(|name| ("dimension", name.clone())));
+        asked.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 }

@@ -14,8 +14,8 @@ use seam_shared::{Error, Result};
 use serde::Serialize;
 
 use crate::args;
-use crate::counted;
-use crate::output::say;
+use crate::failure::UNAVAILABLE;
+use crate::output::{counted, say};
 
 /// Longer than every client's own patience: whoever does not answer by then does not answer.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -82,7 +82,7 @@ pub fn ready(url: &str) -> u8 {
         Ok(_) => 0,
         Err(error) => {
             eprintln!("{url} is not ready: {error}");
-            crate::UNAVAILABLE
+            UNAVAILABLE
         }
     }
 }

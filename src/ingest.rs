@@ -14,6 +14,7 @@ use seam_shared::{Error, Result};
 
 use crate::args::{FileKind, Ingest};
 use crate::client::{Client, Credentials};
+use crate::configuration;
 use crate::output::say;
 use crate::wire::Ports;
 
@@ -74,17 +75,17 @@ pub fn run(config: Option<Config>, command: &Ingest, credentials: &Credentials) 
 
 /// The named source, or the only one.
 pub fn source(config: &Config, name: Option<&str>) -> Result<Arc<Source>> {
-    let names: Vec<&str> = config.sources.iter().map(|s| s.name.as_str()).collect();
-    match name {
-        Some(name) => config
-            .source(name)
-            .cloned()
-            .ok_or_else(|| Error::not_found(format!("there is no source `{name}`; there is {}", names.join(", ")))),
-        None => match &config.sources[..] {
-            [only] => Ok(only.clone()),
-            _ => Err(Error::invalid(format!("name the source with --source: {}", names.join(", ")))),
-        },
+    if let Some(name) = name {
+        return configuration::source(config, name).cloned();
     }
+    match &config.sources[..] {
+        [only] => Ok(only.clone()),
+        all => Err(unnamed(all.iter().map(|source| source.name.as_str()))),
+    }
+}
+
+fn unnamed<'n>(sources: impl Iterator<Item = &'n str>) -> Error {
+    Error::invalid(format!("name the source with --source: {}", sources.collect::<Vec<_>>().join(", ")))
 }
 
 /// The name of a source of the Seam that was named by its address: as it was given, or the only one that it has.
@@ -95,7 +96,7 @@ pub fn source_of(client: &Client, config: Option<&Config>, name: Option<&str>) -
     let names = client.sources();
     match (names.as_deref(), config) {
         (Ok([only]), _) => Ok(only.clone()),
-        (Ok(names), _) => Err(Error::invalid(format!("name the source with --source: {}", names.join(", ")))),
+        (Ok(names), _) => Err(unnamed(names.iter().map(String::as_str))),
         // This key may not ask.
         (Err(_), Some(config)) => source(config, None).map(|source| source.name.clone()),
         (Err(error), None) => {

@@ -113,7 +113,7 @@ pub fn list(config: &Config) -> Result<()> {
     let now = SystemClock.now();
     let names = ["name", "scopes", "expires", "rate", "rows"].map(str::to_owned).to_vec();
     let rows: Vec<Vec<String>> = keys.iter().map(|key| row(key, now)).collect();
-    say!("{}", crate::client::table(&names, &rows));
+    say!("{}", crate::table::table(&names, &rows));
     Ok(())
 }
 

@@ -3,6 +3,9 @@ use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
 use std::process::exit;
 
+use seam_shared::{Error, Result};
+use serde::Serialize;
+
 /// Prints a line on standard output, as `println!` does.
 macro_rules! say {
     ($($words:tt)*) => { $crate::output::line(format_args!($($words)*)) };
@@ -19,4 +22,16 @@ pub fn line(text: Arguments<'_>) {
             exit(1);
         }
     }
+}
+
+/// A value as a line of JSON.
+pub fn json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string(value);
+    say!("{}", text.map_err(|e| Error::internal("what was found cannot be written as JSON").because(e))?);
+    Ok(())
+}
+
+/// "1 view", "2 views".
+pub fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -9,7 +9,8 @@ use seam_speed::rebuild::{Rebuild, Rebuilt, Start};
 use serde::Serialize;
 
 use crate::args;
-use crate::output::say;
+use crate::configuration;
+use crate::output::{json, say};
 use crate::runtime::runtime;
 use crate::wire::Ports;
 
@@ -30,9 +31,8 @@ struct Line {
 
 /// Rebuilds the chosen views in every partition. Exit code 1 if live and shadow differ and the live one was left as it is.
 pub fn run(config: Config, command: &args::Rebuild) -> Result<u8> {
-    if let Some(unknown) = command.view.iter().find(|name| config.view(name).is_none()) {
-        let names: Vec<&str> = config.views.iter().map(|v| v.name.as_str()).collect();
-        return Err(Error::not_found(format!("there is no view `{unknown}`; there is {}", names.join(", "))));
+    for name in &command.view {
+        configuration::view(&config, name)?;
     }
     let start = match (&command.from_offset, &command.from_time) {
         (Some(offset), _) => Start::Offset(Offset(*offset)),
@@ -44,7 +44,7 @@ pub fn run(config: Config, command: &args::Rebuild) -> Result<u8> {
     };
     let lines = runtime()?.block_on(rebuild(config, command, start))?;
     if command.json {
-        say!("{}", serde_json::to_string(&lines).map_err(|e| Error::internal("lines as JSON").because(e))?);
+        json(&lines)?;
     }
     let differs = |line: &Line| !line.swapped && (line.groups_that_differ > 0 || line.segments_missing > 0);
     Ok(u8::from(lines.iter().any(differs)))

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value as Json, json};
 
 use crate::args::{Diff, Output};
-use crate::client::{csv, table};
+use crate::table::{csv, table};
 
 /// Digits after the point up to which a difference is exact.
 const DIGITS: u8 = 12;

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use super::samples::Samples;
-use crate::client::table;
+use crate::table::table;
 
 /// What changed between two looks, and how things stand.
 #[derive(Debug)]

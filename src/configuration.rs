@@ -1,0 +1,84 @@
+//! The configuration file of a command; and `seam validate`, which says everything that is wrong with it.
+use std::path::Path;
+use std::sync::Arc;
+
+use seam_shared::config::{self, Config, Problem, Report};
+use seam_shared::view::definition::{Source, View};
+use seam_shared::{Error, Result};
+use serde_json::{Value, json};
+
+use crate::failure::{BAD_CONFIGURATION, Failure};
+use crate::output::{counted, say};
+
+/// The configuration, which must be right.
+pub fn load(file: &Path) -> Result<Config, Failure> {
+    Ok(config::load(&read(file)?, &file.display().to_string())?)
+}
+
+/// The configuration, if there is one and it is right: commands that ask a running Seam can do without.
+pub fn found(file: &Path) -> Option<Config> {
+    config::load(&read(file).ok()?, "seam.yaml").ok()
+}
+
+/// The configuration, which must be right; a Seam that is named by its address is asked without one.
+pub fn wanted(file: &Path, url: Option<&str>) -> Result<Option<Config>, Failure> {
+    if url.is_some() { Ok(found(file)) } else { load(file).map(Some) }
+}
+
+/// A view by its name.
+///
+/// # Errors
+/// `NotFound`, with the names that there are.
+pub fn view<'c>(config: &'c Config, name: &str) -> Result<&'c Arc<View>> {
+    let names = config.views.iter().map(|view| view.name.as_str());
+    config.view(name).ok_or_else(|| unknown("view", name, names))
+}
+
+/// A source by its name.
+///
+/// # Errors
+/// `NotFound`, with the names that there are.
+pub fn source<'c>(config: &'c Config, name: &str) -> Result<&'c Arc<Source>> {
+    let names = config.sources.iter().map(|source| source.name.as_str());
+    config.source(name).ok_or_else(|| unknown("source", name, names))
+}
+
+fn unknown<'n>(what: &str, name: &str, names: impl Iterator<Item = &'n str>) -> Error {
+    Error::not_found(format!("there is no {what} `{name}`; there is {}", names.collect::<Vec<_>>().join(", ")))
+}
+
+fn read(file: &Path) -> Result<String> {
+    std::fs::read_to_string(file).map_err(|e| {
+        let hint = "name another with --config, or try `seam demo`";
+        Error::not_found(format!("the configuration {} cannot be read; {hint}", file.display())).because(e)
+    })
+}
+
+/// Prints what is wrong with it, or what it defines.
+pub fn validate(file: &Path, json: bool) -> Result<u8> {
+    let (text, name) = (read(file)?, file.display().to_string());
+    match config::load(&text, &name) {
+        Ok(_) if json => say!("{{\"file\":{name:?},\"problems\":[]}}"),
+        Ok(config) => say!(
+            "{name} is right: {}, {}, {}",
+            counted(config.sources.len(), "source"),
+            counted(config.views.len(), "view"),
+            counted(config.metrics.len(), "metric")
+        ),
+        Err(report) => {
+            if json {
+                say!("{:#}", as_json(&report));
+            } else {
+                eprint!("{report}");
+            }
+            return Ok(BAD_CONFIGURATION);
+        }
+    }
+    Ok(0)
+}
+
+fn as_json(report: &Report) -> Value {
+    let problem =
+        |p: &Problem| json!({ "line": p.line, "column": p.column, "message": p.message, "suggestion": p.suggestion });
+    json!({ "file": report.file, "problems": report.problems.iter().map(problem).collect::<Vec<_>>() })
+}
