@@ -15,7 +15,7 @@ use object_store::local::LocalFileSystem;
 use polars::prelude as pl;
 use seam_batch::job::{Archive, Context, Options, run};
 use seam_batch::{compute, retain};
-use seam_generator::Generator;
+use seam_generator::{Generator, meter};
 use seam_shared::Result;
 use seam_shared::clock::{Clock, SystemClock};
 use seam_shared::event::decode::Decoder;
@@ -215,11 +215,8 @@ async fn stage(name: &str, folder: &Path, events: u64) -> Result<()> {
         }
     };
     let wall = started.elapsed().as_secs_f64();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let ticks: f64 = stat.split(' ').skip(13).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum();
-    println!("{rows} {wall} {} {}", ticks / 100.0, peak.unwrap_or(0.0) / 1024.0);
+    let peak = meter::peak_bytes() as f64 / f64::from(1 << 20);
+    println!("{rows} {wall} {} {peak}", meter::processor_seconds());
     Ok(())
 }
 

@@ -1,5 +1,7 @@
-//! Processor time, wall time and peak memory of a piece of work, from `/proc`.
+//! Processor time, wall time and peak memory of a piece of work.
 use std::time::Instant;
+
+use seam_generator::meter::{peak_bytes, processor_seconds};
 
 /// What one piece of work took.
 pub struct Round {
@@ -19,18 +21,4 @@ pub fn round<T>(work: impl FnOnce() -> T) -> (Round, T) {
     let done = work();
     let wall = begun.elapsed().as_secs_f64();
     (Round { processor: processor_seconds() - before, wall, peak_bytes: peak_bytes() }, done)
-}
-
-/// Processor seconds of this process so far, in ticks of 10 ms.
-fn processor_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("the bench runs on Linux");
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
-}
-
-fn peak_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    kilobytes.unwrap_or_default() << 10
 }

@@ -3,6 +3,7 @@
 //! Event `i` of `n` arrives at `START + i * 24 h / n`. 98 % carry an event time up to 2 s before their arrival, 2 % are late by
 //! 1 to 60 minutes. Types are skewed (70/20/6/3/1 %), regions (20) and products (1,000) follow Zipf laws, values are cents.
 mod dice;
+pub mod meter;
 
 use std::io::Write;
 

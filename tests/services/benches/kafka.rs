@@ -9,6 +9,7 @@ mod topic;
 use std::sync::Arc;
 use std::time::Instant;
 
+use seam_generator::meter::processor_seconds;
 use seam_services::Kafka;
 use seam_shared::config::KafkaStorage;
 use seam_shared::event::decode::Decoder;
@@ -19,7 +20,7 @@ use seam_shared::view::definition::{Field, Source};
 use seam_shared::view::value::FieldType;
 use tokio::runtime::Runtime;
 
-use topic::{TOPIC, fill, plain, processor_seconds};
+use topic::{TOPIC, fill, plain};
 
 /// As in the program.
 #[global_allocator]

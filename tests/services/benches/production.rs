@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
+use seam_generator::meter::processor_seconds;
 use seam_services::{Kafka, Redis};
 use seam_serving::{Serving, Settings, Stores};
 use seam_shared::clock::{Clock, SystemClock};
@@ -42,7 +43,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
 use counted::Counted;
-use topic::{TOPIC, fill, plain, processor_seconds};
+use topic::{TOPIC, fill, plain};
 
 /// As in the program.
 #[global_allocator]

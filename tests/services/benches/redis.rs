@@ -2,6 +2,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use seam_generator::meter::processor_seconds;
 use seam_services::Redis;
 use seam_shared::config::RedisSettings;
 use seam_shared::log::{Offset, Partition};
@@ -85,11 +86,11 @@ impl Bench {
     /// Flushes of some rows, again and again.
     async fn flushes(&mut self, title: &str, times: u64, panes: usize, keys: usize) {
         let all: Vec<Rows> = (0..times).map(|turn| rows(0..panes, keys, turn)).collect();
-        let (before, own, started) = (self.cost(), own_cpu(), Instant::now());
+        let (before, own, started) = (self.cost(), processor_seconds(), Instant::now());
         for rows in all {
             self.commit(rows, false).await;
         }
-        let (wall, own) = (started.elapsed().as_secs_f64(), own_cpu() - own);
+        let (wall, own) = (started.elapsed().as_secs_f64(), processor_seconds() - own);
         let after = self.cost();
         let (dirty, cpu) = (times as f64 * (panes * keys) as f64, after.cpu - before.cpu);
         println!(
@@ -105,14 +106,6 @@ impl Bench {
             (after.writes - before.writes) as f64 / times as f64,
         );
     }
-}
-
-/// CPU seconds of this process.
-fn own_cpu() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap_or_default().split(' ').collect();
-    let ticks = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
-    (ticks(11) + ticks(12)) / 100.0
 }
 
 fn open(redis: &Redis) -> Arc<RedisState> {
@@ -146,7 +139,7 @@ async fn run() {
         if panes > 0 {
             bench.commit(rows(0..panes, KEYS, 7), false).await;
         }
-        let (before, own, started) = (bench.cost(), own_cpu(), Instant::now());
+        let (before, own, started) = (bench.cost(), processor_seconds(), Instant::now());
         let found = reader.snapshot(&bench.place, std::slice::from_ref(&bench.view)).await.expect("snapshot");
         let wall = started.elapsed().as_secs_f64();
         let rows = found[0].as_ref().map_or(0, |held| held.open.len());
@@ -154,7 +147,7 @@ async fn run() {
             "{title}: {rows} rows in {:.2} ms, redis {:.2} ms, client {:.0} ms",
             1e3 * wall,
             1e3 * (bench.cost().cpu - before.cpu),
-            1e3 * (own_cpu() - own)
+            1e3 * (processor_seconds() - own)
         );
     }
     let before = bench.cost().cpu;

@@ -70,10 +70,3 @@ pub fn plain(bootstrap: &str, events: u64, parse: bool) -> u64 {
     assert!(parse == (sum != 0.0));
     taken
 }
-
-/// Processor seconds of this process so far, in ticks of 10 ms.
-pub fn processor_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").expect("the bench runs on Linux");
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
-    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
-}
