@@ -19,7 +19,7 @@ use seam_shared::{Error, Kind, Result};
 
 use crate::Serving;
 use crate::json::Json;
-use crate::pinned::PinnedView;
+use crate::pin::pinned::PinnedView;
 use crate::query::{Query, Refusal, Term};
 use crate::scan;
 
