@@ -1,26 +1,12 @@
 //! The program: one command, and an exit code that says what to do.
-mod archive;
 mod args;
-mod batch;
 mod client;
-mod completions;
-mod demo;
-mod diff;
-mod dlq;
-mod doctor;
-mod grafana;
-mod ingest;
-mod keys;
+mod command;
 mod log_output;
 mod output;
-mod prove;
-mod rebuild;
 mod role;
 mod runtime;
 mod shutdown;
-mod tap;
-mod top;
-mod up;
 mod wire;
 
 use std::process::ExitCode;
@@ -31,6 +17,9 @@ use seam_shared::{Error, Kind, Result, failpoint};
 
 use args::{Cli, Command};
 use client::{Client, Credentials};
+use command::{
+    archive, batch, completions, demo, diff, dlq, doctor, grafana, ingest, keys, prove, rebuild, tap, top, up,
+};
 use output::say;
 use role::Role;
 
