@@ -1,14 +1,12 @@
-//! The configuration file of a command; and `seam validate`, which says everything that is wrong with it.
+//! The configuration file of a command, and what a command may name in it.
 use std::path::Path;
 use std::sync::Arc;
 
-use seam_shared::config::{self, Config, Problem, Report};
+use seam_shared::config::{self, Config};
 use seam_shared::view::definition::{Source, View};
 use seam_shared::{Error, Result};
-use serde_json::{Value, json};
 
-use crate::failure::{BAD_CONFIGURATION, Failure};
-use crate::output::{counted, say};
+use crate::failure::Failure;
 
 /// The configuration, which must be right.
 pub fn load(file: &Path) -> Result<Config, Failure> {
@@ -47,38 +45,10 @@ fn unknown<'n>(what: &str, name: &str, names: impl Iterator<Item = &'n str>) -> 
     Error::not_found(format!("there is no {what} `{name}`; there is {}", names.collect::<Vec<_>>().join(", ")))
 }
 
-fn read(file: &Path) -> Result<String> {
+/// The text of the file.
+pub fn read(file: &Path) -> Result<String> {
     std::fs::read_to_string(file).map_err(|e| {
         let hint = "name another with --config, or try `seam demo`";
         Error::not_found(format!("the configuration {} cannot be read; {hint}", file.display())).because(e)
     })
-}
-
-/// Prints what is wrong with it, or what it defines.
-pub fn validate(file: &Path, json: bool) -> Result<u8> {
-    let (text, name) = (read(file)?, file.display().to_string());
-    match config::load(&text, &name) {
-        Ok(_) if json => say!("{{\"file\":{name:?},\"problems\":[]}}"),
-        Ok(config) => say!(
-            "{name} is right: {}, {}, {}",
-            counted(config.sources.len(), "source"),
-            counted(config.views.len(), "view"),
-            counted(config.metrics.len(), "metric")
-        ),
-        Err(report) => {
-            if json {
-                say!("{:#}", as_json(&report));
-            } else {
-                eprint!("{report}");
-            }
-            return Ok(BAD_CONFIGURATION);
-        }
-    }
-    Ok(0)
-}
-
-fn as_json(report: &Report) -> Value {
-    let problem =
-        |p: &Problem| json!({ "line": p.line, "column": p.column, "message": p.message, "suggestion": p.suggestion });
-    json!({ "file": report.file, "problems": report.problems.iter().map(problem).collect::<Vec<_>>() })
 }

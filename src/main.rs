@@ -1,30 +1,15 @@
 //! The program: one command, and an exit code that says what to do.
-mod archive;
 mod args;
-mod batch;
 mod client;
-mod completions;
+mod command;
 mod configuration;
-mod demo;
-mod diff;
-mod dlq;
-mod doctor;
 mod failure;
-mod grafana;
-mod ingest;
-mod keys;
 mod log_output;
 mod output;
-mod prove;
-mod query;
-mod rebuild;
 mod role;
 mod runtime;
 mod shutdown;
 mod table;
-mod tap;
-mod top;
-mod up;
 mod wire;
 
 use std::net::SocketAddr;
@@ -37,6 +22,10 @@ use seam_shared::{Error, Result, failpoint};
 
 use args::{ArchiveCommand, BatchCommand, Cli, Command, Dlq, Keys, SpeedCommand};
 use client::{Client, Credentials};
+use command::{
+    archive, batch, completions, demo, diff, dlq, doctor, grafana, ingest, keys, prove, query, rebuild, tap, top, up,
+    validate,
+};
 use configuration::{load, wanted};
 use failure::Failure;
 use output::say;
@@ -90,9 +79,9 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
     let credentials = credentials(cli);
     let client = |url: &Option<String>| Client::named(url.as_deref(), file, &credentials);
     match &cli.command {
-        Command::Up(command) => up(file, command)?,
+        Command::Up(command) => every_role(file, command)?,
         Command::Demo(command) => demo::run(command)?,
-        Command::Validate(command) => return Ok(configuration::validate(file, command.json)?),
+        Command::Validate(command) => return Ok(validate::run(file, command.json)?),
         Command::Schema => say!("{:#}", config::schema()),
         Command::Grafana(command) => grafana::write(&load(file)?, command)?,
         Command::Ingest(command) if command.files.is_empty() => process(file, Role::Ingest, &command.process)?,
@@ -147,7 +136,7 @@ fn credentials(cli: &Cli) -> Credentials {
 }
 
 /// Every role until a signal.
-fn up(file: &Path, command: &args::Process) -> Result<(), Failure> {
+fn every_role(file: &Path, command: &args::Process) -> Result<(), Failure> {
     let mut config = load(file)?;
     if let Some(listen) = listen(command)? {
         config.server.listen = listen;

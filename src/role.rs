@@ -95,7 +95,7 @@ impl Role {
 /// `seam speed` and the like: one role until a signal.
 pub fn run(config: Config, role: Role, listen: Option<SocketAddr>, insecure: bool) -> Result<()> {
     if matches!(role, Role::Archive | Role::Batch) {
-        crate::batch::refuse_kappa(&config)?;
+        crate::command::batch::refuse_kappa(&config)?;
     }
     if role == Role::Sink && config.sinks.is_empty() {
         return Err(Error::invalid("no view has a `sink`: there is nothing to write"));

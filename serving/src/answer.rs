@@ -1,5 +1,15 @@
 //! An answer: pin both halves, then know the tag, then merge what both hold, and write it with its stamp.
+pub(crate) mod again;
+pub mod by_key;
+pub mod dashboard;
+pub mod explain;
+pub mod extract;
 mod further;
+pub mod history;
+pub mod page;
+pub mod panes;
+pub mod raw;
+pub mod sheet;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,16 +26,17 @@ use tokio::time::Instant;
 use crate::Serving;
 use crate::cache::BlockCache;
 use crate::deadline::{Stop, within};
-use crate::halves::Halves;
-use crate::keyed;
-use crate::page::Page;
 use crate::pin::Pin;
-use crate::pinned::PinnedView;
+use crate::pin::halves::Halves;
+use crate::pin::keyed;
+use crate::pin::pinned::PinnedView;
+use crate::pin::stamp::{self, Shares};
 use crate::present::{self, Points};
 use crate::query::{Fill, Format, Layer, Query, Question, Refusal};
+use crate::scan::sessions;
 use crate::scan::{self, Access, Cells, Piece, Scan};
-use crate::sessions;
-use crate::stamp::{self, Shares};
+
+use page::Page;
 
 /// How often an answer starts again because what it had pinned was retired under it.
 const ATTEMPTS: u32 = 4;
@@ -229,7 +240,7 @@ impl Serving {
         let views = views_of(queries.iter().map(Arc::as_ref));
         let mut made = None;
         let mut is_enough = |tag: &str| {
-            known.is_some_and(|header| crate::etag::matches(header, tag)) || {
+            known.is_some_and(|header| crate::pin::etag::matches(header, tag)) || {
                 made = self.answers.get(tag);
                 made.is_some()
             }
@@ -287,7 +298,7 @@ impl Serving {
         for attempt in 1.. {
             let pin = self.pin_for(queries, views, fresh).await?;
             let (queries, spelling) = self.only_complete(queries, question, &pin);
-            let tag = crate::etag::tag(&spelling, &pin.digest);
+            let tag = crate::pin::etag::tag(&spelling, &pin.digest);
             if is_enough(&tag) {
                 return Ok(Reading { queries, tag, pin, halves: None });
             }
@@ -302,7 +313,7 @@ impl Serving {
             match halves {
                 Ok(halves) => return Ok(Reading { queries, tag, pin, halves: Some(halves) }),
                 Err(error) if error.kind() == Kind::NotFound && queries.iter().any(|q| q.generation.is_some()) => {
-                    return Err(crate::history::retired(&error));
+                    return Err(history::retired(&error));
                 }
                 Err(error) if error.kind() == Kind::NotFound && attempt < ATTEMPTS => {
                     for view in views {

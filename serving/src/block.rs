@@ -1,4 +1,7 @@
 //! Blocks: the scan-ready form of rows, for batch files and speed segments alike, and the roll-ups of them.
+pub mod key;
+pub mod open;
+
 use std::hash::Hash;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -9,8 +12,9 @@ use seam_shared::view::groups::Groups;
 use seam_shared::view::rows::{Dimension, Rows, States};
 use seam_shared::view::value::Value;
 
-use crate::block_key::{BlockKey, Shape};
 use crate::query::Spelling;
+
+use key::{BlockKey, Shape};
 
 /// Rows that are looked at one by one where something is likely to be.
 const NEAR: usize = 4;

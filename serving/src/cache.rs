@@ -1,14 +1,18 @@
 //! The cache of blocks and of what they were rolled up to.
+pub mod door;
+pub mod lru;
+
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use seam_shared::Result;
 use seam_shared::lock::lock;
 
+use crate::block::key::{BlockKey, Shape};
 use crate::block::{Block, Facts};
-use crate::block_key::{BlockKey, Shape};
-use crate::door::Door;
-use crate::lru::Lru;
+
+use door::Door;
+use lru::Lru;
 
 /// Bytes of what is known of blocks.
 const FACTS_BYTES: usize = 16 * 1024 * 1024;

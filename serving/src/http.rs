@@ -30,9 +30,9 @@ use tower_http::cors::CorsLayer;
 
 use crate::Serving;
 use crate::access::Access;
-use crate::again::{Again, LAG};
 use crate::answer::Answer;
-use crate::etag;
+use crate::answer::again::{Again, LAG};
+use crate::pin::etag;
 use crate::problem;
 use crate::query::{Format, Refusal};
 use front::Front;

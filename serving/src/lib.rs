@@ -3,63 +3,30 @@
 //! Promises: an answer counts each event below its coverage exactly once, or there is no answer; the same entity tag means the
 //! same bytes; nothing here ever writes to log, state or lake.
 
-// what is asked
-pub mod inquiry;
+// the way of an answer: what is asked, what it is asked of, what is read of that, what it comes to, and how it leaves
 pub mod query;
 
-// what it is answered from
-pub mod batch_view;
-pub mod block;
-pub mod block_key;
-pub mod cache;
-pub mod halves;
-pub mod keyed;
-pub mod levels;
-pub mod open;
 pub mod pin;
-pub mod pinned;
-mod read;
-mod segments;
-pub mod speed_view;
 
-// how it is answered
-mod again;
-pub mod answer;
-pub mod by_key;
-pub mod dashboard;
-pub mod etag;
-pub mod explain;
-pub mod extract;
-pub mod json;
-pub mod newest;
-pub mod page;
-pub mod panes;
-pub mod present;
-pub mod rate;
-pub mod raw;
+pub mod block;
+mod cache;
 pub mod scan;
-pub mod sessions;
-pub mod sheet;
-pub mod stamp;
-pub mod table;
+
+pub mod present;
+
+pub mod answer;
 
 // how it is asked for, and by whom
 pub mod access;
 pub mod http;
-pub mod problem;
 pub mod prometheus;
 
-// which definition and which generation
-pub mod history;
-pub mod names;
-
 mod deadline;
-mod door;
-mod lru;
+pub mod json;
 mod percent;
+pub mod problem;
 #[cfg(test)]
 mod testing;
-mod topics;
 
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -81,20 +48,20 @@ use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::View;
 use tokio_util::sync::CancellationToken;
 
-use again::Asked;
-use batch_view::BatchView;
+use answer::again::Asked;
+use answer::page::{PAGES_BYTES, Page};
+use answer::sheet::Sheet;
 use cache::BlockCache;
-use door::Door;
-use inquiry::Inquiry;
-use keyed::Footers;
-use lru::Lru;
-use names::Names;
-use page::{PAGES_BYTES, Page};
+use cache::door::Door;
+use cache::lru::Lru;
 use pin::Pins;
+use pin::batch_view::BatchView;
+use pin::keyed::Footers;
+use pin::names::Names;
+use pin::speed_view::SpeedView;
+use pin::topics::Topics;
+use query::inquiry::Inquiry;
 use query::{Catalog, Format, Query, Refusal, Request};
-use sheet::Sheet;
-use speed_view::SpeedView;
-use topics::Topics;
 
 pub use http::router;
 
@@ -197,7 +164,7 @@ impl Serving {
             archives: Mutex::default(),
             pins: Pins::default(),
             cache: Arc::new(BlockCache::new(settings.cache_bytes)),
-            footers: Footers::new(keyed::FOOTERS_BYTES),
+            footers: Footers::new(pin::keyed::FOOTERS_BYTES),
             answers: Lru::new(settings.answer_bytes),
             pages: Lru::new(PAGES_BYTES),
             sheets: Lru::new(PAGES_BYTES),
@@ -268,7 +235,7 @@ impl Serving {
     /// # Errors
     /// A refusal that points to the member at fault.
     pub fn inquire(&self, caller: &Caller, body: &[u8], format: Format) -> Result<Inquiry, Refusal> {
-        inquiry::parse(&self.catalog, caller, body, self.now(), format)
+        query::inquiry::parse(&self.catalog, caller, body, self.now(), format)
     }
     /// Whether a metric's name ends with the extension of a format.
     pub(crate) fn names_a_format(&self, metric: &str) -> bool {

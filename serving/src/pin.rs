@@ -1,4 +1,17 @@
 //! A pin: for each view one generation and one moment of every partition, such that the two halves meet without gap or overlap.
+pub mod batch_view;
+pub mod etag;
+pub mod halves;
+pub mod keyed;
+pub mod names;
+pub mod newest;
+pub mod pinned;
+pub(crate) mod read;
+pub(crate) mod segments;
+pub mod speed_view;
+pub mod stamp;
+pub(crate) mod topics;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,11 +26,12 @@ use seam_shared::view::definition::View;
 use seam_shared::{Error, Kind, Result};
 use tokio::time::Instant;
 
-use crate::pinned::{Part, PinnedView};
+use crate::Serving;
 use crate::query::Layer;
-use crate::speed_view::{Held, Moment};
-use crate::stamp::Stamp;
-use crate::{Serving, etag};
+
+use pinned::{Part, PinnedView};
+use speed_view::{Held, Moment};
+use stamp::Stamp;
 
 /// How often an answer looks again when the halves do not meet, before it says so.
 const ATTEMPTS: u32 = 6;

@@ -1,6 +1,8 @@
 //! From merged states to the rows of an answer: figures, ratios, empty windows, order and limit. Pure.
 pub mod figures;
+pub mod rate;
 mod rows;
+pub mod table;
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -11,7 +13,8 @@ use seam_shared::view::rows::{Rows, States};
 use seam_shared::view::value::{FieldType, Value, decimal_to_double, quotient};
 
 use crate::query::{Fill, OrderBy, OrderKey, POINTS_MAX, Query, Refusal, Term};
-use crate::table::{Cells, Table};
+
+use table::{Cells, Table};
 
 /// The rows of an answer, in the query's order.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! A query as asked over HTTP, checked and made exact: names resolved, times on the grid of the panes. Pure.
 mod calendar;
 mod finality;
+pub mod inquiry;
 mod parse;
 mod refusal;
 mod sessions;

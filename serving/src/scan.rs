@@ -2,7 +2,9 @@
 mod access;
 mod cells;
 mod filter;
+pub mod levels;
 mod runs;
+pub mod sessions;
 mod slide;
 mod stretches;
 mod sums;
@@ -19,7 +21,6 @@ use crate::block::{Block, ByKey};
 use crate::cache::BlockCache;
 use crate::deadline::Stop;
 use crate::query::{PARTIALS_MAX, POINTS_MAX, Query, Refusal, Term};
-use crate::sessions;
 pub use access::Access;
 pub use cells::{Cells, Part};
 use filter::{Conditions, Slices};

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use seam_serving::Serving;
-use seam_serving::extract::{Between, Extract};
+use seam_serving::answer::extract::{Between, Extract};
 use seam_shared::clock::Clock;
 use seam_shared::config::{OutputMode, Sink};
 use seam_shared::lock::lock;

@@ -1,6 +1,6 @@
 //! The windows and keys that events fall in: of those alone the answer can have changed. Pure.
 use hashbrown::{HashMap, HashSet};
-use seam_serving::extract::Wanted;
+use seam_serving::answer::extract::Wanted;
 use seam_shared::event::batch::{EventBatch, Verdict};
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::View;

@@ -1,5 +1,5 @@
 //! From the merged rows of a view to the columns of its table.
-use seam_serving::panes::Selection;
+use seam_serving::answer::panes::Selection;
 use seam_shared::time::Timestamp;
 use seam_shared::view::rows::Rows;
 use seam_shared::view::value::{Value, decimal_to_double};

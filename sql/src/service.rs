@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use seam_serving::Serving;
-use seam_serving::panes::Panes;
+use seam_serving::answer::panes::Panes;
 use seam_serving::query::nearest;
 use seam_shared::Kind;
 use sqlparser::ast::{

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use seam_serving::pinned::PinnedView;
+use seam_serving::pin::pinned::PinnedView;
 use seam_shared::event::batch::Excluded;
 
 use crate::error::{SqlError, state};

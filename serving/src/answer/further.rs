@@ -1,7 +1,8 @@
 //! The further pages of an answer, cut from the list that the first one left.
-use crate::page::expired;
+use crate::Serving;
+use crate::answer::page::expired;
+use crate::pin::etag;
 use crate::query::{Cursor, Query, Question, Refusal};
-use crate::{Serving, etag};
 
 use super::Answer;
 

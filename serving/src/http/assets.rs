@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use super::{known, nothing_here};
-use crate::etag;
+use crate::pin::etag;
 
 /// Nothing but this server's own files is run, shown or asked; no script or style stands in the page itself.
 const POLICY: &str = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'; \

@@ -9,9 +9,9 @@ use seam_shared::access::Caller;
 use super::metrics::{Metric, name};
 use super::{parameters, problem};
 use crate::Serving;
+use crate::answer::raw::{self, Asked, Place};
 use crate::deadline::within;
 use crate::query::Refusal;
-use crate::raw::{self, Asked, Place};
 
 /// Parameters in order.
 type Given = Vec<(String, String)>;

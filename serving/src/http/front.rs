@@ -20,7 +20,8 @@ use tower_http::compression::predicate::{NotForContentType, Predicate, SizeAbove
 
 use super::metrics;
 use crate::access::{self, Access};
-use crate::{Serving, etag, problem};
+use crate::pin::etag;
+use crate::{Serving, problem};
 
 /// Routes, and what is in front of them.
 #[derive(Debug, Clone)]

@@ -11,7 +11,7 @@ use seam_shared::view::definition::View;
 
 use super::{parameters, problem};
 use crate::Serving;
-use crate::history::Entry;
+use crate::answer::history::Entry;
 use crate::json::Json;
 use crate::query::Refusal;
 

@@ -331,7 +331,7 @@ fn add_views(paths: &mut Paths, tag: &str, refusals: &[&str]) {
         "Every measure of the view for that key: the values of the dimensions from the first on, percent-encoded, with / between \
          two; `null` is null, `%22null%22` the text. Over all time, unless windows are asked for as of a metric.",
     );
-    let not_here = crate::by_key::NOT_HERE;
+    let not_here = crate::answer::by_key::NOT_HERE;
     let own = query_parameters().into_iter().filter(|p| !not_here.contains(&p.name.as_str()));
     let state = state.parameter(view()).parameter(path_parameter("key", "Text", "The key"));
     let answered = in_every_format("KeyState", refusals);

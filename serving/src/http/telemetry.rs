@@ -34,7 +34,7 @@ impl Serving {
         for source in &self.config().sources {
             let views = self.config().views_of(&source.name);
             let Ok(pin) = self.pin(&views, Layer::Merged, false).await else { continue };
-            let Some((_, coverage)) = crate::stamp::common_coverage(&pin.views).pop() else { continue };
+            let Some((_, coverage)) = crate::pin::stamp::common_coverage(&pin.views).pop() else { continue };
             let mut cut = coverage.clone();
             for (&number, position) in &mut cut.0 {
                 let cuts =

@@ -12,14 +12,15 @@ use seam_shared::view::value::{FieldType, Value};
 use tokio::time::Instant;
 
 use super::{generations, known, metrics, negotiate, parameters, problem};
+use crate::Serving;
 use crate::answer::Answer;
-use crate::by_key::{Asked, Key, Keys, inquiry};
+use crate::answer::by_key::{Asked, Key, Keys, inquiry};
+use crate::answer::page::write_table;
 use crate::deadline::within;
 use crate::json::Json;
-use crate::page::write_table;
+use crate::pin::etag;
+use crate::present::table::{Cells, Table};
 use crate::query::{Format, LIMIT_DEFAULT, LIMIT_MAX, Refusal};
-use crate::table::{Cells, Table};
-use crate::{Serving, etag};
 
 type Given = Vec<(String, String)>;
 

@@ -16,7 +16,7 @@ use super::evaluate::{extreme, windows};
 use super::failure::{Failure, Reason};
 use super::source::{Leaf, Reads, Samples, Series, Source};
 use crate::cache::BlockCache;
-use crate::halves::Halves;
+use crate::pin::halves::Halves;
 use crate::query::{Query, Spelling};
 use crate::scan::{Access, Piece, Scan};
 

@@ -6,8 +6,8 @@ use seam_shared::view::definition::{StateDefinition, View};
 use seam_shared::view::rows::States;
 
 use super::{Cells, Part, Piece, filter, range};
+use crate::block::key::{BlockKey, Shape};
 use crate::block::{Block, ByKey, Facts};
-use crate::block_key::{BlockKey, Shape};
 use crate::cache::BlockCache;
 use crate::query::{Query, Term};
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use seam_shared::time::{Span, Timestamp};
 
 use super::{Access, Cells, Part, Piece, Scan};
+use crate::block::key::{BlockKey, Shape};
 use crate::block::{self, Block, ByKey};
-use crate::block_key::{BlockKey, Shape};
 use crate::cache::BlockCache;
 
 /// Pieces of a run lie between two multiples of this.

@@ -7,7 +7,7 @@ use seam_shared::view::value::Value;
 
 use super::{Access, Piece, Scan};
 use crate::block::Block;
-use crate::block_key::BlockKey;
+use crate::block::key::BlockKey;
 use crate::cache::BlockCache;
 use crate::testing::{Dice, NOW, World};
 
@@ -81,7 +81,7 @@ async fn a_roll_up_answers_as_its_rows_do() {
     let [wide, wider] = [5, 15].map(|minutes| Some(Span(minutes * Span::MINUTE.0)));
     let widths = [(0b01, None), (0b01, wide), (0b00, wide), (0b10, wide), (0b11, wide), (0b01, wider), (0b11, wider)];
     for (dimensions, width) in widths {
-        assert!(used(crate::block_key::Shape { dimensions, width }), "{dimensions:b} {width:?}");
+        assert!(used(crate::block::key::Shape { dimensions, width }), "{dimensions:b} {width:?}");
     }
 }
 

@@ -15,7 +15,7 @@ use seam_batch::job;
 use seam_batch::lease::Lease;
 use seam_ingest::dead_letters;
 use seam_serving::Serving;
-use seam_serving::pinned::PinnedView;
+use seam_serving::pin::pinned::PinnedView;
 use seam_serving::problem;
 use seam_serving::query::{Layer, Refusal};
 use seam_shared::access::Caller;
@@ -329,7 +329,7 @@ impl Pipeline {
 
 /// What each half holds of each partition.
 fn partitions_of(pinned: &PinnedView) -> Value {
-    let part = |(number, part): (&u32, &seam_serving::pinned::Part)| {
+    let part = |(number, part): (&u32, &seam_serving::pin::pinned::Part)| {
         let cut = pinned.generation.as_ref().map(|generation| generation.cut.get(*number));
         let held = part.held.as_ref();
         let ends: Vec<Offset> = held

@@ -2,9 +2,9 @@
 use seam_shared::config::Config;
 use serde_json::{Map, Value, json};
 
-use crate::inquiry;
+use crate::answer::raw;
+use crate::query::inquiry;
 use crate::query::{LIMIT_DEFAULT, LIMIT_MAX};
-use crate::raw;
 
 /// Names of things, each once.
 fn names<'a>(all: impl Iterator<Item = &'a str>) -> Vec<&'a str> {

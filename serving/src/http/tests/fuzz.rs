@@ -179,7 +179,7 @@ async fn bodies_of_any_kind_are_answered_or_refused() {
     for _ in 0..TIMES {
         let mut body = json!({"metrics": ["spend", "events.total"], "window": "1h", "timeout": "20ms"});
         for _ in 0..dice.pick(4) {
-            let names: Vec<&str> = crate::inquiry::members().collect();
+            let names: Vec<&str> = crate::query::inquiry::members().collect();
             let name = if dice.pick(20) == 0 {
                 word(&mut dice)
             } else {

@@ -27,7 +27,7 @@ use seam_shared::{Error, Result};
 
 use self::compare::{Difference, Numbers, Point, Points};
 use crate::args;
-use crate::batch::refuse_kappa;
+use crate::command::batch::refuse_kappa;
 use crate::configuration;
 use crate::output::say;
 use crate::runtime::runtime;

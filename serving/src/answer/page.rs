@@ -5,10 +5,10 @@ use std::sync::Arc;
 use seam_shared::Kind;
 
 use crate::json::Json;
+use crate::pin::stamp::{Shares, Stamp};
+use crate::present::table::{Notes, Table};
 use crate::present::{Points, figures};
 use crate::query::{Complete, Cursor, Format, Query, Refusal, Zone};
-use crate::stamp::{Shares, Stamp};
-use crate::table::{Notes, Table};
 
 /// Bytes of lists that are kept for their further pages.
 pub const PAGES_BYTES: usize = 64 * 1024 * 1024;

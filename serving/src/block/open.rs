@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use seam_shared::view::rows::Rows;
 
 use crate::block::Block;
-use crate::block_key::BlockKey;
+use crate::block::key::BlockKey;
 
 /// Scans of unsorted rows after which sorting them costs less than what was spent on scanning already.
 const SCANS_BEFORE_SORTING: u32 = 64;

@@ -13,10 +13,11 @@ use seam_shared::time::Timestamp;
 use seam_shared::view::definition::View;
 use seam_shared::{Error, Result};
 
+use crate::Serving;
 use crate::pin::Pin;
-use crate::pinned::PinnedView;
+use crate::pin::pinned::PinnedView;
+use crate::pin::stamp;
 use crate::query::{Query, Rate, Spelling};
-use crate::{Serving, stamp};
 
 #[derive(Debug, Clone, Default)]
 struct Known {

@@ -4,7 +4,7 @@ use std::hash::Hash;
 
 use seam_shared::log::Offset;
 
-use crate::pinned::PinnedView;
+use crate::pin::pinned::PinnedView;
 use crate::query::{Layer, Spelling};
 
 /// Raised when the same inputs begin to be written as other bytes.

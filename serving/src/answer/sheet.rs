@@ -9,18 +9,19 @@ use seam_shared::time::Timestamp;
 use seam_shared::view::definition::View;
 use seam_shared::view::value::Value;
 
+use crate::Serving;
+use crate::answer::page::{self, notes, write_meta, write_table};
 use crate::answer::{Answer, Merged};
 use crate::deadline::within;
-use crate::inquiry::{By, Inquiry};
 use crate::json::Json;
-use crate::page::{self, notes, write_meta, write_table};
 use crate::pin::Pin;
-use crate::pinned::PinnedView;
+use crate::pin::etag;
+use crate::pin::pinned::PinnedView;
+use crate::pin::stamp::{Shares, Stamp};
+use crate::present::table::{Cells, Table};
 use crate::present::{self, Points, compare_values};
+use crate::query::inquiry::{By, Inquiry};
 use crate::query::{Cursor, Fill, Format, Query, Refusal, Spelling};
-use crate::stamp::{Shares, Stamp};
-use crate::table::{Cells, Table};
-use crate::{Serving, etag};
 
 /// All rows of an answer, and what else its pages say.
 #[derive(Debug)]

@@ -6,13 +6,13 @@ use seam_shared::time::Timestamp;
 use seam_shared::{Error, Kind};
 
 use crate::Serving;
-use crate::halves::Halves;
-use crate::keyed;
-use crate::levels::{self, files_in};
-use crate::pinned::PinnedView;
+use crate::pin::halves::Halves;
+use crate::pin::keyed;
+use crate::pin::pinned::PinnedView;
 use crate::query::Query;
+use crate::scan::levels::{self, files_in};
+use crate::scan::sessions;
 use crate::scan::{self, Access, Cells, Piece};
-use crate::sessions;
 
 impl Serving {
     /// The blocks of what was pinned that hold panes in `range`; of a keyed view of which `slices` names keys, only their rows.

@@ -11,14 +11,13 @@ use seam_shared::{Error, Result};
 
 use crate::args::{Demo, Output, Query};
 use crate::client::{Client, Credentials};
+use crate::command::{query, up};
 use crate::output::say;
-use crate::query;
 use crate::runtime::runtime;
 use crate::shutdown;
-use crate::up;
 
-const CONFIGURATION: &str = include_str!("../seam.yaml");
-const FLIGHTS: &[u8] = include_bytes!("../examples/flights/departures.ndjson.gz");
+const CONFIGURATION: &str = include_str!("../../seam.yaml");
+const FLIGHTS: &[u8] = include_bytes!("../../examples/flights/departures.ndjson.gz");
 /// Events of one request.
 const BATCH: usize = 100;
 /// How long a generation may take.

@@ -128,7 +128,7 @@ impl Serving {
         if pin.digest != *pinned || pin.building.is_some() {
             return None;
         }
-        let is_known = known.is_some_and(|known| crate::etag::matches(known, tag));
+        let is_known = known.is_some_and(|known| crate::pin::etag::matches(known, tag));
         let body = if is_known { None } else { Some(self.answers.get(tag)?) };
         Some(Again { tag: tag.clone(), body, headers: headers.clone(), lag: pin.lag.clone() })
     }

@@ -7,7 +7,7 @@ use seam_shared::time::Timestamp;
 
 use crate::Serving;
 use crate::block::Block;
-use crate::pinned::PinnedView;
+use crate::pin::pinned::PinnedView;
 
 /// The newest segments that are looked through; older ones hardly ever hold the newest events.
 const SEGMENTS: usize = 8;

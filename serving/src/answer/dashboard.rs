@@ -11,7 +11,7 @@ use crate::answer::{Answer, Merged};
 use crate::deadline::within;
 use crate::json::Json;
 use crate::pin::Pin;
-use crate::pinned::PinnedView;
+use crate::pin::pinned::PinnedView;
 use crate::query::{Query, Refusal, Spelling};
 
 /// Members under which the metrics that every deployment should have are found, whatever else is on the dashboard.

@@ -13,14 +13,14 @@ use seam_shared::view::value::Value;
 use seam_shared::{Error, Kind, Result};
 
 use crate::Serving;
-use crate::batch_view::BatchView;
 use crate::block::{Block, ByKey};
-use crate::halves::Halves;
-use crate::levels::files_in;
-use crate::lru::Lru;
-use crate::pinned::PinnedView;
+use crate::cache::lru::Lru;
+use crate::pin::batch_view::BatchView;
+use crate::pin::halves::Halves;
+use crate::pin::pinned::PinnedView;
 use crate::query::{Query, Term};
 use crate::scan::Piece;
+use crate::scan::levels::files_in;
 
 /// Bytes of footers that are kept: about 0.8 MB for a file of a million rows.
 pub const FOOTERS_BYTES: usize = 128 * 1024 * 1024;

@@ -6,7 +6,7 @@ use seam_shared::log::OffsetVector;
 use seam_shared::view::definition::{StateDefinition, View};
 
 use crate::json::Json;
-use crate::pinned::PinnedView;
+use crate::pin::pinned::PinnedView;
 use crate::query::Layer;
 use crate::scan::Share;
 

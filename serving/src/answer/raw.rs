@@ -17,7 +17,7 @@ use seam_shared::{Error, Kind, Result};
 use self::search::{Archived, Row, Search, Test};
 use crate::Serving;
 use crate::json::Json;
-use crate::pinned::PinnedView;
+use crate::pin::pinned::PinnedView;
 use crate::query::{Layer, Query, Refusal, Term};
 use crate::scan;
 

@@ -10,10 +10,10 @@ use seam_shared::view::value::Value;
 
 use crate::Serving;
 use crate::block::Block;
-use crate::halves::Halves;
-use crate::inquiry::Inquiry;
 use crate::percent::{decoded, encoded};
 use crate::pin::Pin;
+use crate::pin::halves::Halves;
+use crate::query::inquiry::Inquiry;
 use crate::query::{self, Catalog, Format, Layer, Query, Refusal, Request, Times, value_of};
 
 /// Parameters of a metric that say what the key says already, or that are about one value.

@@ -13,7 +13,7 @@ use seam_shared::{Error, Kind, Result};
 use crate::Serving;
 use crate::block::{Block, ByKey};
 use crate::pin::Pin;
-use crate::pinned::PinnedView;
+use crate::pin::pinned::PinnedView;
 use crate::query::{Layer, PARTIALS_MAX};
 
 /// No pane lies in it.

@@ -13,9 +13,9 @@ use seam_shared::view::definition::View;
 use seam_shared::{Error, Kind, Result};
 
 use crate::block::Block;
-use crate::block_key::{BlockKey, Shape};
+use crate::block::key::{BlockKey, Shape};
 use crate::cache::BlockCache;
-use crate::levels::{self, Choice, files_in};
+use crate::scan::levels::{self, Choice, files_in};
 use crate::scan::{Access, Piece};
 
 /// Rows of a file beyond which its decoding leaves the threads that serve requests: about a millisecond of work.

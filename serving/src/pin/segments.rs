@@ -8,9 +8,9 @@ use seam_shared::{Error, Kind, Result};
 
 use crate::Serving;
 use crate::block::Block;
-use crate::halves::Halves;
-use crate::pinned::PinnedView;
-use crate::speed_view::Held;
+use crate::pin::halves::Halves;
+use crate::pin::pinned::PinnedView;
+use crate::pin::speed_view::Held;
 
 impl Serving {
     /// A closed segment of what was pinned.

@@ -10,11 +10,12 @@ use seam_shared::view::definition::View;
 use seam_shared::{Error, Kind};
 use tokio::time::Instant;
 
+use crate::Serving;
 use crate::pin::Pin;
-use crate::pinned::PinnedView;
+use crate::pin::etag;
+use crate::pin::pinned::PinnedView;
+use crate::pin::stamp::Stamp;
 use crate::query::{Query, Refusal, Which};
-use crate::stamp::Stamp;
-use crate::{Serving, etag};
 
 /// A generation of the list.
 #[derive(Debug, Clone)]

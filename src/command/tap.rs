@@ -6,7 +6,7 @@ use seam_shared::{Error, Result};
 
 use crate::args::Tap;
 use crate::client::Client;
-use crate::ingest::source;
+use crate::command::ingest::source;
 
 /// Prints events until the limit, or until nobody reads them.
 pub fn run(config: Option<&Config>, client: &Client, command: &Tap) -> Result<()> {

@@ -8,7 +8,7 @@ use seam_shared::log::{Offset, OffsetVector};
 use seam_shared::state::{ClosedSegment, ViewId};
 use seam_shared::view::definition::View;
 
-use crate::speed_view::Held;
+use crate::pin::speed_view::Held;
 
 /// One view's part of one partition.
 #[derive(Debug)]

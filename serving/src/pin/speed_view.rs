@@ -10,9 +10,9 @@ use seam_shared::{Error, Result};
 use tokio::time::Instant;
 
 use crate::block::Block;
-use crate::block_key::BlockKey;
+use crate::block::key::BlockKey;
+use crate::block::open::{Open, Sorted};
 use crate::cache::BlockCache;
-use crate::open::{Open, Sorted};
 
 /// How long the state store may take to answer before the answer does without it.
 const PATIENCE: Duration = Duration::from_secs(2);

@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 
 use crate::args::{DlqList, DlqReplay, DlqShow};
 use crate::client::{Client, Credentials};
-use crate::ingest::{source, source_of};
+use crate::command::ingest::{source, source_of};
 use crate::output::say;
 use crate::wire::Ports;
 

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use crate::Serving;
 use crate::answer::{Extent, Reading, merge, views_of};
 use crate::cache::BlockCache;
-use crate::halves::Halves;
 use crate::json::Json;
-use crate::levels;
-use crate::pinned::PinnedView;
+use crate::pin::halves::Halves;
+use crate::pin::pinned::PinnedView;
 use crate::query::{Query, Refusal, Times};
+use crate::scan::levels;
 use crate::scan::{self, Share};
 
 impl Serving {

@@ -17,7 +17,7 @@ use seam_shared::state::ViewId;
 use seam_shared::view::definition::View;
 
 use crate::Serving;
-use crate::pinned::PinnedView;
+use crate::pin::pinned::PinnedView;
 use crate::query::Layer;
 
 /// How often a new definition may be found just behind the one before: where events never cease, it is as fresh by then.

@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Serving;
 use crate::block::{Block, ByKey};
-use crate::halves::Halves;
-use crate::levels;
 use crate::pin::Pin;
+use crate::pin::halves::Halves;
 use crate::query::{Layer, Refusal};
+use crate::scan::levels;
 
 /// How often the read starts again because what it had pinned was retired under it.
 const ATTEMPTS: u32 = 4;

@@ -1,0 +1,39 @@
+//! `seam validate`: says everything that is wrong with the configuration.
+use std::path::Path;
+
+use seam_shared::Result;
+use seam_shared::config::{self, Problem, Report};
+use serde_json::{Value, json};
+
+use crate::configuration::read;
+use crate::failure::BAD_CONFIGURATION;
+use crate::output::{counted, say};
+
+/// Prints what is wrong with it, or what it defines.
+pub fn run(file: &Path, json: bool) -> Result<u8> {
+    let (text, name) = (read(file)?, file.display().to_string());
+    match config::load(&text, &name) {
+        Ok(_) if json => say!("{{\"file\":{name:?},\"problems\":[]}}"),
+        Ok(config) => say!(
+            "{name} is right: {}, {}, {}",
+            counted(config.sources.len(), "source"),
+            counted(config.views.len(), "view"),
+            counted(config.metrics.len(), "metric")
+        ),
+        Err(report) => {
+            if json {
+                say!("{:#}", as_json(&report));
+            } else {
+                eprint!("{report}");
+            }
+            return Ok(BAD_CONFIGURATION);
+        }
+    }
+    Ok(0)
+}
+
+fn as_json(report: &Report) -> Value {
+    let problem =
+        |p: &Problem| json!({ "line": p.line, "column": p.column, "message": p.message, "suggestion": p.suggestion });
+    json!({ "file": report.file, "problems": report.problems.iter().map(problem).collect::<Vec<_>>() })
+}
