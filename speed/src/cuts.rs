@@ -1,4 +1,6 @@
 //! What the speed layer asks of the lake: how far each view's newest generation reaches.
+pub mod by_hand;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;

@@ -205,7 +205,7 @@ impl Rebuild<'_> {
         to: Offset,
     ) -> Result<u64> {
         let excluded = self.places.cuts.excluded(self.view, self.number).await?;
-        let cuts = Arc::new(NoCuts { ranks, excluded });
+        let cuts = Arc::new(CutsOfShadow { ranks, excluded });
         let places = Places { log, state: self.places.state.clone(), cuts };
         let limits = Limits::default();
         let mut worker = Worker::new(places, self.source.clone(), vec![shadow.clone()], self.number, limits);
@@ -345,13 +345,13 @@ impl EventLog for Until {
 
 /// A shadow has no generations of its own, but ranks where it begins.
 #[derive(Debug)]
-struct NoCuts {
+struct CutsOfShadow {
     ranks: (Offset, Ranks),
     excluded: Option<(Offset, Excluded)>,
 }
 
 #[async_trait]
-impl Cuts for NoCuts {
+impl Cuts for CutsOfShadow {
     async fn cut(&self, _view: &View) -> Result<Option<OffsetVector>> {
         Ok(None)
     }

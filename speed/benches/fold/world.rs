@@ -3,14 +3,12 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use seam_generator::Generator;
 use seam_shared::clock::SystemClock;
 use seam_shared::embedded::Database;
-use seam_shared::error::Result;
 use seam_shared::log::embedded::EmbeddedLog;
-use seam_shared::log::{Chunk, EventLog, NewRecord, Offset, OffsetVector, Partition};
+use seam_shared::log::{Chunk, EventLog, NewRecord, Offset, Partition};
 use seam_shared::segment::SegmentRule;
 use seam_shared::state::embedded::EmbeddedState;
 use seam_shared::telemetry::Telemetry;
@@ -18,9 +16,8 @@ use seam_shared::time::Span;
 use seam_shared::view::definition::{
     DimensionDefinition, DuplicateRule, Field, Figure, Measure, Source, StateDefinition, StateKind, View,
 };
-use seam_shared::view::ranks::Ranks;
 use seam_shared::view::value::FieldType;
-use seam_speed::cuts::Cuts;
+use seam_speed::cuts::by_hand::CutsByHand;
 use seam_speed::recover::Places;
 use seam_speed::worker::{Limits, Worker};
 
@@ -35,20 +32,6 @@ pub struct World {
     places: Places,
     events: u64,
     directory: PathBuf,
-}
-
-/// No generation was published yet.
-#[derive(Debug)]
-struct NoCuts;
-
-#[async_trait]
-impl Cuts for NoCuts {
-    async fn cut(&self, _: &View) -> Result<Option<OffsetVector>> {
-        Ok(None)
-    }
-    async fn ranks(&self, _view: &View, _partition: u32) -> Result<(Offset, Ranks)> {
-        Ok(Default::default())
-    }
 }
 
 impl World {
@@ -77,7 +60,7 @@ impl World {
             let records = values.split_inclusive(|&byte| byte == b'\n').map(record).collect();
             runtime.block_on(log.append(TOPIC, records)).expect("the log takes the events");
         }
-        let places = Places { log: Arc::new(log), state: Arc::new(state), cuts: Arc::new(NoCuts) };
+        let places = Places { log: Arc::new(log), state: Arc::new(state), cuts: Arc::new(CutsByHand::default()) };
         Self { lines, runtime, places, events, directory }
     }
 

@@ -1,40 +1,21 @@
 //! A small random world: a source with every type of field, views, hostile events, and a lake that is only cuts.
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 pub use seam_generator::Dice as Random;
 use seam_shared::clock::ManualClock;
-use seam_shared::error::Result;
 use seam_shared::log::memory::MemoryLog;
-use seam_shared::log::{EventLog, NewRecord, Offset, OffsetVector, Partition};
+use seam_shared::log::{EventLog, NewRecord, Partition};
 use seam_shared::segment::SegmentRule;
-use seam_shared::state::ViewId;
 use seam_shared::state::memory::MemoryState;
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::{
     DimensionDefinition, DuplicateRule, Field, Figure, Measure, Source, StateDefinition, StateKind, View,
 };
 use seam_shared::view::expression::{Comparison, Expression};
-use seam_shared::view::ranks::Ranks;
 use seam_shared::view::value::{FieldType, Value};
-use seam_speed::cuts::Cuts;
+use seam_speed::cuts::by_hand::CutsByHand;
 use seam_speed::recover::Places;
-
-/// A lake that knows only where generations were cut.
-#[derive(Debug, Default)]
-pub struct CutsByHand(pub Mutex<BTreeMap<ViewId, OffsetVector>>);
-
-#[async_trait]
-impl Cuts for CutsByHand {
-    async fn cut(&self, view: &View) -> Result<Option<OffsetVector>> {
-        Ok(self.0.lock().unwrap().get(&view.id).cloned())
-    }
-    async fn ranks(&self, _view: &View, _partition: u32) -> Result<(Offset, Ranks)> {
-        Ok(Default::default())
-    }
-}
 
 pub struct World {
     pub random: Random,

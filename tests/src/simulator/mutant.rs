@@ -1,4 +1,4 @@
-//! The naive designs of RELIABILITY.md that the simulator must find, or it is too weak. Each is a wrapper around a port.
+//! Naive designs that the simulator must find, or it is too weak; and three that only look so. Each is a wrapper around a port.
 use async_trait::async_trait;
 use seam_shared::error::Result;
 use seam_shared::log::{Offset, OffsetVector};
@@ -9,49 +9,49 @@ use seam_speed::cuts::{Cuts, LakeCuts};
 /// A wrong design. The comment says what it breaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutant {
-    /// V1: partials are added up in the store, and the position is committed afterwards, somewhere else.
+    /// Partials are added up in the store, and the position is committed afterwards, somewhere else.
     IncrementsThenPosition,
-    /// V2: a commit applies if it ends above the stored position, instead of if it starts exactly there.
+    /// A commit applies if it ends above the stored position, instead of if it starts exactly there.
     MonotonicCheck,
-    /// V3: a commit always applies: no equality.
+    /// A commit always applies: no equality.
     NoEquality,
-    /// V3b: a commit applies if its worker is the last one that started: an epoch instead of equality.
+    /// A commit applies if its worker is the last one that started: an epoch instead of equality.
     EpochFenceOnly,
-    /// V4: position and partials lie apart: they change in two steps, and fall back each by itself.
+    /// Position and partials lie apart: they change in two steps, and fall back each by itself.
     StateAndPositionApart,
-    /// V5: the layers meet at an event time; what is late for the generation is left out.
+    /// The layers meet at an event time; what is late for the generation is left out.
     SeamByEventTime,
-    /// V6: segments are dropped before the generation that covers them is published, and nobody looks at the floor.
+    /// Segments are dropped before the generation that covers them is published, and nobody looks at the floor.
     ClearBeforePublish,
-    /// V7: nobody looks at the floor.
+    /// Nobody looks at the floor.
     NoFloorCheck,
-    /// V7b: what the generation covers is not left out of the speed half.
+    /// What the generation covers is not left out of the speed half.
     SpeedNotFilteredByOffset,
-    /// V8: a generation is written over one of the same number.
+    /// A generation is written over one of the same number.
     OverwritePublish,
-    /// V9: an archive commit is written over one of the same number.
+    /// An archive commit is written over one of the same number.
     ArchiveLastWriterWins,
-    /// V10: the archive is whatever files lie there.
+    /// The archive is whatever files lie there.
     ListingIsArchive,
-    /// V11: after a loss, the speed layer goes on from where it was instead of from the cut, and nobody looks at the floor.
+    /// After a loss, the speed layer goes on from where it was instead of from the cut, and nobody looks at the floor.
     RestartFromGroupOffset,
-    /// V13: reading below the log's start silently jumps to it.
+    /// Reading below the log's start silently jumps to it.
     ResetToEarliest,
-    /// V14: closed segments expire, and what is gone counts as nothing.
+    /// Closed segments expire, and what is gone counts as nothing.
     TimeToLive,
-    /// V15: rows are evicted, and nobody notices.
+    /// Rows are evicted, and nobody notices.
     EvictedSegment,
-    /// §4: a script that was half applied goes unnoticed, as after a torn append-only file.
+    /// A script that was half applied goes unnoticed, as after a torn append-only file.
     TornCommitUnnoticed,
     /// A position is good whatever the log holds below it: a log that lost its end and grew again is folded on.
     NoAnchor,
     /// A count window's ranks begin at 0 where the newest generation ends.
     RanksFromZero,
-    /// V12: whoever starts makes the state anew at the cut. Wasteful, not wrong.
+    /// Whoever starts makes the state anew at the cut. Wasteful, not wrong.
     UnconditionalClaim,
-    /// V16: V6 with the floor check. Refuses until the next generation, not wrong.
+    /// [`Mutant::ClearBeforePublish`] with the floor check. Refuses until the next generation, not wrong.
     ClearBeforePublishChecked,
-    /// V18: V11 with the floor check. Refuses until the next generation, not wrong.
+    /// [`Mutant::RestartFromGroupOffset`] with the floor check. Refuses until the next generation, not wrong.
     RestartFromGroupOffsetChecked,
 }
 
@@ -78,8 +78,8 @@ impl Mutant {
         Mutant::NoAnchor,
         Mutant::RanksFromZero,
     ];
-    /// Those that never do, though they look as bad. (V17, V8 with the floor check, is none of them here: a reader replays the
-    /// table's commits one upon the other, and one that was written over under it is a wrong answer.)
+    /// Those that never do, though they look as bad. ([`Mutant::OverwritePublish`] is wrong with the floor check, too: a reader replays
+    /// the table's commits one upon the other, and one that was written over under it is a wrong answer.)
     pub const HARMLESS: [Mutant; 3] =
         [Mutant::UnconditionalClaim, Mutant::ClearBeforePublishChecked, Mutant::RestartFromGroupOffsetChecked];
 

@@ -1,36 +1,17 @@
 //! The events of the chaos, their definitions, and the plain fold of them at any offset.
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 pub use seam_generator::Dice;
-use seam_shared::error::Result;
-use seam_shared::log::{Offset, OffsetVector};
+use seam_shared::log::Offset;
 use seam_shared::segment::{OpenSegment, SegmentRule};
-use seam_shared::state::ViewId;
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::aggregate::State;
 use seam_shared::view::definition::{
     DimensionDefinition, Field, Figure, Measure, Source, StateDefinition, StateKind, View,
 };
-use seam_shared::view::ranks::Ranks;
 use seam_shared::view::rows::Rows;
 use seam_shared::view::value::{FieldType, Value};
-use seam_speed::cuts::Cuts;
-
-/// Generations that exist by their cut alone: what lies below is the oracle's fold.
-#[derive(Debug, Default)]
-pub struct CutsByHand(pub Mutex<BTreeMap<ViewId, OffsetVector>>);
-
-#[async_trait]
-impl Cuts for CutsByHand {
-    async fn cut(&self, view: &View) -> Result<Option<OffsetVector>> {
-        Ok(self.0.lock().unwrap().get(&view.id).cloned())
-    }
-    async fn ranks(&self, _view: &View, _partition: u32) -> Result<(Offset, Ranks)> {
-        Ok(Default::default())
-    }
-}
 
 pub fn source(partitions: u32) -> Arc<Source> {
     let field = |name: &str, field_type| Field::new(name, vec![name.to_owned()], field_type);

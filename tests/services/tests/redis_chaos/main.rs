@@ -24,11 +24,12 @@ use seam_shared::state::{Snapshot, StateStore, ViewId};
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::{Source, View};
 use seam_shared::view::groups::Groups as Merge;
+use seam_speed::cuts::by_hand::CutsByHand;
 use seam_speed::recover::Places;
 use seam_speed::trim::{TrimRule, Trimmer};
 use seam_speed::worker::{Limits, Step, Worker};
 
-use events::{CutsByHand, Dice, Oracle, by_key};
+use events::{Dice, Oracle, by_key};
 use proxy::Proxy;
 use servers::Servers;
 

@@ -2,18 +2,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use seam_shared::config;
-use seam_shared::error::Result;
 use seam_shared::log::{EventLog, Offset, Partition};
 use seam_shared::segment::SegmentRule;
 use seam_shared::state::StateStore;
 use seam_shared::view::aggregate::State;
 use seam_shared::view::definition::{Source, View};
 use seam_shared::view::groups::Groups;
-use seam_shared::view::ranks::Ranks;
 use seam_shared::view::value::Value;
-use seam_speed::cuts::Cuts;
+use seam_speed::cuts::by_hand::CutsByHand;
 use seam_speed::recover::Places;
 use seam_speed::worker::{Limits, Worker};
 use serde_json::json;
@@ -21,20 +18,6 @@ use serde_json::json;
 /// An event of a page; its size is its number.
 pub fn event(number: usize, page: &str) -> String {
     json!({ "at": "2026-05-01T10:00:00Z", "page": page, "size": number }).to_string()
-}
-
-/// There are no generations.
-#[derive(Debug)]
-struct NoCuts;
-
-#[async_trait]
-impl Cuts for NoCuts {
-    async fn cut(&self, _view: &View) -> Result<Option<seam_shared::log::OffsetVector>> {
-        Ok(None)
-    }
-    async fn ranks(&self, _view: &View, _partition: u32) -> Result<(Offset, Ranks)> {
-        Ok(Default::default())
-    }
 }
 
 /// Events and sizes by page.
@@ -58,7 +41,7 @@ impl Definitions {
     }
 
     pub fn places(&self, log: Arc<dyn EventLog>, state: Arc<dyn StateStore>) -> Places {
-        Places { log, state, cuts: Arc::new(NoCuts) }
+        Places { log, state, cuts: Arc::new(CutsByHand::default()) }
     }
 
     pub fn worker(&self, places: Places, number: u32) -> Worker {
