@@ -31,7 +31,7 @@ pub use s3::S3;
 /// The script that installs and starts the services.
 pub(crate) const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../infra/services/services.sh");
 
-/// Whether `service` (redis, kafka, s3, azure, gcs, prometheus) is installed. If not, says so loudly.
+/// Whether `service` (redis, kafka, s3, azure, gcs, prometheus, grafana, schemathesis) is installed. If not, says so loudly.
 ///
 /// # Panics
 /// If it is not installed and `CI` is set: there, a test that was skipped is a failure.
@@ -41,9 +41,18 @@ pub fn installed(service: &str) -> bool {
     if check.status.success() {
         return true;
     }
-    let said = String::from_utf8_lossy(&check.stderr);
-    let advice = "infra/services/services.sh install";
-    assert!(std::env::var_os("CI").is_none(), "{said}in CI nothing may be skipped; run {advice}");
-    eprintln!("SKIPPED: NOT TESTED ON A REAL SERVICE: {said}to install it, run {advice}");
+    skipped(
+        String::from_utf8_lossy(&check.stderr).trim_end(),
+        &format!("infra/services/services.sh install {service}"),
+    );
     false
+}
+
+/// Says loudly that a test cannot be made, why, and what would help.
+///
+/// # Panics
+/// If `CI` is set: there, a test that was skipped is a failure.
+pub fn skipped(why: &str, advice: &str) {
+    assert!(std::env::var_os("CI").is_none(), "in CI nothing may be skipped: {why}; {advice}");
+    eprintln!("SKIPPED: {why}; {advice}");
 }
