@@ -15,6 +15,7 @@ use seam_shared::state::redis::RedisState;
 use seam_shared::state::{Committed, Progress, Snapshot, StateStore, ViewCommit, ViewId};
 use seam_shared::telemetry::Telemetry;
 use seam_shared::time::Span;
+use seam_shared::view::definition::View;
 use seam_shared::view::rows::Rows;
 use seam_speed::recover::Places;
 use seam_speed::rewind::Rewinder;
@@ -97,15 +98,37 @@ async fn newest(pipeline: &Pipeline) -> (u64, OffsetVector, Option<u64>) {
     (newest.number, newest.cut.clone(), newest.rolled_back_to())
 }
 
-#[tokio::test]
-async fn a_view_that_goes_back_never_shows_a_wrong_number_wherever_it_breaks_off() {
-    let seeds = setting("SEAM_LIFE_SEEDS", 60);
-    let (mut before, mut after, mut broken, mut folded_again) = (0, 0, 0, 0);
-    for seed in 0..seeds {
-        let dice = Dice::new(seed);
+/// What came of many rollbacks.
+#[derive(Default)]
+struct Tally {
+    /// Answers by a generation from before the rollback, and by one from it on.
+    before: u64,
+    after: u64,
+    /// Rewinds that were broken off, and partitions that were folded again.
+    broken: u64,
+    folded_again: usize,
+}
+
+/// One view that went back.
+struct Story<'d> {
+    seed: u64,
+    dice: &'d Dice,
+    config: Arc<Config>,
+    pipeline: Pipeline,
+    /// A reader that was there before.
+    serving: Serving,
+    /// The newest generation before it went back, how far that reached, and whether it was a spoilt one.
+    generation: u64,
+    highest: OffsetVector,
+    spoilt: Option<u64>,
+}
+
+impl Story<'_> {
+    /// Makes a few generations and goes back to one of them.
+    async fn begin(dice: &Dice, seed: u64) -> Story<'_> {
         let config = config(dice.pick(&["30s", "1m"]), "region, product", "price >= 100");
         let pipeline = pipeline(&config).await;
-        generations(&dice, &pipeline).await;
+        generations(dice, &pipeline).await;
         let spoilt = if dice.one_in(3) { Some(spoil(&pipeline).await) } else { None };
         let (generation, highest, _) = newest(&pipeline).await;
         let serving = cold_serving(&config, &pipeline);
@@ -114,74 +137,106 @@ async fn a_view_that_goes_back_never_shows_a_wrong_number_wherever_it_breaks_off
         let done = pipeline.roll_back(&config.views[0], to).await.unwrap();
         assert_eq!((done.generation, done.rollback_to), (generation + 1, to.unwrap_or(generation - 1)), "seed {seed}");
         assert!(highest.covers(&done.cut));
-        for _ in 0..40 {
-            match dice.below(8) {
-                0 => produce(&dice, &pipeline, 1 + dice.below(8)).await,
-                1 | 2 => fold_some(&dice, &pipeline).await,
-                3 | 4 => {
-                    let left = dice.below(if dice.one_in(2) { 30 } else { 300 }) as i64;
-                    let mut rewinder = rewinder(&pipeline, dice.below(2) as u32, left);
-                    match rewinder.step().await {
-                        Ok(folded) => folded_again += folded,
-                        Err(error) => {
-                            assert_eq!(error.kind(), Kind::Unavailable, "seed {seed}: {error}");
-                            broken += 1;
-                        }
+        Story { seed, dice, config, pipeline, serving, generation, highest, spoilt }
+    }
+
+    /// Something happens: events, work of any layer, or somebody who breaks off or comes late.
+    async fn act(&self, tally: &mut Tally) {
+        let Story { seed, dice, config, pipeline, .. } = self;
+        match dice.below(8) {
+            0 => produce(dice, pipeline, 1 + dice.below(8)).await,
+            1 | 2 => fold_some(dice, pipeline).await,
+            3 | 4 => {
+                let left = dice.below(if dice.one_in(2) { 30 } else { 300 }) as i64;
+                match rewinder(pipeline, dice.below(2) as u32, left).step().await {
+                    Ok(folded) => tally.folded_again += folded,
+                    Err(error) => {
+                        assert_eq!(error.kind(), Kind::Unavailable, "seed {seed}: {error}");
+                        tally.broken += 1;
                     }
                 }
-                // somebody who saw the generation before trims late
-                5 if dice.one_in(4) => {
-                    let (partition, floor) = (pipeline.partition(0), highest.get(0));
-                    pipeline.state.trim(&partition, &config.views[0].id, floor).await.unwrap();
-                }
-                5 if dice.one_in(6) => {
-                    pipeline.archive().await.unwrap();
-                    pipeline.recompute(dice.one_in(2)).await.unwrap();
-                }
-                5 if dice.one_in(4) => {
-                    pipeline.roll_back(&config.views[0], None).await.ok();
-                }
-                6 => pipeline.trim().await.unwrap(),
-                _ => serving.refresh().await.unwrap(),
             }
-            let body = match dice.one_in(4) {
-                true => {
-                    let cold = cold_serving(&config, &pipeline);
-                    cold.refresh().await.unwrap();
-                    ask(&cold, "events", &[("dimension", "region")]).await
-                }
-                false => ask(&serving, "events", &[("dimension", "region")]).await,
-            };
-            let body = body.unwrap_or_else(|error| panic!("seed {seed}: somebody always answers: {error}"));
-            let body: Json = serde_json::from_slice(&body).unwrap();
-            let (view, covered) = stamp(&body, &[&config]);
-            let number = body["meta"]["stamp"]["views"][0]["generation"].as_u64();
-            assert!(covered.covers(&highest), "seed {seed}: {} is less than was covered", covered.to_text("clicks"));
-            before += u64::from(number <= Some(generation));
-            after += u64::from(number > Some(generation));
-            if number != spoilt || spoilt.is_none() {
-                check(&oracle(&pipeline, &config).await, &view, &body, &covered, seed);
+            // somebody who saw the generation before trims late
+            5 if dice.one_in(4) => {
+                let (partition, floor) = (pipeline.partition(0), self.highest.get(0));
+                pipeline.state.trim(&partition, &config.views[0].id, floor).await.unwrap();
             }
+            5 if dice.one_in(6) => {
+                pipeline.archive().await.unwrap();
+                pipeline.recompute(dice.one_in(2)).await.unwrap();
+            }
+            5 if dice.one_in(4) => {
+                pipeline.roll_back(&config.views[0], None).await.ok();
+            }
+            6 => pipeline.trim().await.unwrap(),
+            _ => self.serving.refresh().await.unwrap(),
         }
-        folded_again += settle(&pipeline).await;
-        let serving = cold_serving(&config, &pipeline);
-        serving.refresh().await.unwrap();
-        let body: Json =
-            serde_json::from_slice(&ask(&serving, "events", &[("dimension", "region")]).await.unwrap()).unwrap();
-        let (view, covered) = stamp(&body, &[&config]);
-        let (number, cut, back) = newest(&pipeline).await;
-        assert_eq!(
-            body["meta"]["stamp"]["views"][0]["generation"], number,
-            "seed {seed}: in the end the newest answers"
-        );
-        check(&oracle(&pipeline, &config).await, &view, &body, &covered, seed);
-        let alone = ask(&serving, "events", &[("dimension", "region"), ("layer", "batch")]).await.unwrap();
-        let alone: Json = serde_json::from_slice(&alone).unwrap();
-        if Some(number) != spoilt && back != spoilt || spoilt.is_none() {
-            check(&oracle(&pipeline, &config).await, &view, &alone, &cut, seed);
-        }
-        goes_on(&dice, &pipeline, &config, seed).await;
     }
+
+    /// Somebody asks, whoever was there before or who has just come: the answer is exact, and reaches as far as before.
+    async fn look(&self, tally: &mut Tally) {
+        let (seed, cold) = (self.seed, self.dice.one_in(4));
+        let (body, view, covered) = match cold {
+            true => self.answer(&self.cold().await, &[]).await,
+            false => self.answer(&self.serving, &[]).await,
+        };
+        let number = body["meta"]["stamp"]["views"][0]["generation"].as_u64();
+        let reached = covered.to_text("clicks");
+        assert!(covered.covers(&self.highest), "seed {seed}: {reached} is less than was covered");
+        tally.before += u64::from(number <= Some(self.generation));
+        tally.after += u64::from(number > Some(self.generation));
+        if number != self.spoilt || self.spoilt.is_none() {
+            check(&oracle(&self.pipeline, &self.config).await, &view, &body, &covered, seed);
+        }
+    }
+
+    /// Everybody finishes: the newest generation answers, and goes on.
+    async fn end(&self, tally: &mut Tally) {
+        let Story { seed, config, pipeline, spoilt, .. } = self;
+        tally.folded_again += settle(pipeline).await;
+        let serving = self.cold().await;
+        let (body, view, covered) = self.answer(&serving, &[]).await;
+        let (number, cut, back) = newest(pipeline).await;
+        let shown = &body["meta"]["stamp"]["views"][0]["generation"];
+        assert_eq!(*shown, number, "seed {seed}: in the end the newest answers");
+        check(&oracle(pipeline, config).await, &view, &body, &covered, *seed);
+        let (alone, ..) = self.answer(&serving, &[("layer", "batch")]).await;
+        if Some(number) != *spoilt && back != *spoilt || spoilt.is_none() {
+            check(&oracle(pipeline, config).await, &view, &alone, &cut, *seed);
+        }
+        goes_on(self.dice, pipeline, config, *seed).await;
+    }
+
+    async fn cold(&self) -> Serving {
+        let cold = cold_serving(&self.config, &self.pipeline);
+        cold.refresh().await.unwrap();
+        cold
+    }
+
+    /// An answer, the view that gave it, and how far it reaches.
+    async fn answer(&self, serving: &Serving, more: &[(&str, &str)]) -> (Json, Arc<View>, OffsetVector) {
+        let body = ask(serving, "events", &[&[("dimension", "region")], more].concat()).await;
+        let body = body.unwrap_or_else(|error| panic!("seed {}: somebody always answers: {error}", self.seed));
+        let body: Json = serde_json::from_slice(&body).unwrap();
+        let (view, covered) = stamp(&body, &[&self.config]);
+        (body, view, covered)
+    }
+}
+
+#[tokio::test]
+async fn a_view_that_goes_back_never_shows_a_wrong_number_wherever_it_breaks_off() {
+    let seeds = setting("SEAM_LIFE_SEEDS", 60);
+    let mut tally = Tally::default();
+    for seed in 0..seeds {
+        let dice = Dice::new(seed);
+        let story = Story::begin(&dice, seed).await;
+        for _ in 0..40 {
+            story.act(&mut tally).await;
+            story.look(&mut tally).await;
+        }
+        story.end(&mut tally).await;
+    }
+    let Tally { before, after, broken, folded_again } = tally;
     println!(
         "{seeds} rollbacks: {before} answers by generations before, {after} after, {broken} broken off, {folded_again} done"
     );
