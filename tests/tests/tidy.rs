@@ -89,3 +89,34 @@ fn nothing_tells_of_the_machine_that_wrote_it() {
     }
     refuse(&wrong);
 }
+
+/// What stands between backticks in a document.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().flat_map(|line| line.split('`').skip(1).step_by(2))
+}
+
+#[test]
+fn documents_name_files_and_tests_that_there_are() {
+    let sources = files(&[".rs", ".lua", ".md", ".yaml"]);
+    let paths: Vec<String> = sources.iter().map(|(path, _)| path.display().to_string()).collect();
+    let (mut wrong, mut named) = (Vec::new(), 0);
+    for (document, text) in sources.iter().filter(|(path, _)| path.extension().is_some_and(|kind| kind == "md")) {
+        for name in quoted(text) {
+            let exists = if [".rs", ".lua", ".md"].iter().any(|ending| name.ends_with(ending)) {
+                paths.iter().any(|path| path.ends_with(&format!("/{name}")))
+            } else if name.starts_with("tests/config/") {
+                paths.iter().any(|path| path.ends_with(&format!("/{name}.yaml")))
+            } else if document.ends_with("pitfalls.md") && name.matches('_').count() > 2 {
+                sources.iter().any(|(_, text)| text.contains(&format!("fn {name}(")))
+            } else {
+                continue;
+            };
+            named += 1;
+            if !exists {
+                wrong.push(format!("{} names `{name}`, which is not there", document.display()));
+            }
+        }
+    }
+    refuse(&wrong);
+    assert!(named > 100, "documents name only {named} files and tests");
+}
