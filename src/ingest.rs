@@ -82,7 +82,7 @@ pub fn source(config: &Config, name: Option<&str>) -> Result<Arc<Source>> {
             .ok_or_else(|| Error::not_found(format!("there is no source `{name}`; there is {}", names.join(", ")))),
         None => match &config.sources[..] {
             [only] => Ok(only.clone()),
-            _ => Err(Error::invalid(format!("name the source with --source: {}", names.join(", ")))),
+            _ => Err(Error::invalid(format!("say which source: {}", names.join(", ")))),
         },
     }
 }
@@ -95,11 +95,11 @@ pub fn source_of(client: &Client, config: Option<&Config>, name: Option<&str>) -
     let names = client.sources();
     match (names.as_deref(), config) {
         (Ok([only]), _) => Ok(only.clone()),
-        (Ok(names), _) => Err(Error::invalid(format!("name the source with --source: {}", names.join(", ")))),
+        (Ok(names), _) => Err(Error::invalid(format!("say which source: {}", names.join(", ")))),
         // This key may not ask.
         (Err(_), Some(config)) => source(config, None).map(|source| source.name.clone()),
         (Err(error), None) => {
-            Err(Error::new(error.kind(), format!("name the source with --source; asked for its sources: {error}")))
+            Err(Error::new(error.kind(), format!("say which source; asked for its sources: {error}")))
         }
     }
 }

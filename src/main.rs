@@ -8,6 +8,7 @@ mod demo;
 mod diff;
 mod dlq;
 mod doctor;
+mod explain;
 mod grafana;
 mod ingest;
 mod keys;
@@ -31,7 +32,7 @@ use seam_shared::{Error, Kind, Result, failpoint};
 
 use args::{Cli, Command};
 use client::{Client, Credentials};
-use output::say;
+use output::{counted, say};
 use role::Role;
 
 #[global_allocator]
@@ -73,7 +74,11 @@ fn main() -> ExitCode {
     match arm_failpoint().and_then(|()| run(cli)) {
         Ok(code) => ExitCode::from(code),
         Err(Failure::Configuration(report)) => {
-            eprint!("{report}");
+            eprintln!("{report}");
+            ExitCode::from(BAD_CONFIGURATION)
+        }
+        Err(Failure::Unreadable(error)) => {
+            eprintln!("error: {error}");
             ExitCode::from(BAD_CONFIGURATION)
         }
         Err(Failure::Error(error)) => {
@@ -111,6 +116,8 @@ fn arm_failpoint() -> Result<(), Failure> {
 /// Why a command ended without doing what it was asked to.
 enum Failure {
     Configuration(Report),
+    /// There is no configuration to look at.
+    Unreadable(Error),
     Error(Error),
 }
 
@@ -132,7 +139,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
     match &cli.command {
         Command::Schema => say!("{:#}", config::schema()),
         Command::Grafana(command) => grafana::write(&load(file)?, command)?,
-        Command::Validate(command) => return Ok(validate(file, command.json)?),
+        Command::Validate(command) => return validate(file, command.json),
         Command::Up(command) => {
             let mut config = load(file)?;
             if let Some(listen) = listen(command)? {
@@ -177,7 +184,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
             say!("{}", client::query(&client(file, command.url.as_deref(), &credentials)?, command)?);
         }
         Command::Explain(command) => {
-            say!("{}", client::explain(&client(file, command.url.as_deref(), &credentials)?, command)?);
+            say!("{}", explain::run(&client(file, command.url.as_deref(), &credentials)?, command)?);
         }
         Command::Tap(command) => {
             let client = client(file, command.url.as_deref(), &credentials)?;
@@ -234,11 +241,19 @@ fn load(file: &std::path::Path) -> Result<Config, Failure> {
     Ok(config::load(&text, &file.display().to_string())?)
 }
 
-fn read(file: &std::path::Path) -> Result<String> {
-    std::fs::read_to_string(file).map_err(|e| {
+/// The text of a configuration, without the mark that some editors begin a file with.
+fn read(file: &std::path::Path) -> Result<String, Failure> {
+    let name = file.display();
+    let bytes = std::fs::read(file).map_err(|e| {
         let hint = "name another with --config, or try `seam demo`";
-        Error::not_found(format!("the configuration {} cannot be read; {hint}", file.display())).because(e)
-    })
+        Failure::Unreadable(Error::not_found(format!("the configuration {name} cannot be read; {hint}")).because(e))
+    })?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        Failure::Unreadable(
+            Error::invalid(format!("the configuration {name} is no UTF-8 text")).because(e.utf8_error()),
+        )
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 /// What to show to a running Seam: what was typed, else what the environment or the file that it names holds.
@@ -266,32 +281,27 @@ fn client(file: &std::path::Path, url: Option<&str>, credentials: &Credentials) 
     }
 }
 
-fn validate(file: &std::path::Path, json: bool) -> Result<u8> {
+fn validate(file: &std::path::Path, json: bool) -> Result<u8, Failure> {
     let text = read(file)?;
     match config::load(&text, &file.display().to_string()) {
-        Ok(_) if json => say!("{{\"file\":{:?},\"problems\":[]}}", file.display().to_string()),
+        Ok(_) if json => say!("{}", serde_json::json!({ "file": file.display().to_string(), "problems": [] })),
         Ok(config) => say!(
             "{} is right: {}, {}, {}",
             file.display(),
-            counted(config.sources.len(), "source"),
-            counted(config.views.len(), "view"),
-            counted(config.metrics.len(), "metric")
+            counted(config.sources.len() as u64, "source"),
+            counted(config.views.len() as u64, "view"),
+            counted(config.metrics.len() as u64, "metric")
         ),
         Err(report) => {
             if json {
                 say!("{:#}", report_json(&report));
             } else {
-                eprint!("{report}");
+                eprintln!("{report}");
             }
             return Ok(BAD_CONFIGURATION);
         }
     }
     Ok(0)
-}
-
-/// "1 view", "2 views".
-fn counted(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 fn report_json(report: &Report) -> serde_json::Value {

@@ -20,3 +20,8 @@ pub fn line(text: Arguments<'_>) {
         }
     }
 }
+
+/// "1 view", "2 views".
+pub fn counted(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
