@@ -198,7 +198,7 @@ fn run(cli: Cli) -> Result<u8, Failure> {
             }
             top::run(&clients, command)?;
         }
-        Command::Keys(args::Keys::Create(command)) => keys::create(command)?,
+        Command::Keys(args::Keys::Create(command)) => keys::create(configured(file).as_ref(), command)?,
         Command::Keys(args::Keys::List) => keys::list(&load(file)?)?,
         Command::Completions(command) => completions::print(command),
         Command::Test(command) => return Ok(prove::run(load(file)?, command)?),
