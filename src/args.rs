@@ -126,7 +126,7 @@ pub struct Demo {
     #[arg(long, default_value = "127.0.0.1:8080")]
     pub listen: String,
     /// Events per second to replay.
-    #[arg(long, default_value_t = 3000)]
+    #[arg(long, default_value_t = 3000, value_parser = clap::value_parser!(u32).range(1..))]
     pub rate: u32,
     /// End after the replay instead of serving on.
     #[arg(long)]

@@ -6,6 +6,7 @@ pub mod demo;
 pub mod diff;
 pub mod dlq;
 pub mod doctor;
+pub mod explain;
 pub mod grafana;
 pub mod ingest;
 pub mod keys;

@@ -45,10 +45,16 @@ fn unknown<'n>(what: &str, name: &str, names: impl Iterator<Item = &'n str>) -> 
     Error::not_found(format!("there is no {what} `{name}`; there is {}", names.collect::<Vec<_>>().join(", ")))
 }
 
-/// The text of the file.
-pub fn read(file: &Path) -> Result<String> {
-    std::fs::read_to_string(file).map_err(|e| {
+/// The text of the file, without the mark that some editors begin one with.
+pub fn read(file: &Path) -> Result<String, Failure> {
+    let name = file.display();
+    let bytes = std::fs::read(file).map_err(|e| {
         let hint = "name another with --config, or try `seam demo`";
-        Error::not_found(format!("the configuration {} cannot be read; {hint}", file.display())).because(e)
-    })
+        Failure::Unreadable(Error::not_found(format!("the configuration {name} cannot be read; {hint}")).because(e))
+    })?;
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let error = Error::invalid(format!("the configuration {name} is no UTF-8 text"));
+        Failure::Unreadable(error.because(e.utf8_error()))
+    })?;
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }

@@ -17,6 +17,8 @@ pub const UNAVAILABLE: u8 = 69;
 pub enum Failure {
     /// The configuration.
     Configuration(Report),
+    /// There is no configuration to look at.
+    Unreadable(Error),
     /// Anything else.
     Error(Error),
 }
@@ -26,7 +28,11 @@ impl Failure {
     pub fn report(&self) -> ExitCode {
         let error = match self {
             Failure::Configuration(report) => {
-                eprint!("{report}");
+                eprintln!("{report}");
+                return ExitCode::from(BAD_CONFIGURATION);
+            }
+            Failure::Unreadable(error) => {
+                eprintln!("error: {error}");
                 return ExitCode::from(BAD_CONFIGURATION);
             }
             Failure::Error(error) => error,

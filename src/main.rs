@@ -23,8 +23,8 @@ use seam_shared::{Error, Result, failpoint};
 use args::{ArchiveCommand, BatchCommand, Cli, Command, Dlq, Keys, SpeedCommand};
 use client::{Client, Credentials};
 use command::{
-    archive, batch, completions, demo, diff, dlq, doctor, grafana, ingest, keys, prove, query, rebuild, tap, top, up,
-    validate,
+    archive, batch, completions, demo, diff, dlq, doctor, explain, grafana, ingest, keys, prove, query, rebuild, tap,
+    top, up, validate,
 };
 use configuration::{load, wanted};
 use failure::Failure;
@@ -81,7 +81,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
     match &cli.command {
         Command::Up(command) => every_role(file, command)?,
         Command::Demo(command) => demo::run(command)?,
-        Command::Validate(command) => return Ok(validate::run(file, command.json)?),
+        Command::Validate(command) => return validate::run(file, command.json),
         Command::Schema => say!("{:#}", config::schema()),
         Command::Grafana(command) => grafana::write(&load(file)?, command)?,
         Command::Ingest(command) if command.files.is_empty() => process(file, Role::Ingest, &command.process)?,
@@ -107,7 +107,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
         Command::Serve(command) => process(file, Role::Serve, command)?,
         Command::Replay(command) => return Ok(rebuild::run(load(file)?, command)?),
         Command::Query(command) => say!("{}", query::query(&client(&command.url)?, command)?),
-        Command::Explain(command) => say!("{}", query::explain(&client(&command.url)?, command)?),
+        Command::Explain(command) => say!("{}", explain::run(&client(&command.url)?, command)?),
         Command::Test(command) => return Ok(prove::run(load(file)?, command)?),
         Command::Dlq(command) => return dead_letters(file, command, &credentials),
         Command::Tap(command) => tap::run(configuration::found(file).as_ref(), &client(&command.url)?, command)?,
@@ -116,7 +116,7 @@ fn run(cli: &Cli) -> Result<u8, Failure> {
             let named = command.url.iter().map(|url| Client::new(url, &credentials));
             top::run(&named.collect::<Result<Vec<Client>>>()?, command)?;
         }
-        Command::Keys(Keys::Create(command)) => keys::create(command)?,
+        Command::Keys(Keys::Create(command)) => keys::create(configuration::found(file).as_ref(), command)?,
         Command::Keys(Keys::List) => keys::list(&load(file)?)?,
         Command::Completions(command) => completions::print(command),
         Command::Doctor(command) => {

@@ -32,6 +32,6 @@ pub fn json(value: &impl Serialize) -> Result<()> {
 }
 
 /// "1 view", "2 views".
-pub fn counted(number: usize, what: &str) -> String {
+pub fn counted(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -74,7 +74,7 @@ pub async fn run(context: &Context, options: &Options) -> Result<Vec<Outcome>> {
             Ok(outcome) => outcome,
             Err(error) => Outcome { error: Some(error.to_string()), ..Outcome::idle(view, Status::Failed, None) },
         };
-        tracing::info!(view = %outcome.view, status = ?outcome.status, generation = ?outcome.generation, "batch run");
+        tracing::info!(view = %outcome.view, status = ?outcome.status, generation = outcome.generation, "batch run");
         context.runs.end(&outcome);
         outcomes.push(outcome);
     }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use seam_shared::clock::Clock;
-use seam_shared::event::decode::Shape;
+use seam_shared::event::decode::{Issue, Rejection, Shape};
 use seam_shared::failpoint::{self, Failpoint};
 use seam_shared::log::{EventLog, NewRecord, Offset, OffsetVector};
-use seam_shared::telemetry::{Counter, SourceLabels, Telemetry};
+use seam_shared::telemetry::{Counter, IssueLabels, SourceLabels, Telemetry};
 use seam_shared::time::Timestamp;
 use seam_shared::view::definition::Source;
 use seam_shared::{Error, Result};
@@ -72,6 +72,8 @@ struct Gate {
     micros: AtomicU64,
     /// The platform's metric of refused events.
     dead_letters: Counter,
+    /// What was wrong with them, by the issue's number.
+    issues: [Counter; Issue::ALL.len()],
 }
 
 /// The door. Cheap to share; all methods may be called at once.
@@ -96,6 +98,8 @@ pub fn partition_of(id: Option<&str>, value: &[u8], partitions: u32) -> u32 {
 struct Sorted {
     accepted: Vec<NewRecord>,
     refused: Vec<NewRecord>,
+    /// What was wrong with those that are refused, by the issue's number.
+    issues: [u64; Issue::ALL.len()],
     receipt: Receipt,
     bytes: u64,
 }
@@ -113,7 +117,8 @@ impl Door {
             let [accepted, rejected, bytes, requests, micros] = [const { AtomicU64::new(0) }; 5];
             let shape = Shape::new(Arc::clone(source));
             let (partitions, dead_letters) = (AtomicU32::new(topic.partitions), Counter::default());
-            let gate = Gate { shape, partitions, accepted, rejected, bytes, requests, micros, dead_letters };
+            let issues = Default::default();
+            let gate = Gate { shape, partitions, accepted, rejected, bytes, requests, micros, dead_letters, issues };
             gates.insert(source.name.clone(), gate);
         }
         Ok(Self { log, clock, gates, outputs: Vec::new() })
@@ -141,6 +146,10 @@ impl Door {
         for (name, gate) in &mut self.gates {
             let labels = SourceLabels { source: name.clone() };
             gate.dead_letters = telemetry.dead_letters.get_or_create_owned(&labels);
+            gate.issues = Issue::ALL.map(|issue| {
+                let labels = IssueLabels { r#type: issue.name(), source: name.clone() };
+                telemetry.quality_issues.get_or_create_owned(&labels)
+            });
         }
         self
     }
@@ -256,12 +265,15 @@ impl Door {
 
     async fn append(&self, gate: &Gate, sorted: Sorted, begun: Timestamp) -> Result<Receipt> {
         let name = &gate.shape.source().name;
-        let Sorted { accepted, refused, mut receipt, bytes } = sorted;
+        let Sorted { accepted, refused, issues, mut receipt, bytes } = sorted;
         // Refusals first: if the second append fails and the events are sent again, only the dead letters hold them twice.
         if !refused.is_empty() {
             self.log.append(&dead_letters::topic(name), refused).await?;
             gate.rejected.fetch_add(receipt.rejected, Ordering::Relaxed);
             gate.dead_letters.inc_by(receipt.rejected);
+            for (counter, found) in gate.issues.iter().zip(issues) {
+                counter.inc_by(found);
+            }
         }
         if !accepted.is_empty() {
             let mut after = OffsetVector::default();
@@ -288,7 +300,8 @@ fn sort(gate: &Gate, events: &[RawEvent], now: Timestamp) -> Sorted {
                 out.bytes += event.value.len() as u64;
                 out.accepted.push(NewRecord { partition, value: event.value.clone() });
             }
-            Err(reason) => {
+            Err(Rejection { reason, issue }) => {
+                out.issues[issue as usize] += 1;
                 out.receipt.rejected += 1;
                 out.receipt.too_large += u64::from(event.value.len() > limits::EVENT_BYTES);
                 let letter = dead_letters::encode(&gate.shape.source().name, event, &reason, now);
@@ -304,13 +317,14 @@ fn sort(gate: &Gate, events: &[RawEvent], now: Timestamp) -> Sorted {
 }
 
 /// The partition of a valid event, or why it is none.
-fn examine(gate: &Gate, event: &RawEvent) -> std::result::Result<u32, String> {
+fn examine(gate: &Gate, event: &RawEvent) -> std::result::Result<u32, Rejection> {
     if event.value.len() > limits::EVENT_BYTES {
-        return Err(format!("event has {} bytes; at most {} are taken", event.value.len(), limits::EVENT_BYTES));
+        let reason = format!("event has {} bytes; at most {} are taken", event.value.len(), limits::EVENT_BYTES);
+        return Err(Rejection::invalid(reason));
     }
     if let Some(reason) = &event.refused {
-        return Err(reason.clone());
+        return Err(Rejection::invalid(reason.clone()));
     }
-    let checked = gate.shape.check(&event.value).map_err(|rejection| rejection.reason)?;
+    let checked = gate.shape.check(&event.value)?;
     Ok(partition_of(checked.id.as_deref(), &event.value, gate.partitions.load(Ordering::Relaxed)))
 }

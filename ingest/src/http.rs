@@ -66,12 +66,12 @@ impl Rules {
     fn check(&self, source: &str, format: &Format) -> Result<(), Problem> {
         let Some(taken) = self.formats.get(source) else { return Ok(()) };
         let of_body = match format {
-            Format::Json => Some(Taken::Json),
-            Format::Ndjson => Some(Taken::Ndjson),
-            Format::CloudEvent | Format::CloudEvents | Format::CloudEventData(_) => Some(Taken::Cloudevents),
-            Format::Csv => None,
+            Format::Json => Taken::Json,
+            Format::Ndjson => Taken::Ndjson,
+            Format::CloudEvent | Format::CloudEvents | Format::CloudEventData(_) => Taken::Cloudevents,
+            Format::Csv => Taken::Csv,
         };
-        if of_body.is_some_and(|of_body| taken.contains(&of_body)) {
+        if taken.contains(&of_body) {
             return Ok(());
         }
         let names: Vec<&str> = taken.iter().map(|format| format.name()).collect();
@@ -193,7 +193,10 @@ fn answer(receipt: Receipt) -> Result<Response, Problem> {
     } else {
         (StatusCode::UNPROCESSABLE_ENTITY, "all-refused")
     };
-    let detail = format!("all {} events were refused; they are kept in the dead letters", receipt.rejected);
+    let detail = match receipt.rejected {
+        1 => "the event was refused; it is kept in the dead letters".to_owned(),
+        all => format!("all {all} events were refused; they are kept in the dead letters"),
+    };
     Err(Problem::new(status, name, detail).with_refused(receipt.rejected, receipt.errors))
 }
 

@@ -139,6 +139,8 @@ pub enum Format {
     Ndjson,
     /// CloudEvents, structured or batched.
     Cloudevents,
+    /// Rows under a header of names.
+    Csv,
 }
 
 /// A public name of the HTTP API and of Grafana.

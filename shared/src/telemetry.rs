@@ -33,6 +33,15 @@ pub struct SourceLabels {
     pub source: String,
 }
 
+/// What was wrong with refused events.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct IssueLabels {
+    /// `missing_fields` or `invalid_data`.
+    pub r#type: &'static str,
+    /// The source.
+    pub source: String,
+}
+
 /// One partition of the log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct PartitionLabels {
@@ -107,8 +116,10 @@ pub struct Telemetry {
     pub recovery_seconds: Family<PartitionLabels, SecondsGauge>,
     /// `data_pipeline_watermark_timestamp_seconds{source}`: the latest event time folded.
     pub watermark_seconds: Family<SourceLabels, SecondsGauge>,
-    /// `data_pipeline_batch_last_success_timestamp_seconds{view}`
+    /// `data_pipeline_batch_last_success_timestamp_seconds{view}`: when a run last ended well, were there new events or not.
     pub batch_last_success_seconds: Family<ViewLabels, SecondsGauge>,
+    /// `data_pipeline_batch_last_publish_timestamp_seconds{view}`: when a generation was last published.
+    pub batch_last_publish_seconds: Family<ViewLabels, SecondsGauge>,
     /// `data_pipeline_batch_duration_seconds{view}`: of the last run.
     pub batch_duration_seconds: Family<ViewLabels, SecondsGauge>,
     /// `data_pipeline_batch_drift_groups{view}`: groups in which the old generation ⊕ speed and the new one differ.
@@ -119,6 +130,8 @@ pub struct Telemetry {
     pub duplicate_events: Family<SourceLabels, Counter>,
     /// `data_pipeline_dead_letters_total{source}`
     pub dead_letters: Family<SourceLabels, Counter>,
+    /// `data_pipeline_quality_issues_total{type,source}`: what was wrong with them.
+    pub quality_issues: Family<IssueLabels, Counter>,
     /// `data_pipeline_sink_records_total{view}`: records that a sink wrote.
     pub sink_records: Family<ViewLabels, Counter>,
     /// `data_pipeline_sink_outputs_total{view}`: outputs that a sink wrote; on Kafka, each is a transaction.
@@ -160,11 +173,13 @@ impl Telemetry {
             recovery_seconds: Family::default(),
             watermark_seconds: Family::default(),
             batch_last_success_seconds: Family::default(),
+            batch_last_publish_seconds: Family::default(),
             batch_duration_seconds: Family::default(),
             batch_drift_groups: Family::default(),
             late_events: Family::default(),
             duplicate_events: Family::default(),
             dead_letters: Family::default(),
+            quality_issues: Family::default(),
             sink_records: Family::default(),
             sink_outputs: Family::default(),
             sink_late_events: Family::default(),
@@ -209,8 +224,13 @@ impl Telemetry {
         registry.register("watermark_timestamp_seconds", "Latest event time folded", self.watermark_seconds.clone());
         registry.register(
             "batch_last_success_timestamp_seconds",
-            "When the last generation was published",
+            "When a run last ended well, were there new events or not",
             self.batch_last_success_seconds.clone(),
+        );
+        registry.register(
+            "batch_last_publish_timestamp_seconds",
+            "When a generation was last published",
+            self.batch_last_publish_seconds.clone(),
         );
         registry.register(
             "batch_duration_seconds",
@@ -225,6 +245,7 @@ impl Telemetry {
         registry.register("late_events", "Events older than the latest pane folded", self.late_events.clone());
         registry.register("duplicate_events", "Events that repeat an earlier one's id", self.duplicate_events.clone());
         registry.register("dead_letters", "Refused events that were kept aside", self.dead_letters.clone());
+        registry.register("quality_issues", "What was wrong with refused events", self.quality_issues.clone());
         registry.register("query_seconds", "Time to answer a query", self.query_seconds.clone());
         registry.register("queries", "Queries by route and status", self.queries.clone());
         registry.register("build_info", "The running version", build);

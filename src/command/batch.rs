@@ -15,6 +15,9 @@ use crate::output::{json, say};
 use crate::runtime::runtime;
 use crate::wire::{Ports, batch_beside};
 
+/// What a person should know who sees that nothing is new although events have come.
+const WAITING: &str = "the newest segment of each partition is archived once an event after it has come; answers hold its events all the same";
+
 /// Recomputes and publishes. Exit code 0 also when there was nothing new, 75 when another run is at work.
 pub fn run(config: Config, command: &BatchRun) -> Result<u8> {
     refuse_kappa(&config)?;
@@ -26,6 +29,9 @@ pub fn run(config: Config, command: &BatchRun) -> Result<u8> {
         json(&outcomes)?;
     } else {
         outcomes.iter().for_each(|outcome| say!("{}", sentence(outcome)));
+        if outcomes.iter().any(|outcome| outcome.skipped) {
+            say!("{WAITING}");
+        }
     }
     let any = |status: Status| outcomes.iter().any(|outcome| outcome.status == status);
     Ok(if any(Status::Failed) {
@@ -103,6 +109,9 @@ pub fn status(config: Config, command: &BatchStatus) -> Result<()> {
     }
     if views.is_empty() {
         say!("nothing is archived yet");
+    }
+    if views.iter().any(|view| view.generation.is_none() && view.behind == 0) {
+        say!("{WAITING}");
     }
     Ok(())
 }

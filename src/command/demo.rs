@@ -34,7 +34,7 @@ pub fn run(command: &Demo) -> Result<()> {
         let running = up::start(config).await?;
         let url = format!("http://{}", running.address);
         say!("Seam is up at {url}; its data is in {}", folder.display());
-        let (client, rate) = (Client::new(&url, &Credentials::default())?, command.rate.max(1));
+        let (client, rate) = (Client::new(&url, &Credentials::default())?, command.rate);
         let replayed = tokio::select! {
             replayed = tokio::task::spawn_blocking(move || replay(&client, rate, segment)) => replayed,
             () = signal.cancelled() => return running.stop().await,

@@ -96,7 +96,11 @@ async fn examine(config: &Config) -> Findings {
             "batch.schedule is off: run `seam batch run` from elsewhere, or speed state grows for ever",
         ));
     }
-    findings.add("config", settings, &format!("{}, {}", counted(sources, "source"), counted(views, "view")));
+    findings.add(
+        "config",
+        settings,
+        &format!("{}, {}", counted(sources as u64, "source"), counted(views as u64, "view")),
+    );
     if matches!(config.storage.log, LogStorage::Embedded) || matches!(config.storage.speed, SpeedStorage::Embedded) {
         findings.add("disk", disk::check(&config.storage.directory), "");
     }

@@ -85,7 +85,7 @@ pub fn source(config: &Config, name: Option<&str>) -> Result<Arc<Source>> {
 }
 
 fn unnamed<'n>(sources: impl Iterator<Item = &'n str>) -> Error {
-    Error::invalid(format!("name the source with --source: {}", sources.collect::<Vec<_>>().join(", ")))
+    Error::invalid(format!("say which source: {}", sources.collect::<Vec<_>>().join(", ")))
 }
 
 /// The name of a source of the Seam that was named by its address: as it was given, or the only one that it has.
@@ -100,7 +100,7 @@ pub fn source_of(client: &Client, config: Option<&Config>, name: Option<&str>) -
         // This key may not ask.
         (Err(_), Some(config)) => source(config, None).map(|source| source.name.clone()),
         (Err(error), None) => {
-            Err(Error::new(error.kind(), format!("name the source with --source; asked for its sources: {error}")))
+            Err(Error::new(error.kind(), format!("say which source; asked for its sources: {error}")))
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `seam keys`: makes keys, which are shown once and kept as hashes, and lists what is kept.
+use std::collections::BTreeMap;
 use std::io::Write;
+use std::path::{Path, absolute};
 
 use seam_shared::access::Scope;
 use seam_shared::clock::{Clock, SystemClock};
@@ -16,7 +18,8 @@ const KEY_BYTES: usize = 32;
 const HEAD: &str = "# Keys of Seam: hashes alone. `seam keys create` makes another; a running Seam reads this file again when it changes.\nkeys:\n";
 
 /// Makes a key: the key itself on standard output, what is to be kept of it into the file or beside it.
-pub fn create(command: &KeysCreate) -> Result<()> {
+/// A file that would be wrong with it is left as it is.
+pub fn create(config: Option<&Config>, command: &KeysCreate) -> Result<()> {
     let scopes = command.scopes.iter().map(|text| Scope::parse(text).map_err(Error::invalid));
     let scopes = scopes.collect::<Result<Vec<Scope>>>()?;
     let now = SystemClock.now();
@@ -33,15 +36,19 @@ pub fn create(command: &KeysCreate) -> Result<()> {
     let entry = entry(&name, &key, &scopes, expires, command)?;
     match &command.file {
         Some(file) => {
-            append(file, &entry)?;
+            append(file, &entry, config.filter(|config| is_file_of(config, file)))?;
             say!("{key}");
             eprintln!("The key `{name}` is shown this once. Its hash is in {}.", file.display());
         }
         None => {
+            check("the key", &format!("{HEAD}{entry}"), None)?;
             say!("{key}");
             eprintln!("The key `{name}` is shown this once. Put this into the file that server.access.keys names:");
             eprint!("{entry}");
         }
+    }
+    if let Some(end) = expires.filter(|end| *end <= now) {
+        eprintln!("It opens nothing: it ended at {end}.");
     }
     Ok(())
 }
@@ -58,15 +65,17 @@ fn entry(name: &str, key: &str, scopes: &[Scope], expires: Option<Timestamp>, co
     if let Some(rate) = &command.rate {
         entry.push_str(&format!("    rate: {}\n", quoted(rate)));
     }
-    let mut filters: Vec<(&str, Vec<String>)> = Vec::new();
+    let mut filters: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for filter in &command.filter {
         let (dimension, values) = filter
             .split_once('=')
             .ok_or_else(|| Error::invalid(format!("`{filter}` is no filter; write it like region=eu,us")))?;
-        filters.push((dimension, values.split(',').map(quoted).collect()));
+        filters.entry(dimension).or_default().extend(values.split(',').map(quoted));
     }
     if !filters.is_empty() {
-        let filters: Vec<String> = filters.iter().map(|(d, values)| format!("{d}: [{}]", values.join(", "))).collect();
+        let one =
+            |(dimension, values): (&&str, &Vec<String>)| format!("{}: [{}]", quoted(dimension), values.join(", "));
+        let filters: Vec<String> = filters.iter().map(one).collect();
         entry.push_str(&format!("    filter: {{ {} }}\n", filters.join(", ")));
     }
     Ok(entry)
@@ -81,16 +90,30 @@ fn end(text: &str, now: Timestamp) -> Result<Timestamp> {
     }
 }
 
-fn append(path: &std::path::Path, entry: &str) -> Result<()> {
+/// Whether a configuration takes its keys from a file.
+fn is_file_of(config: &Config, file: &Path) -> bool {
+    match config.server.access.as_ref().map(|access| &access.keys) {
+        Some(Keys::File(named)) => absolute(named).ok() == absolute(file).ok(),
+        Some(Keys::Inline(_)) | None => false,
+    }
+}
+
+/// The keys in a text.
+fn check(name: &str, text: &str, config: Option<&Config>) -> Result<Vec<Key>> {
+    keys_of(text, name, config).map_err(|report| Error::invalid(format!("{name} is no file of keys:\n{report}")))
+}
+
+fn append(path: &Path, entry: &str, config: Option<&Config>) -> Result<()> {
     let failed = |e| Error::invalid(format!("{} cannot be written", path.display())).because(e);
     let mut options = std::fs::OpenOptions::new();
     options.create(true).append(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path).map_err(failed)?;
-    let is_new = file.metadata().map_err(failed)?.len() == 0;
+    let before = std::fs::read_to_string(path).map_err(failed)?;
     // One write, so that a running Seam never reads half of it.
-    let text = if is_new { format!("{HEAD}{entry}") } else { entry.to_owned() };
+    let text = if before.is_empty() { format!("{HEAD}{entry}") } else { entry.to_owned() };
+    check(&format!("{} with this key", path.display()), &(before + &text), config)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 
@@ -106,8 +129,7 @@ pub fn list(config: &Config) -> Result<()> {
             let name = path.display().to_string();
             let text = std::fs::read_to_string(path)
                 .map_err(|e| Error::not_found(format!("the keys file {name} cannot be read")).because(e))?;
-            keys_of(&text, &name, config)
-                .map_err(|report| Error::invalid(format!("{name} is no file of keys:\n{report}")))?
+            check(&name, &text, Some(config))?
         }
     };
     let now = SystemClock.now();
@@ -127,4 +149,39 @@ fn row(key: &Key, now: Timestamp) -> Vec<String> {
     let rate = key.rate.map_or_else(|| "any".to_owned(), |rate| rate.to_string());
     let rows = if key.rows.is_empty() { "all".to_owned() } else { key.rows.to_string() };
     vec![key.name.clone(), scopes.join(" "), expires, rate, rows]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(file: &Path, name: &str, filters: &[&str]) -> KeysCreate {
+        KeysCreate {
+            scopes: vec!["query:*".to_owned()],
+            expires: None,
+            name: Some(name.to_owned()),
+            rate: None,
+            filter: filters.iter().map(|filter| (*filter).to_owned()).collect(),
+            file: Some(file.to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_file_of_keys_is_never_made_wrong() {
+        let file = std::env::temp_dir().join(format!("seam-keys-{}.yaml", std::process::id()));
+        let _ = std::fs::remove_file(&file);
+        create(None, &command(&file, "a", &["region=eu,us", "region=cn", "kind=x"]))
+            .expect("filters of one dimension add up");
+        let before = std::fs::read_to_string(&file).expect("the file is there");
+        let twice = create(None, &command(&file, "a", &[])).expect_err("a name that is there");
+        assert!(twice.to_string().contains("there is a key called `a` already"), "{twice}");
+        let nameless = create(None, &command(&file, "b", &["=x"])).expect_err("a dimension without a name");
+        assert!(nameless.to_string().contains("is no dimension name"), "{nameless}");
+        assert_eq!(std::fs::read_to_string(&file).expect("the file is there"), before);
+        create(None, &command(&file, "b", &[])).expect("another name");
+        let keys = check("keys", &std::fs::read_to_string(&file).expect("the file is there"), None).expect("two keys");
+        std::fs::remove_file(&file).expect("it was there");
+        let rows: Vec<String> = keys.iter().map(|key| key.rows.to_string()).collect();
+        assert_eq!(rows, ["\"kind\"[\"x\"]\"region\"[\"eu\",\"us\",\"cn\"]", ""]);
+    }
 }

@@ -1,4 +1,4 @@
-//! `seam query` and `seam explain`: asks a running Seam, and prints the answer with its stamp.
+//! `seam query`: asks a running Seam, and prints the answer with its stamp.
 use seam_shared::{Error, Result};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::args::{Output, Query};
 use crate::client::Client;
+use crate::output::counted;
 use crate::table::table;
 
 /// The points of an answer, with each value as it is written.
@@ -91,14 +92,15 @@ pub fn query(client: &Client, query: &Query) -> Result<String> {
         let all = answer.pointer("/meta/rows").and_then(Value::as_u64).unwrap_or_default();
         lines.push(format!("{} of {all} rows; --limit shows more, 10000 at most", rows.len()));
     }
-    lines.push(stamp(&answer));
+    lines.extend(completeness(&answer));
+    lines.push(stamp(answer.pointer("/meta/stamp").unwrap_or(&Value::Null)));
     Ok(lines.join("\n"))
 }
 
-/// `seam explain`: how the answer comes about.
-pub fn explain(client: &Client, query: &Query) -> Result<String> {
+/// How the answer comes about.
+pub fn explanation(client: &Client, query: &Query) -> Result<Value> {
     let path = format!("/api/analytics/explain/{}", in_path(&query.metric));
-    Ok(pretty(&client.get(&path, &parameters(query))?.success()?))
+    client.get(&path, &parameters(query))?.success()
 }
 
 /// A name as it is written in a path: whatever was typed is one name, and the server says that there is none of it.
@@ -107,10 +109,6 @@ fn in_path(name: &str) -> String {
         |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte) || byte == b'.' && !name.starts_with('.');
     let letter = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
     name.bytes().map(letter).collect()
-}
-
-fn pretty(value: &Value) -> String {
-    serde_json::to_string_pretty(value).unwrap_or_default()
 }
 
 /// Column names in the order of their first appearance, and the rows.
@@ -154,28 +152,34 @@ fn shares(answer: &Value) -> (u64, u64) {
     (count("batch"), count("speed"))
 }
 
-fn stamp(answer: &Value) -> String {
-    let text = |path: &str| answer.pointer(path).and_then(Value::as_str).unwrap_or("nothing").to_owned();
-    let mut lines = vec![format!("exact up to {}", text("/meta/stamp/coverage"))];
-    if answer.pointer("/meta/final").is_some() {
-        lines.push(format!("complete through {}", text("/meta/final_through")));
-        let left_out = answer.pointer("/meta/left_out").and_then(Value::as_u64).filter(|windows| *windows > 0);
-        lines.extend(left_out.map(|windows| format!("{windows} windows are left out: {}", text("/meta/why"))));
-    }
-    for view in answer.pointer("/meta/stamp/views").and_then(Value::as_array).into_iter().flatten() {
+/// Of an answer with complete windows only: how far it goes.
+fn completeness(answer: &Value) -> Option<String> {
+    let text = |path: &str| answer.pointer(path).and_then(Value::as_str).unwrap_or("nothing");
+    answer.pointer("/meta/final")?;
+    let through = format!("complete through {}", text("/meta/final_through"));
+    let left_out = answer.pointer("/meta/left_out").and_then(Value::as_u64).filter(|windows| *windows > 0);
+    Some(match left_out {
+        Some(windows) => format!("{through}\n{} left out: {}", counted(windows, "window"), text("/meta/why")),
+        None => through,
+    })
+}
+
+/// What a stamp says, in sentences.
+pub fn stamp(stamp: &Value) -> String {
+    let coverage = stamp.get("coverage").and_then(Value::as_str).unwrap_or("nothing");
+    let mut lines = vec![format!("exact up to {coverage}")];
+    for view in stamp.get("views").and_then(Value::as_array).into_iter().flatten() {
         let part = |path: &str| view.pointer(path).and_then(Value::as_str).unwrap_or("nothing").to_owned();
-        let generation = view.get("generation").and_then(Value::as_u64);
-        let batch = view.pointer("/shares/batch/events").and_then(Value::as_u64).unwrap_or_default();
-        let speed = view.pointer("/shares/speed/events").and_then(Value::as_u64).unwrap_or_default();
-        let generation = generation.map_or_else(
+        let number = |path: &str| view.pointer(path).and_then(Value::as_u64).unwrap_or_default();
+        let events = |half: &str| counted(number(&format!("/shares/{half}/events")), "event");
+        let generation = view.get("generation").and_then(Value::as_u64).map_or_else(
             || "no generation yet".to_owned(),
-            |g| format!("generation {g} to {} ({batch} events)", part("/batch/text")),
+            |g| format!("generation {g} to {} ({})", part("/batch/text"), events("batch")),
         );
-        lines.push(format!("{}: {generation}, speed to {} ({speed} events)", part("/view"), part("/speed/text")));
-        let excluded = |what: &str| view.pointer(&format!("/excluded/{what}")).and_then(Value::as_u64).unwrap_or(0);
-        let parts = [(excluded("duplicates"), "duplicates"), (excluded("invalid"), "records that are no events")];
-        let parts: Vec<String> =
-            parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+        lines.push(format!("{}: {generation}, speed to {} ({})", part("/view"), part("/speed/text"), events("speed")));
+        let parts = [("/excluded/duplicates", "duplicate"), ("/excluded/invalid", "invalid record")];
+        let parts = parts.map(|(path, noun)| (number(path), noun)).into_iter().filter(|(found, _)| *found > 0);
+        let parts: Vec<String> = parts.map(|(found, noun)| counted(found, noun)).collect();
         if !parts.is_empty() {
             lines.push(format!("    left out: {}", parts.join(", ")));
         }

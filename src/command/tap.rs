@@ -6,15 +6,11 @@ use seam_shared::{Error, Result};
 
 use crate::args::Tap;
 use crate::client::Client;
-use crate::command::ingest::source;
+use crate::command::ingest::source_of;
 
 /// Prints events until the limit, or until nobody reads them.
 pub fn run(config: Option<&Config>, client: &Client, command: &Tap) -> Result<()> {
-    let source = match (config, &command.source) {
-        (_, Some(source)) => source.clone(),
-        (Some(config), None) => source(config, None)?.name.clone(),
-        (None, None) => return Err(Error::invalid("name the source: `seam tap flights`")),
-    };
+    let source = source_of(client, config, command.source.as_deref())?;
     let mut parameters = vec![("from", command.from.clone())];
     parameters.extend(command.limit.map(|limit| ("limit", limit.to_string())));
     let mut out = std::io::stdout().lock();

@@ -1,30 +1,29 @@
 //! `seam validate`: says everything that is wrong with the configuration.
 use std::path::Path;
 
-use seam_shared::Result;
 use seam_shared::config::{self, Problem, Report};
 use serde_json::{Value, json};
 
 use crate::configuration::read;
-use crate::failure::BAD_CONFIGURATION;
+use crate::failure::{BAD_CONFIGURATION, Failure};
 use crate::output::{counted, say};
 
 /// Prints what is wrong with it, or what it defines.
-pub fn run(file: &Path, json: bool) -> Result<u8> {
+pub fn run(file: &Path, json: bool) -> Result<u8, Failure> {
     let (text, name) = (read(file)?, file.display().to_string());
     match config::load(&text, &name) {
-        Ok(_) if json => say!("{{\"file\":{name:?},\"problems\":[]}}"),
+        Ok(_) if json => say!("{}", json!({ "file": name, "problems": [] })),
         Ok(config) => say!(
             "{name} is right: {}, {}, {}",
-            counted(config.sources.len(), "source"),
-            counted(config.views.len(), "view"),
-            counted(config.metrics.len(), "metric")
+            counted(config.sources.len() as u64, "source"),
+            counted(config.views.len() as u64, "view"),
+            counted(config.metrics.len() as u64, "metric")
         ),
         Err(report) => {
             if json {
                 say!("{:#}", as_json(&report));
             } else {
-                eprint!("{report}");
+                eprintln!("{report}");
             }
             return Ok(BAD_CONFIGURATION);
         }

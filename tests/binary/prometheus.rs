@@ -141,7 +141,7 @@ fn grafanas_own_data_source_finds_publishes_and_alerts_to_mark() {
         refuse();
         std::thread::sleep(Duration::from_millis(500));
     }
-    let published = "data_pipeline_batch_last_success_timestamp_seconds";
+    let published = "data_pipeline_batch_last_publish_timestamp_seconds";
     while prometheus.value(published).is_none() {
         assert!(Instant::now() < give_up, "a generation is published within 60 s");
         std::thread::sleep(Duration::from_millis(200));

@@ -54,8 +54,13 @@ impl Header {
                 return Err(Error::invalid(format!("CSV header: `{name}` and another name both stand for `{place}`")));
             }
         }
-        if seen.is_empty() {
-            return Err(Error::invalid("CSV is empty: it needs a header row"));
+        match seen[..] {
+            [] => return Err(Error::invalid("CSV is empty: it needs a header row")),
+            [only] if only.contains([';', '\t', '|']) => {
+                let what = "the cells of CSV are parted by commas";
+                return Err(Error::invalid(format!("CSV header: {only:?} is one name; {what}")));
+            }
+            _ => {}
         }
         Ok(Self { columns: seen.len(), tree: Tree::Object(root) })
     }

@@ -45,6 +45,8 @@ fn csv_headers_are_checked() {
     assert_eq!(says(""), Err("CSV is empty: it needs a header row".to_owned()));
     assert_eq!(says("id,id\n"), Err("CSV header: name 2 `id` stands there twice".to_owned()));
     assert_eq!(says("id,,x\n"), Err("CSV header: name 2 `` is empty".to_owned()));
+    let semicolons = "CSV header: \"id;time\" is one name; the cells of CSV are parted by commas";
+    assert_eq!(says("id;time\na;1\n"), Err(semicolons.to_owned()));
     let both = "CSV header: `geo.region` and another name both stand for `geo.region`";
     assert_eq!(says("region,geo.region\n"), Err(both.to_owned()));
     assert_eq!(says("id,meta.time\n"), Ok(0));

@@ -213,11 +213,23 @@ async fn what_the_configuration_does_not_take_is_refused() {
     server.post("clicks", &[lines], GOOD).await.receipt();
     let said = server.post("clicks", &[JSON], GOOD).await.problem(415);
     assert!(said.contains("takes ndjson only"), "{said}");
+    server.post("clicks", &[("content-type", "text/csv")], "id\na\n").await.problem(415);
     server.post("clicks", &[lines], format!("{GOOD}{}", " ".repeat(1_000 - GOOD.len()))).await.receipt();
     let said = server.post("clicks", &[lines], " ".repeat(1_001)).await.problem(413);
     assert!(said.contains("1000 bytes"), "{said}");
     let bomb = zstd::encode_all(&[b' '; 1_001][..], 1).expect("memory");
     server.post("clicks", &[lines, ("content-encoding", "zstd")], bomb).await.problem(413);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_may_take_csv_alone() {
+    let server =
+        Server::start_with(Rules { formats: [("clicks".to_owned(), vec![Format::Csv])].into(), ..Rules::default() })
+            .await;
+    let rows = "id,meta.time\na,2026-01-01T00:00:01Z\n";
+    server.post("clicks", &[("content-type", "text/csv")], rows).await.receipt();
+    let said = server.post("clicks", &[JSON], GOOD).await.problem(415);
+    assert!(said.contains("takes csv only"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 mod files;
 mod formats;
 mod http;
+mod telemetry;
 
 use std::sync::Arc;
 

@@ -80,7 +80,7 @@ impl Ring {
 impl File {
     fn keys(&self, text: &str) -> Result<Vec<Key>> {
         let name = self.path.display().to_string();
-        keys_of(text, &name, &self.config)
+        keys_of(text, &name, Some(&self.config))
             .map_err(|report| Error::invalid(format!("{name} is no file of keys:\n{report}")))
     }
 }

@@ -149,7 +149,7 @@ struct Page<'a> {
 /// A mark where a generation was published.
 fn publishes(view: Option<&str>) -> Value {
     let of = view.map_or(String::new(), |view| format!("{{view={view:?}}}"));
-    let expression = format!("max by (view) (data_pipeline_batch_last_success_timestamp_seconds{of}) * 1000");
+    let expression = format!("max by (view) (data_pipeline_batch_last_publish_timestamp_seconds{of}) * 1000");
     let mut out = annotation("Batch publishes", "blue", &expression, "batch publish", "{{view}}", "view");
     out["useValueForTime"] = json!(true);
     out

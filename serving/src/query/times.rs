@@ -269,7 +269,12 @@ fn shape(asked: Asked, grid: Grid) -> Result<(Shape, Length), Refusal> {
             Ok((Shape::Rolling(bucket), bucket))
         }
         (window, step) => {
-            let window = window.unwrap_or(Length::Fixed(grid.window));
+            // No event of a range lies between two windows that nobody asked for.
+            let usual = match step {
+                Some(Length::Fixed(step)) if asked.from.is_some() => step.max(grid.window),
+                _ => grid.window,
+            };
+            let window = window.unwrap_or(Length::Fixed(usual));
             Ok((Shape::Rolling(window), step.unwrap_or(window)))
         }
     }

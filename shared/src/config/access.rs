@@ -147,7 +147,7 @@ pub(super) fn access(root: &Node, problems: &mut Problems) -> Option<AccessSetti
         |of: &str| root.get(of).map_or(&[][..], Node::entries).iter().map(|(key, _)| key.name.as_str()).collect();
     let known = Known { sources: names("sources"), views: names("views") };
     let keys = match node.get("keys") {
-        Some(Node { content: Content::Sequence(items), .. }) => Keys::Inline(keys(items, &known, problems)),
+        Some(Node { content: Content::Sequence(items), .. }) => Keys::Inline(keys(items, Some(&known), problems)),
         Some(file) => Keys::File(PathBuf::from(file.text().unwrap_or_default())),
         None => Keys::Inline(Vec::new()),
     };
@@ -177,7 +177,7 @@ fn tokens(node: &Node, problems: &mut Problems) -> Option<JwtSettings> {
     Some(JwtSettings { jwks: text("jwks")?, issuer: text("issuer")?, audience: text("audience")?, refresh })
 }
 
-fn keys(items: &[Node], known: &Known<'_>, problems: &mut Problems) -> Vec<Key> {
+fn keys(items: &[Node], known: Option<&Known<'_>>, problems: &mut Problems) -> Vec<Key> {
     let mut out: Vec<Key> = Vec::new();
     for item in items {
         let Some(key) = key(item, known, problems) else { continue };
@@ -193,7 +193,7 @@ fn keys(items: &[Node], known: &Known<'_>, problems: &mut Problems) -> Vec<Key> 
     out
 }
 
-fn key(node: &Node, known: &Known<'_>, problems: &mut Problems) -> Option<Key> {
+fn key(node: &Node, known: Option<&Known<'_>>, problems: &mut Problems) -> Option<Key> {
     let hash = node.get("hash")?;
     let read = hash.text().and_then(KeyHash::parse);
     if hash.text().is_some_and(|text| text.starts_with(KEY_PREFIX)) {
@@ -210,9 +210,9 @@ fn key(node: &Node, known: &Known<'_>, problems: &mut Problems) -> Option<Key> {
         match Scope::parse(text) {
             Err(message) => problems.add(place, message),
             Ok(scope) => {
-                let (what, names) = match &scope {
-                    Scope::Ingest(Names::One(name)) => ("source", Some((name, &known.sources))),
-                    Scope::Query(Names::One(name)) => ("view", Some((name, &known.views))),
+                let (what, names) = match (&scope, known) {
+                    (Scope::Ingest(Names::One(name)), Some(known)) => ("source", Some((name, &known.sources))),
+                    (Scope::Query(Names::One(name)), Some(known)) => ("view", Some((name, &known.views))),
                     _ => ("", None),
                 };
                 // Seam's own stream is a view that no file names.
@@ -259,13 +259,15 @@ fn rate(node: &Node, problems: &mut Problems) -> Option<Rate> {
     read
 }
 
-/// Reads the text of a keys file, which is `file` in the report; scopes may name what `config` has.
+/// Reads the text of a keys file, which is `file` in the report; scopes may name what `config` has, if that is known.
 ///
 /// # Errors
 /// Everything that is wrong with it.
-pub fn keys_of(text: &str, file: &str, config: &Config) -> Result<Vec<Key>, Report> {
-    let sources = config.sources.iter().map(|source| source.name.as_str()).collect();
-    let known = Known { sources, views: config.views.iter().map(|view| view.name.as_str()).collect() };
+pub fn keys_of(text: &str, file: &str, config: Option<&Config>) -> Result<Vec<Key>, Report> {
+    let known = config.map(|config| Known {
+        sources: config.sources.iter().map(|source| source.name.as_str()).collect(),
+        views: config.views.iter().map(|view| view.name.as_str()).collect(),
+    });
     let mut problems = Problems::default();
     let read = tree::parse(text, &mut problems).map(|mut root| {
         environment::substitute(&mut root, &|name| super::variable(name), &mut problems);
@@ -276,7 +278,7 @@ pub fn keys_of(text: &str, file: &str, config: &Config) -> Result<Vec<Key>, Repo
         }
         shape::check(&root, &KEYS_FILE, &mut problems);
         problems.next_stage();
-        keys(root.get("keys").map_or(&[][..], Node::items), &known, &mut problems)
+        keys(root.get("keys").map_or(&[][..], Node::items), known.as_ref(), &mut problems)
     });
     problems.finish(read, file, text)
 }

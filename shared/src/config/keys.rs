@@ -110,13 +110,8 @@ static TOPIC_FORMATS: [Choice; 4] =
 static HTTP: Shape =
     Shape::Table(&[key("formats", &Shape::List(&Shape::OneOf(&FORMATS), 1), "the body formats that are accepted")]);
 /// The body formats; [`super::Format`] in words.
-pub(super) static FORMATS: [Choice; 5] = [
-    word("json"),
-    word("ndjson"),
-    word("cloudevents"),
-    refused("segment", NOT_YET),
-    refused("csv", "is not supported yet over HTTP; `seam ingest` reads CSV files"),
-];
+pub(super) static FORMATS: [Choice; 5] =
+    [word("json"), word("ndjson"), word("cloudevents"), word("csv"), refused("segment", NOT_YET)];
 static MAP: Shape = Shape::Table(&[
     key("id", &Shape::Path, "where the id lies; without it, events have none and duplicates are not found"),
     key("time", &Shape::Path, "where the event time lies; $.time by default"),

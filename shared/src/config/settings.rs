@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::report::Problems;
+use super::report::{Problems, meant};
 use super::tree::Node;
 use super::{
     BatchSettings, Dashboard, LogStorage, Metric, Mode, PrometheusSettings, RedisSettings, Schedule, Secret,
@@ -55,7 +55,7 @@ pub(super) fn storage(root: &Node, problems: &mut Problems) -> Storage {
         Some("memory") => SpeedStorage::Memory,
         Some(url) if RedisSettings::is_url(url) => redis(root, url, problems),
         _ => {
-            known_store(node, "speed", &["embedded", "memory"], problems);
+            check_speed_store(node, problems);
             SpeedStorage::Embedded
         }
     };
@@ -123,21 +123,18 @@ fn redis(root: &Node, url: &str, problems: &mut Problems) -> SpeedStorage {
     SpeedStorage::Redis(Box::new(settings))
 }
 
-/// `embedded` and the like are here; a service's address is told by its scheme.
-fn known_store(node: Option<&Node>, name: &str, known: &'static [&'static str], problems: &mut Problems) {
-    let Some(value) = node.and_then(|n| n.get(name)) else { return };
-    let Some(text) = value.text().filter(|text| !known.contains(text)) else { return };
-    if text.contains(':') {
-        // What stands before an @ may be a password.
-        let shown = text.rsplit_once('@').map_or(text, |(_, place)| place);
-        problems.suggest(
-            value.place,
-            format!("the store {shown} is not supported yet"),
-            Some("write embedded".to_owned()),
-        );
-    } else {
-        problems.unknown(value.place, &format!("`{name}` cannot be kept in"), text, known.iter().copied());
-    }
+/// Says of a state store that there is none like it.
+fn check_speed_store(node: Option<&Node>, problems: &mut Problems) {
+    const WORDS: [&str; 2] = ["embedded", "memory"];
+    let Some(value) = node.and_then(|n| n.get("speed")) else { return };
+    let Some(text) = value.text().filter(|text| !WORDS.contains(text)) else { return };
+    // What stands before an @ may be a password.
+    let shown = text.rsplit_once('@').map_or(text, |(_, place)| place);
+    let hint = match meant(text, WORDS) {
+        Some(word) => format!("did you mean `{word}`?"),
+        None => "write embedded, or a Redis like redis://host:6379".to_owned(),
+    };
+    problems.suggest(value.place, format!("`speed` cannot be kept in `{shown}`"), Some(hint));
 }
 
 /// When the batch layer runs. `None` only if the default schedule cannot be read, which a test rules out.

@@ -208,13 +208,14 @@ fn duplicates(node: &Node, has_id: bool, problems: &mut Problems) -> Option<Dupl
 
 impl Format {
     /// All of them.
-    pub const ALL: [Format; 3] = [Format::Json, Format::Ndjson, Format::Cloudevents];
+    pub const ALL: [Format; 4] = [Format::Json, Format::Ndjson, Format::Cloudevents, Format::Csv];
     /// The word in the file.
     pub fn name(self) -> &'static str {
         match self {
             Format::Json => "json",
             Format::Ndjson => "ndjson",
             Format::Cloudevents => "cloudevents",
+            Format::Csv => "csv",
         }
     }
 }

@@ -25,11 +25,34 @@ pub struct Checked<'a> {
     pub time: Timestamp,
 }
 
+/// What is wrong with the data of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Issue {
+    /// What every event needs is not there.
+    MissingFields,
+    /// What is there cannot be read, or not as what it should be.
+    InvalidData,
+}
+
+impl Issue {
+    /// All of them, each at its own number.
+    pub const ALL: [Issue; 2] = [Issue::MissingFields, Issue::InvalidData];
+    /// Its name among the metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Issue::MissingFields => "missing_fields",
+            Issue::InvalidData => "invalid_data",
+        }
+    }
+}
+
 /// Why an event is no valid event of its source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejection {
     /// The reason, naming the member.
     pub reason: String,
+    /// Which kind of reason that is.
+    pub issue: Issue,
 }
 
 impl std::fmt::Display for Rejection {
@@ -41,8 +64,9 @@ impl std::fmt::Display for Rejection {
 impl std::error::Error for Rejection {}
 
 impl Rejection {
-    fn because(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into() }
+    /// Something cannot be read.
+    pub fn invalid(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), issue: Issue::InvalidData }
     }
 }
 
@@ -81,11 +105,12 @@ impl Shape {
     /// It is not; the rejection says why.
     pub fn check<'a>(&self, event: &'a [u8]) -> Result<Checked<'a>, Rejection> {
         let text =
-            std::str::from_utf8(event).map_err(|e| Rejection::because(format!("event is no UTF-8 text: {e}")))?;
+            std::str::from_utf8(event).map_err(|e| Rejection::invalid(format!("event is no UTF-8 text: {e}")))?;
         let mut found = Found::new();
-        self.layout.find(text, &mut found).map_err(|e| Rejection::because(format!("event is no JSON object: {e}")))?;
+        self.layout.find(text, &mut found).map_err(|e| Rejection::invalid(format!("event is no JSON object: {e}")))?;
         let explain = |path: &[String], slot: usize, fault: Fault| {
-            Rejection::because(fault.explain(&path.join("."), found.get(slot).copied().flatten()))
+            let issue = if fault == Fault::NoTime { Issue::MissingFields } else { Issue::InvalidData };
+            Rejection { reason: fault.explain(&path.join("."), found.get(slot).copied().flatten()), issue }
         };
         let source = &self.source;
         let time = read_time(found[TIME]).map_err(|fault| explain(&source.time, TIME, fault))?;

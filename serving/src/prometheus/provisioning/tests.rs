@@ -156,7 +156,7 @@ fn annotations_are_of_the_views_publishes_and_of_alerts_that_there_are() {
         }
         let (publishes, alerts) = (annotations[0]["expr"].as_str(), annotations[1]["expr"].as_str());
         let (publishes, alerts) = (publishes.expect("text"), alerts.expect("text"));
-        assert!(telemetry.contains("`data_pipeline_batch_last_success_timestamp_seconds{view}`"));
+        assert!(telemetry.contains("`data_pipeline_batch_last_publish_timestamp_seconds{view}`"));
         assert_eq!(annotations[0]["useValueForTime"], true, "a publish is marked at its own time");
         let view = config.views.iter().find(|view| dashboard["uid"] == view_uid(&view.name));
         let Some(view) = view else {

@@ -58,6 +58,17 @@ fn a_range_is_widened_to_the_grid_and_tumbles_by_default() {
     assert_eq!((times.end(0), times.count(), times.span()), (minute(15), 3, (minute(10), minute(25))));
     let times = of(Asked { step: Some(Length::Fixed(Span(2 * Span::MINUTE.0))), ..asked });
     assert_eq!((times.end(0), times.count(), times.end(6)), (minute(12), 7, minute(24)));
+    assert_eq!(times.start(0), minute(7), "a shorter step slides");
+    let seven = Some(Length::Fixed(Span(7 * Span::MINUTE.0)));
+    let times = of(Asked { step: seven, ..asked });
+    assert_eq!((times.count(), times.start(0), times.start(1), times.have_gaps()), (2, minute(10), minute(17), false));
+    let named = Asked { step: seven, window: Some(Length::Fixed(FIVE)), ..asked };
+    assert!(of(named).have_gaps(), "what is asked for is answered");
+    assert_eq!(
+        of(Asked { step: seven, ..NOTHING }).span(),
+        (minute(996), minute(1001)),
+        "one point is of the usual window"
+    );
 }
 
 #[test]
