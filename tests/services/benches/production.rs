@@ -126,16 +126,11 @@ impl Bench {
     }
 
     fn cost(&self) -> Cost {
-        let info = self.redis.command(&["INFO", "everything"]).expect("INFO");
-        let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0").trim().to_owned();
-        let number = |name: &str| value(name).parse::<f64>().unwrap_or(0.0);
-        let calls = |name: &str| {
-            let stats = value(&format!("cmdstat_{name}:calls="));
-            stats.split(',').next().and_then(|calls| calls.parse::<u64>().ok()).unwrap_or(0)
-        };
-        let writes = ["hset", "hmset", "set", "mset", "hincrby", "hdel", "unlink", "del"].into_iter().map(calls).sum();
-        let redis = number("used_cpu_user:") + number("used_cpu_sys:");
-        Cost { at: Instant::now(), own: processor_seconds(), redis, writes, bytes: number("used_memory:") }
+        let info = self.redis.info();
+        let commands = ["hset", "hmset", "set", "mset", "hincrby", "hdel", "unlink", "del"];
+        let writes = commands.into_iter().map(|command| info.calls(command)).sum();
+        let (own, redis) = (processor_seconds(), info.processor_seconds());
+        Cost { at: Instant::now(), own, redis, writes, bytes: info.bytes() as f64 }
     }
 
     /// Steps until there is nothing left to fold.

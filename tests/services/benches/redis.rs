@@ -55,18 +55,8 @@ struct Cost {
 
 impl Bench {
     fn cost(&self) -> Cost {
-        let info = self.redis.command(&["INFO", "everything"]).expect("INFO");
-        let value = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("0").trim().to_owned();
-        let number = |name: &str| value(name).parse::<f64>().unwrap_or(0.0);
-        let calls = |name: &str| {
-            let stats = value(&format!("cmdstat_{name}:calls="));
-            stats.split(',').next().and_then(|calls| calls.parse::<u64>().ok()).unwrap_or(0)
-        };
-        Cost {
-            cpu: number("used_cpu_user:") + number("used_cpu_sys:"),
-            writes: calls("hset"),
-            bytes: number("used_memory:") as u64,
-        }
+        let info = self.redis.info();
+        Cost { cpu: info.processor_seconds(), writes: info.calls("hset"), bytes: info.bytes() }
     }
 
     async fn commit(&mut self, rows: Rows, closes: bool) {

@@ -25,7 +25,7 @@ pub use kafka::{Kafka, KafkaCluster, SecureKafka};
 pub use ports::{free_port, free_port_below};
 pub use process::Process;
 pub use proxy::Proxy;
-pub use redis::{Redis, RedisCluster, RedisPair};
+pub use redis::{Info, Redis, RedisCluster, RedisPair};
 pub use s3::S3;
 
 /// The script that installs and starts the services.

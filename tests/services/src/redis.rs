@@ -82,6 +82,40 @@ impl Redis {
     pub fn command(&self, words: &[&str]) -> Result<String, String> {
         cli(self.port, &self.login, words)
     }
+
+    /// What it says of itself.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub fn info(&self) -> Info {
+        Info(self.command(&["INFO", "everything"]).expect("a server that runs says how it is"))
+    }
+}
+
+/// What a server says of itself.
+pub struct Info(String);
+
+impl Info {
+    /// Processor seconds that it has taken.
+    pub fn processor_seconds(&self) -> f64 {
+        self.number("used_cpu_user") + self.number("used_cpu_sys")
+    }
+    /// Bytes that it holds.
+    pub fn bytes(&self) -> u64 {
+        self.number("used_memory") as u64
+    }
+    /// How often a command was called.
+    pub fn calls(&self, command: &str) -> u64 {
+        let stats = self.value(&format!("cmdstat_{command}"));
+        let calls = stats.strip_prefix("calls=").and_then(|calls| calls.split(',').next());
+        calls.and_then(|calls| calls.parse().ok()).unwrap_or(0)
+    }
+    fn number(&self, name: &str) -> f64 {
+        self.value(name).parse().unwrap_or(0.0)
+    }
+    fn value(&self, name: &str) -> &str {
+        self.0.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).unwrap_or_default().trim()
+    }
 }
 
 /// The words of redis-cli that get past a `requirepass` line.

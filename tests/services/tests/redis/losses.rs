@@ -124,9 +124,7 @@ async fn without_memory_a_commit_is_applied_or_not_but_never_by_half() {
     let plain = Plain { seed: 9, segment: 400 };
     let mut position = plain.advance(&worker, &view(), 30).await;
     for margin in 0..60_u64 {
-        let info = redis.command(&["INFO", "memory"]).unwrap();
-        let used = info.lines().find_map(|line| line.strip_prefix("used_memory:")).unwrap();
-        let limit = used.trim().parse::<u64>().unwrap() + 4_000 * (margin % 30) - 90_000;
+        let limit = redis.info().bytes() + 4_000 * (margin % 30) - 90_000;
         redis.command(&["CONFIG", "SET", "maxmemory", &limit.to_string()]).unwrap();
         for _ in 0..4 {
             let to = position + 1 + dice.below(300);

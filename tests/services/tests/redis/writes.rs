@@ -9,13 +9,9 @@ use crate::world::{Dice, Plain, at, namespace, place};
 
 /// Commands that the server ran since the last call, by name.
 fn ran(redis: &Redis, names: &[&str]) -> u64 {
-    let info = redis.command(&["INFO", "commandstats"]).unwrap();
+    let info = redis.info();
     redis.command(&["CONFIG", "RESETSTAT"]).unwrap();
-    let calls = |name: &&str| {
-        let stats = info.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{name}:calls=")))?;
-        stats.split(',').next()?.parse::<u64>().ok()
-    };
-    names.iter().filter_map(calls).sum()
+    names.iter().map(|name| info.calls(name)).sum()
 }
 
 const WRITES: [&str; 10] = ["hset", "hmset", "hsetnx", "set", "mset", "hincrby", "hdel", "unlink", "del", "append"];
