@@ -16,9 +16,6 @@ use crate::query::Spelling;
 
 use key::{BlockKey, Shape};
 
-/// Rows that are looked at one by one where something is likely to be.
-const NEAR: usize = 4;
-
 /// Rows in one of two forms: what many queries will scan by key, what few will scan as the store has it.
 #[derive(Debug)]
 pub enum Block {
@@ -210,9 +207,12 @@ impl ByKey {
     }
     /// The part of `keys`, whose dimensions before `d` are all equal, that has `code` in dimension `d`.
     pub fn narrow(&self, keys: Range<usize>, d: usize, code: u32) -> Range<usize> {
-        let codes = &self.dimensions[d].codes[keys.clone()];
-        let from = codes.partition_point(|c| *c < code);
-        let to = from + codes[from..].partition_point(|c| *c <= code);
+        let Dimension { codes, values } = &self.dimensions[d];
+        let codes = &codes[keys.clone()];
+        // Where each value has as many keys, they begin there.
+        let near = |code: u32| codes.len() * code as usize / values.len().max(1);
+        let from = partition_near(codes, near(code), |c| c < code);
+        let to = partition_near(codes, near(code + 1), |c| c <= code);
         keys.start + from..keys.start + to
     }
     /// How many rows of the view `rows` stand for.
@@ -224,30 +224,12 @@ impl ByKey {
     }
     /// How many of the rows from `from` on are in panes that end at `until` or before; they follow each other in time.
     pub fn rows_until(&self, from: Range<usize>, until: Timestamp) -> usize {
-        let panes = &self.panes[from];
-        let (mut low, mut step) = (0, 1);
-        while low + step <= panes.len() && panes[low + step - 1] <= until {
-            low += step;
-            step *= 2;
-        }
-        let high = (low + step).min(panes.len());
-        low + panes[low..high].partition_point(|pane| *pane <= until)
+        self.rows_until_near(&from, until, 0)
     }
     /// How many of the rows are in panes that end at `until` or before; they follow each other in time, and it is likely to be about `near`.
     #[inline]
     pub fn rows_until_near(&self, rows: &Range<usize>, until: Timestamp, near: usize) -> usize {
-        let panes = &self.panes[rows.clone()];
-        let mut at = near.min(panes.len());
-        for _ in 0..NEAR {
-            if at > 0 && panes[at - 1] > until {
-                at -= 1;
-            } else if at < panes.len() && panes[at] <= until {
-                at += 1;
-            } else {
-                return at;
-            }
-        }
-        panes.partition_point(|pane| *pane <= until)
+        partition_near(&self.panes[rows.clone()], near, |pane| pane <= until)
     }
     /// The rows merged into a shape. The dimensions that it leaves out stay, with nothing in them.
     pub fn roll_up(&self, shape: Shape) -> Block {
@@ -299,6 +281,23 @@ pub fn merged(
     let mut out = ByKey::new(rows, weights);
     out.widen(width);
     Block::ByKey(out)
+}
+
+/// How many of `items` meet a condition that those in front meet and those behind do not; it is likely to be about `near`.
+#[inline]
+fn partition_near<T: Copy>(items: &[T], near: usize, holds: impl Fn(T) -> bool) -> usize {
+    let near = near.min(items.len());
+    // All before `low` meet it, and none from `high` on.
+    let (mut low, mut high, mut step) = (near, near, 1);
+    while low > 0 && !holds(items[low - 1]) {
+        (low, high) = (low.saturating_sub(step), low - 1);
+        step *= 2;
+    }
+    while high < items.len() && holds(items[high]) {
+        (low, high) = (high + 1, (high + step).min(items.len()));
+        step *= 2;
+    }
+    low + items[low..high].partition_point(|item| holds(*item))
 }
 
 fn hash_of(values: &[Value]) -> [u8; 32] {
@@ -355,6 +354,7 @@ fn size_of_columns(panes: &[Timestamp], dimensions: &[Dimension], states: &[Stat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Dice;
     use seam_shared::view::definition::StateKind;
 
     fn rows(n: u64) -> Rows {
@@ -386,6 +386,19 @@ mod tests {
         }
         let empty = Block::sorted(Rows::default());
         assert_eq!((empty.len(), empty.by_key().map(ByKey::keys)), (0, Some(0)));
+    }
+
+    #[test]
+    fn a_code_is_found_wherever_it_is_thought_to_be() {
+        let mut dice = Dice(9);
+        for _ in 0..300 {
+            let mut codes: Vec<u32> = (0..dice.pick(40)).map(|_| dice.pick(12) as u32).collect();
+            codes.sort_unstable();
+            for code in 0..13 {
+                let expected = codes.partition_point(|c| *c < code);
+                assert!((0..60).all(|near| partition_near(&codes, near, |c| c < code) == expected), "{codes:?} {code}");
+            }
+        }
     }
 
     #[test]

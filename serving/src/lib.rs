@@ -31,7 +31,6 @@ mod testing;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 use object_store::ObjectStore;
 use seam_shared::Result;
@@ -49,6 +48,7 @@ use seam_shared::view::definition::View;
 use tokio_util::sync::CancellationToken;
 
 use answer::again::Asked;
+use answer::kept::Body;
 use answer::page::{PAGES_BYTES, Page};
 use answer::sheet::Sheet;
 use cache::BlockCache;
@@ -126,7 +126,7 @@ pub struct Serving {
     /// What is known of keyed views' files.
     footers: Footers,
     /// Finished answers by tag.
-    answers: Lru<String, Bytes>,
+    answers: Lru<String, Body>,
     /// Lists of which there are further pages, by tag.
     pages: Lru<String, Arc<Page>>,
     /// The same of several metrics.

@@ -7,6 +7,7 @@ use seam_shared::Kind;
 use seam_shared::access::Caller;
 
 use crate::Serving;
+use crate::answer::kept::Body;
 use crate::answer::{Answer, Merged};
 use crate::deadline::within;
 use crate::json::Json;
@@ -61,7 +62,7 @@ impl Serving {
         within(
             timeout,
             self.compute(&queries, &spelling.0, known, true, |pin, _, queries, merged| {
-                Ok((write(&config.name, queries, pin, &merged), true))
+                Ok(Body { bytes: write(&config.name, queries, pin, &merged).into(), next: None })
             }),
         )
         .await
