@@ -207,7 +207,7 @@ pub struct Rebuild {
     /// Only these views.
     #[arg(long)]
     pub view: Vec<String>,
-    /// Begin at the segment that holds this offset, in every partition; by default where the newest generation ends.
+    /// Begin at the segment that holds this offset, in every partition that reaches it; by default where the newest generation ends.
     #[arg(long)]
     pub from_offset: Option<u64>,
     /// Begin at the segment that holds what the log received at this time (RFC 3339).

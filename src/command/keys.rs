@@ -1,6 +1,6 @@
 //! `seam keys`: makes keys, which are shown once and kept as hashes, and lists what is kept.
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, absolute};
 
 use seam_shared::access::Scope;
@@ -14,6 +14,8 @@ use crate::output::say;
 
 /// Random bytes of a key: 256 bits, so that nobody has to slow down the hash.
 const KEY_BYTES: usize = 32;
+/// What is said of a key that would make its file wrong.
+const REFUSED: &str = "this key cannot be added";
 /// What an empty file of keys begins with.
 const HEAD: &str = "# Keys of Seam: hashes alone. `seam keys create` makes another; a running Seam reads this file again when it changes.\nkeys:\n";
 
@@ -41,7 +43,7 @@ pub fn create(config: Option<&Config>, command: &KeysCreate) -> Result<()> {
             eprintln!("The key `{name}` is shown this once. Its hash is in {}.", file.display());
         }
         None => {
-            check("the key", &format!("{HEAD}{entry}"), None)?;
+            check("keys", &format!("{HEAD}{entry}"), None, REFUSED)?;
             say!("{key}");
             eprintln!("The key `{name}` is shown this once. Put this into the file that server.access.keys names:");
             eprint!("{entry}");
@@ -98,22 +100,30 @@ fn is_file_of(config: &Config, file: &Path) -> bool {
     }
 }
 
-/// The keys in a text.
-fn check(name: &str, text: &str, config: Option<&Config>) -> Result<Vec<Key>> {
-    keys_of(text, name, config).map_err(|report| Error::invalid(format!("{name} is no file of keys:\n{report}")))
+/// The keys in a text that is called `name`; if something is wrong with it, `what` begins the error.
+fn check(name: &str, text: &str, config: Option<&Config>, what: &str) -> Result<Vec<Key>> {
+    keys_of(text, name, config).map_err(|report| Error::invalid(format!("{what}:\n{report}")))
 }
 
 fn append(path: &Path, entry: &str, config: Option<&Config>) -> Result<()> {
     let failed = |e| Error::invalid(format!("{} cannot be written", path.display())).because(e);
+    let before = match std::fs::read_to_string(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        read => read.map_err(failed)?,
+    };
+    let head = match before.as_str() {
+        "" => HEAD,
+        whole if whole.ends_with('\n') => "",
+        _ => "\n",
+    };
+    let text = format!("{head}{entry}");
+    check(&path.display().to_string(), &(before + &text), config, REFUSED)?;
     let mut options = std::fs::OpenOptions::new();
     options.create(true).append(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(path).map_err(failed)?;
-    let before = std::fs::read_to_string(path).map_err(failed)?;
     // One write, so that a running Seam never reads half of it.
-    let text = if before.is_empty() { format!("{HEAD}{entry}") } else { entry.to_owned() };
-    check(&format!("{} with this key", path.display()), &(before + &text), config)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)
 }
 
@@ -129,7 +139,7 @@ pub fn list(config: &Config) -> Result<()> {
             let name = path.display().to_string();
             let text = std::fs::read_to_string(path)
                 .map_err(|e| Error::not_found(format!("the keys file {name} cannot be read")).because(e))?;
-            check(&name, &text, Some(config))?
+            check(&name, &text, Some(config), "this is no file of keys")?
         }
     };
     let now = SystemClock.now();
@@ -170,6 +180,8 @@ mod tests {
     fn a_file_of_keys_is_never_made_wrong() {
         let file = std::env::temp_dir().join(format!("seam-keys-{}.yaml", std::process::id()));
         let _ = std::fs::remove_file(&file);
+        create(None, &command(&file, "a", &["=x"])).expect_err("a dimension without a name");
+        assert!(!file.exists(), "no file is made for a key that is refused");
         create(None, &command(&file, "a", &["region=eu,us", "region=cn", "kind=x"]))
             .expect("filters of one dimension add up");
         let before = std::fs::read_to_string(&file).expect("the file is there");
@@ -178,8 +190,10 @@ mod tests {
         let nameless = create(None, &command(&file, "b", &["=x"])).expect_err("a dimension without a name");
         assert!(nameless.to_string().contains("is no dimension name"), "{nameless}");
         assert_eq!(std::fs::read_to_string(&file).expect("the file is there"), before);
+        std::fs::write(&file, before.trim_end()).expect("a file whose last line is not ended");
         create(None, &command(&file, "b", &[])).expect("another name");
-        let keys = check("keys", &std::fs::read_to_string(&file).expect("the file is there"), None).expect("two keys");
+        let keys = check("keys", &std::fs::read_to_string(&file).expect("the file is there"), None, REFUSED)
+            .expect("two keys");
         std::fs::remove_file(&file).expect("it was there");
         let rows: Vec<String> = keys.iter().map(|key| key.rows.to_string()).collect();
         assert_eq!(rows, ["\"kind\"[\"x\"]\"region\"[\"eu\",\"us\",\"cn\"]", ""]);

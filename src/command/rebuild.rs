@@ -66,12 +66,17 @@ async fn rebuild(config: Config, command: &args::Rebuild, start: Start) -> Resul
             None => None,
         };
         for number in 0..ports.topic(source).await?.partitions {
+            let partition = Partition::new(source.name.as_str(), number);
+            if let Start::Offset(offset) = start
+                && ports.log.bounds(&partition).await?.1 < offset
+            {
+                continue;
+            }
             let boundaries = archive.as_ref().map_or_else(Vec::new, |archive| archive.boundaries(number));
             let nonce = ports.clock.nonce();
             let rebuild = Rebuild { places: &places, source, view, number, boundaries: &boundaries, nonce: &nonce };
             let begun = Instant::now();
             let found = rebuild.run(start, !command.compare).await?;
-            let partition = Partition::new(source.name.as_str(), number);
             let line = line(&view.name, &partition, &found, begun.elapsed().as_secs_f64());
             if !command.json {
                 say!("{}", sentence(&line));
@@ -79,7 +84,12 @@ async fn rebuild(config: Config, command: &args::Rebuild, start: Start) -> Resul
             lines.push(line);
         }
     }
-    Ok(lines)
+    match start {
+        Start::Offset(offset) if lines.is_empty() => {
+            Err(Error::invalid(format!("no partition reaches offset {offset}")))
+        }
+        _ => Ok(lines),
+    }
 }
 
 fn line(view: &str, partition: &Partition, found: &Rebuilt, seconds: f64) -> Line {

@@ -41,6 +41,16 @@ fn validate_names_every_problem_with_its_place_and_exits_78() {
     assert!(report.contains("seam.yaml:12:"), "{report}");
     assert!(report.contains("seam.yaml:16:"), "{report}");
     assert!(report.contains("events"), "a suggestion: {report}");
+    assert!(report.ends_with("problems in seam.yaml\n"), "the last line is ended: {report:?}");
+    std::fs::write(folder.0.join("seam.yaml"), b"name: \xff\n").expect("a file");
+    let (code, _, err) = run(&folder, &["validate"]);
+    assert_eq!((code, err.contains("seam.yaml is no UTF-8 text")), (78, true), "{err}");
+    for command in ["validate", "up", "doctor"] {
+        let (code, _, err) = run(&folder, &["--config", "nowhere.yaml", command]);
+        assert_eq!((code, err.contains("nowhere.yaml cannot be read")), (78, true), "{err}");
+    }
+    folder.write("seam.yaml", &format!("\u{feff}{CONFIG}"));
+    assert_eq!(run(&folder, &["validate"]).0, 0, "some editors begin a file with a mark");
 }
 
 #[test]
@@ -192,6 +202,22 @@ fn refused_events_go_in_once_the_source_is_mended() {
     let (code, out, err) = run(&folder, &[&question[..], &asked[..]].concat());
     assert_eq!((code, out.contains("4.500")), (0, true), "1 + 1.125 + 2.375: {out}{err}");
     assert_eq!(server.stop().0, Some(0));
+}
+
+#[test]
+fn a_replay_leaves_out_partitions_that_do_not_reach_its_offset() {
+    let folder = Folder::new("replay-offset");
+    folder.write("seam.yaml", CONFIG);
+    let event = |i: usize| format!("{{\"id\":\"{i}\",\"time\":\"2026-01-01T00:00:01Z\",\"type\":\"click\"}}\n");
+    folder.write("events.ndjson", &(0..9).map(event).collect::<String>());
+    let (code, _, err) = run(&folder, &["ingest", "events.ndjson"]);
+    assert_eq!(code, 0, "{err}");
+    // Seam's own stream has fewer records than that.
+    let (code, out, err) = run(&folder, &["replay", "--from-offset", "5"]);
+    assert_eq!((code, out.lines().count()), (0, 1), "{out}{err}");
+    assert!(out.starts_with("click_stats clicks/0: 9 records from 0 to 9"), "the segment that holds it: {out}");
+    let (code, _, err) = run(&folder, &["replay", "--from-offset", "500"]);
+    assert_eq!((code, err.as_str()), (1, "error: no partition reaches offset 500\n"));
 }
 
 #[test]

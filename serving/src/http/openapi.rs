@@ -158,7 +158,7 @@ fn in_every_format(schema_name: &str, refusals: &[&str]) -> ResponsesBuilder {
 fn meaning(name: &str) -> &'static str {
     match name {
         "dimension" => "A dimension to break down by, or `name:value` to slice to a value; repeatable",
-        "window" => "The length of each point's window; 5m by default",
+        "window" => "The length of each point's window; 5m by default, or the step of a range if that is longer",
         "from" => "The first moment of a range",
         "to" => "The end of the range, or of the only window; now by default",
         "at" => "The end of the only window",
