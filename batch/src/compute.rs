@@ -121,12 +121,13 @@ pub async fn day(
     for share in slices.chunks(slices.len().div_ceil(threads)) {
         share_out(share, &files, settings.open_slices, &mut passes);
     }
-    let running = passes.into_iter().map(|pass| {
+    let running = passes.into_iter().enumerate().map(|(i, pass)| {
         let (store, table, counted) = (Arc::clone(store), Arc::clone(table), counted.cloned());
         let files = touching(&files, pass[0].start, pass[pass.len() - 1].end);
         let handle = tokio::runtime::Handle::current();
         // almost all of it is computation
-        let work = async move { run(store.as_ref(), &table, counted.as_deref(), &files, &pass, roll_up).await };
+        let work =
+            async move { run(store.as_ref(), &table, counted.as_deref(), &files, (&pass, i == 0), roll_up).await };
         let pass = tokio::task::spawn_blocking(move || handle.block_on(work));
         async { pass.await.map_err(|error| Error::internal("a recompute ended early").because(error))? }
     });
@@ -173,7 +174,7 @@ async fn run(
     table: &ViewTable,
     counted: Option<&Counted>,
     files: &[Arc<ArchiveFile>],
-    slices: &[Slice],
+    (slices, is_first): (&[Slice], bool),
     roll_up: Option<Keep>,
 ) -> Result<(Vec<ViewFile>, Option<Wide>)> {
     let span = Slice { start: slices[0].start, end: slices[slices.len() - 1].end };
@@ -205,6 +206,9 @@ async fn run(
                     file.rollups.push(table.put_roll_up(content, slice.start, slice.end).await?);
                 }
                 stored.push(file);
+            }
+            if is_first {
+                wide.as_mut().map_or(Ok(()), Wide::settle)?;
             }
         }
     }

@@ -17,7 +17,7 @@ use super::events::Events;
 use super::index::Numbered;
 use super::input::Input;
 use super::order::{Order, pair};
-use super::pane::{Pane, Table, Waiting, is_dense};
+use super::pane::{Pane, Table, Waiting};
 use super::values::{Place, Values, needs_places};
 use super::windows::FileWindows;
 
@@ -28,10 +28,8 @@ const EARLY_EVENTS: usize = 1 << 18;
 const EARLY_EVENTS_A_GROUP: usize = 8;
 /// The same where there are few groups for certain.
 const FEW_EVENTS: usize = 1 << 14;
-/// So many panes may begin in the memory of others, …
-const SPARE_PANES: usize = 32;
-/// … each of which has room for no more than so many events.
-const SPARE_EVENTS: usize = 1 << 16;
+/// Panes may begin in the memory of others, which has room for so many events.
+const SPARE_EVENTS: usize = 1 << 21;
 /// Rows that are handed out at a time, but for the last; whole panes.
 const PIECE_ROWS: usize = 32_768;
 
@@ -147,14 +145,12 @@ impl Fold {
         self.order.update(&self.dictionaries, &self.combinations, keys);
         let (mut rows, mut all) = (Rows::empty(self.view.dimensions.len(), &self.kinds), Vec::new());
         for (number, mut pane) in panes {
-            pane.fold(&self.view, &self.order, &mut self.table);
+            pane.finish(&self.view, &self.order, &mut self.table);
             all.append(&mut pane.keys);
             let ends = self.span.start.plus(Span((number as i64 + 1) * self.view.pane.0));
             rows.panes.resize(all.len(), ends);
             rows.states.iter_mut().zip(pane.states).for_each(|(all, mut more)| append(all, &mut more));
-            if self.spare_waiting.len() < SPARE_PANES && pane.waiting.room() <= SPARE_EVENTS {
-                self.spare_waiting.push(pane.waiting);
-            }
+            keep(pane.waiting, &mut self.spare_waiting);
             if all.len() >= PIECE_ROWS {
                 self.name(&mut all, &mut rows);
                 each(&rows)?;
@@ -215,8 +211,13 @@ impl Fold {
         if number == self.panes.len() {
             self.panes.push(None);
         }
-        let mut waiting = || self.spare_waiting.pop().unwrap_or_else(|| Waiting::new(view));
-        self.panes[number].get_or_insert_with(|| Pane::new(view, waiting()))
+        let pane = self.panes[number].get_or_insert_with(|| Pane::new(view));
+        if pane.waiting.room() == 0
+            && let Some(spare) = self.spare_waiting.pop()
+        {
+            pane.waiting = spare;
+        }
+        pane
     }
     /// Deals the events out to their panes.
     fn deal(&mut self, times: &[i64], keys: &[u64], values: &[Option<Values>], places: &[Place]) -> Result<()> {
@@ -241,24 +242,17 @@ impl Fold {
     fn fold_early(&mut self, view: &View) {
         let open = || self.panes.iter().flatten();
         let all = open().map(|pane| pane.waiting.bytes()).sum::<usize>() > WAITING_BYTES;
-        let possible = self.order.end();
-        let pays = |pane: &Pane| {
+        let pays = |pane: &Pane, order: &Order| {
             let (waiting, groups) = (pane.waiting.count(), pane.keys.len());
-            waiting >= EARLY_EVENTS.max(EARLY_EVENTS_A_GROUP * groups)
-                || waiting >= FEW_EVENTS && is_dense(possible, waiting)
+            waiting >= EARLY_EVENTS.max(EARLY_EVENTS_A_GROUP * groups) || waiting >= FEW_EVENTS && pane.is_dense(order)
         };
-        if !all && !open().any(pays) {
+        if !all && !open().any(|pane| pays(pane, &self.order)) {
             return;
         }
         self.order.update(&self.dictionaries, &self.combinations, open().flat_map(Pane::all_keys));
-        for pane in self.panes.iter_mut().flatten().filter(|pane| all || pays(pane)) {
+        for pane in self.panes.iter_mut().flatten().filter(|pane| all || pays(pane, &self.order)) {
             pane.fold(view, &self.order, &mut self.table);
-            let room = pane.waiting.room();
-            if room <= SPARE_EVENTS && self.spare_waiting.len() < SPARE_PANES {
-                self.spare_waiting.push(std::mem::replace(&mut pane.waiting, Waiting::new(view)));
-            } else if all || room <= SPARE_EVENTS {
-                pane.waiting = Waiting::new(view); // its memory is wanted for others
-            }
+            keep(std::mem::replace(&mut pane.waiting, Waiting::new(view)), &mut self.spare_waiting);
         }
     }
     /// Turns keys back into the values that they stand for.
@@ -274,6 +268,13 @@ impl Fold {
             spell(dimension, self.dictionaries[d].values());
         }
         keys.clear();
+    }
+}
+
+/// Keeps memory for panes that begin, if that is not too much.
+fn keep(waiting: Waiting, spare: &mut Vec<Waiting>) {
+    if spare.iter().chain([&waiting]).map(Waiting::room).sum::<usize>() <= SPARE_EVENTS {
+        spare.push(waiting);
     }
 }
 

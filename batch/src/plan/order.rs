@@ -13,6 +13,7 @@ pub struct Order {
     low_bits: u32,
     /// Of how many values it is the order; 0: of some keys only.
     whole: usize,
+    version: u64,
 }
 
 impl Order {
@@ -44,6 +45,11 @@ impl Order {
         }
         self.low_bits = self.low.iter().max().map_or(0, |largest| u32::BITS - largest.leading_zeros());
         self.whole = if size <= RANKED_WHOLE { size } else { 0 };
+        self.version += 1;
+    }
+    /// Another one whenever ranks may have changed.
+    pub fn version(&self) -> u64 {
+        self.version
     }
     /// The key's rank, of which some may be no key's.
     #[inline]

@@ -1,5 +1,7 @@
 //! The groups of one pane. Events wait in columns until many have come or the pane is taken: then all are folded at once, with one
 //! table for all panes that stays in the processor's caches, and come out in canonical order without having been sorted.
+//!
+//! Where at least as many events wait as there may be groups, a group's row is its rank from then on, and events are folded in place.
 use std::ops::Range;
 
 use seam_shared::view::aggregate::{FixedStats, FloatStats};
@@ -9,16 +11,18 @@ use seam_shared::view::rows::States;
 use super::order::Order;
 use super::values::{Place, Values};
 
-/// Where so many events come to each rank that there may be, rows are ranks.
-const DENSE: u64 = 4;
+/// Stands in a row that is no group's.
+const NO_KEY: u64 = u64::MAX;
 
 /// One pane.
 #[derive(Debug)]
 pub struct Pane {
-    /// Its groups so far, and their states.
+    /// Its groups so far.
     pub keys: Vec<u64>,
-    /// By state.
+    /// Their states, column by column.
     pub states: Vec<States>,
+    /// Where rows are ranks, and not every one of them a group: the version of the order.
+    ranked: Option<u64>,
     /// Its events that are in no group yet.
     pub waiting: Waiting,
 }
@@ -63,10 +67,10 @@ impl Waiting {
 }
 
 impl Pane {
-    /// No groups; events wait in `waiting`, which has none.
-    pub fn new(view: &View, waiting: Waiting) -> Pane {
+    /// No groups, no events.
+    pub fn new(view: &View) -> Pane {
         let states = view.states.iter().map(|state| States::empty(state.kind)).collect();
-        Pane { keys: Vec::new(), states, waiting }
+        Pane { keys: Vec::new(), states, ranked: None, waiting: Waiting::new(view) }
     }
     /// Lets the events in `range` of all columns wait.
     pub fn extend(&mut self, keys: &[u64], values: &[Option<Values>], places: &[Place], range: &Range<usize>) {
@@ -80,53 +84,77 @@ impl Pane {
     }
     /// The keys of groups and of waiting events.
     pub fn all_keys(&self) -> impl Iterator<Item = &u64> {
-        self.keys.iter().chain(&self.waiting.keys)
+        self.keys.iter().filter(|key| **key != NO_KEY).chain(&self.waiting.keys)
     }
-    /// Folds what waits; the groups are in canonical order then.
+    /// Whether waiting events can be folded in place, or could if they were the first.
+    pub fn is_dense(&self, order: &Order) -> bool {
+        self.ranked == Some(order.version()) || is_dense(order, self.waiting.count())
+    }
+    /// Folds what waits.
     pub fn fold(&mut self, view: &View, order: &Order, table: &mut Table) {
-        let Waiting { keys: events, values: waiting, places } = &self.waiting;
-        let (mut keys, picks) = table.number(order, &self.keys, events);
-        let (old, new) = table.rows.split_at(self.keys.len());
+        if self.ranked == Some(order.version()) {
+            table.rank(order, &self.waiting.keys, &mut self.keys);
+        } else {
+            self.settle();
+            let (keys, is_ranked) = table.number(order, &self.keys, &self.waiting.keys);
+            let before = &table.rows[..self.keys.len()];
+            self.states.iter_mut().for_each(|states| *states = moved(states, before, keys.len()));
+            table.rows.drain(..self.keys.len());
+            self.keys = keys;
+            self.ranked = is_ranked.then(|| order.version());
+        }
+        let Waiting { values: waiting, places, .. } = &self.waiting;
         for ((states, values), definition) in self.states.iter_mut().zip(waiting).zip(&view.states) {
-            let mut all = states.empty_like();
-            match (&mut all, &mut *states) {
-                (States::Count(all), States::Count(before)) => {
-                    all.resize(keys.len(), 0);
-                    old.iter().zip(before).for_each(|(row, count)| all[*row as usize] = *count);
-                    if values.is_none() {
-                        new.iter().for_each(|row| all[*row as usize] += 1);
-                    }
-                }
-                (States::Fixed(all), States::Fixed(before)) => {
-                    all.resize(keys.len(), FixedStats::default());
-                    old.iter().zip(before).for_each(|(row, stats)| all[*row as usize] = *stats);
-                }
-                (States::Float(all), States::Float(before)) => {
-                    all.resize(keys.len(), FloatStats::default());
-                    old.iter().zip(before).for_each(|(row, stats)| all[*row as usize] = std::mem::take(stats));
-                }
-                (States::Partial(all), States::Partial(before)) => {
-                    all.resize_with(keys.len(), Default::default);
-                    old.iter().zip(before).for_each(|(row, partial)| all[*row as usize] = std::mem::take(partial));
-                }
-                (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {
-                    debug_assert!(false, "an empty column is of its kind");
-                }
+            match (states, values) {
+                (states, Some(values)) => values.lift(definition, &table.rows, places, states),
+                (States::Count(counts), None) => table.rows.iter().for_each(|row| counts[*row as usize] += 1),
+                (_, None) => debug_assert!(false, "only a count has no values"),
             }
-            if let Some(values) = values {
-                values.lift(definition, new, places, &mut all);
-            }
-            *states = match &picks {
-                Some(picks) => all.gather(picks),
-                None => all,
-            };
         }
-        if let Some(picks) = picks {
-            keys = picks.iter().map(|row| keys[*row as usize]).collect();
-        }
-        self.keys = keys;
         self.waiting.clear();
     }
+    /// Folds what waits; the groups are in canonical order then.
+    pub fn finish(&mut self, view: &View, order: &Order, table: &mut Table) {
+        self.fold(view, order, table);
+        self.settle();
+    }
+    /// Takes out the rows that are no group's.
+    fn settle(&mut self) {
+        if self.ranked.take().is_some() {
+            let picks: Vec<u32> =
+                (0..).zip(&self.keys).filter(|(_, key)| **key != NO_KEY).map(|(row, _)| row).collect();
+            self.states.iter_mut().for_each(|states| *states = states.gather(&picks));
+            self.keys.retain(|key| *key != NO_KEY);
+        }
+    }
+}
+
+/// The states in other rows of so many.
+fn moved(states: &mut States, to: &[u32], len: usize) -> States {
+    let mut all = states.empty_like();
+    let rows = to.iter().map(|row| *row as usize);
+    match (&mut all, states) {
+        (States::Count(all), States::Count(before)) => {
+            all.resize(len, 0);
+            rows.zip(before).for_each(|(row, count)| all[row] = *count);
+        }
+        (States::Fixed(all), States::Fixed(before)) => {
+            all.resize(len, FixedStats::default());
+            rows.zip(before).for_each(|(row, stats)| all[row] = *stats);
+        }
+        (States::Float(all), States::Float(before)) => {
+            all.resize(len, FloatStats::default());
+            rows.zip(before).for_each(|(row, stats)| all[row] = std::mem::take(stats));
+        }
+        (States::Partial(all), States::Partial(before)) => {
+            all.resize_with(len, Default::default);
+            rows.zip(before).for_each(|(row, partial)| all[row] = std::mem::take(partial));
+        }
+        (States::Count(_) | States::Fixed(_) | States::Float(_) | States::Partial(_), _) => {
+            debug_assert!(false, "an empty column is of its kind");
+        }
+    }
+    all
 }
 
 /// Numbers the distinct keys of one pane after the other.
@@ -140,14 +168,14 @@ pub struct Table {
     rows: Vec<u32>,
 }
 
-/// Whether so many events are many for each of the ranks that there may be.
-pub fn is_dense(ranks: u64, events: usize) -> bool {
-    ranks > 0 && ranks * DENSE <= events as u64
+/// Whether so many events are as many as the ranks that there may be.
+fn is_dense(order: &Order, events: usize) -> bool {
+    order.end() <= events as u64
 }
 
 impl Table {
-    /// The distinct keys in canonical order; with anything between them where the rows to take are told.
-    fn number(&mut self, order: &Order, groups: &[u64], events: &[u64]) -> (Vec<u64>, Option<Vec<u32>>) {
+    /// The distinct keys in canonical order, and whether each lies at its rank.
+    fn number(&mut self, order: &Order, groups: &[u64], events: &[u64]) -> (Vec<u64>, bool) {
         let (count, end) = (groups.len() + events.len(), order.end());
         let all = || groups.iter().chain(events);
         self.rows.clear();
@@ -163,10 +191,12 @@ impl Table {
                 let first = same[0].1 as usize;
                 keys.push(if first < groups.len() { groups[first] } else { events[first - groups.len()] });
             }
-            return (keys, None);
+            return (keys, false);
         }
-        if is_dense(end, events.len()) {
-            return self.by_rank(order, all(), end);
+        if is_dense(order, events.len()) {
+            keys.resize(end as usize, NO_KEY);
+            self.add_ranks(order, all(), &mut keys);
+            return (keys, true);
         }
         self.seen.clear();
         self.seen.resize(end.div_ceil(64) as usize, 0);
@@ -192,23 +222,18 @@ impl Table {
             *row = self.places[*row as usize];
             keys[*row as usize] = *key;
         }
-        (keys, None)
+        (keys, false)
     }
-    /// The same where almost every rank is some key's: its row is its rank.
-    fn by_rank<'a>(
-        &mut self,
-        order: &Order,
-        all: impl Iterator<Item = &'a u64>,
-        end: u64,
-    ) -> (Vec<u64>, Option<Vec<u32>>) {
-        const NO_KEY: u64 = u64::MAX;
-        let mut keys = vec![NO_KEY; end as usize];
+    /// Takes ranks for rows, and notes the keys that occur.
+    fn rank(&mut self, order: &Order, events: &[u64], keys: &mut [u64]) {
+        self.rows.clear();
+        self.add_ranks(order, events.iter(), keys);
+    }
+    fn add_ranks<'a>(&mut self, order: &Order, all: impl Iterator<Item = &'a u64>, keys: &mut [u64]) {
         self.rows.extend(all.map(|key| {
             let rank = order.rank(*key);
             keys[rank as usize] = *key;
             rank as u32
         }));
-        let picks = (0..).zip(&keys).filter(|(_, key)| **key != NO_KEY).map(|(row, _)| row).collect();
-        (keys, Some(picks))
     }
 }

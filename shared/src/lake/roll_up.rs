@@ -172,24 +172,23 @@ pub struct Wide {
     rows: u64,
     /// How many groups the pane before had: the next one may have as many.
     before: usize,
-    /// Once something is written.
-    written: Option<WrittenWide>,
-}
-
-/// The roll-ups of a day in the making.
-#[derive(Debug)]
-struct WrittenWide {
-    file: Writer,
-    /// By the next width.
+    /// What is packed or written already, by the next width.
     wider: Option<(View, Rolled)>,
+    /// Once something is written.
+    file: Option<Writer>,
 }
 
 impl Wide {
     /// No rows yet.
     pub fn new(view: &View, keep: Keep) -> Wide {
         let width = widths(view.pane).next();
+        let wider = widths(view.pane).nth(1).map(|wider| {
+            let view = view_of(view, wider);
+            let groups = empty(&view);
+            (view, groups)
+        });
         let view = view_of(view, width.unwrap_or(view.pane));
-        Wide { view, keep, width, open: None, packed: VecDeque::new(), rows: 0, before: 0, written: None }
+        Wide { view, keep, width, open: None, packed: VecDeque::new(), rows: 0, before: 0, wider, file: None }
     }
     /// The next rows.
     pub fn push(&mut self, rows: &Rows) {
@@ -217,14 +216,18 @@ impl Wide {
         next.pack();
         self.rows += next.rows;
         self.packed.append(&mut next.packed);
+        if let (Some((view, groups)), Some((_, more))) = (&mut self.wider, next.wider) {
+            let rows = more.into_unsorted();
+            groups.merge(&rows, 0..rows.len(), view.pane, None);
+        }
     }
-    /// Writes what is complete, so that it need not be kept. What follows may go on with the last group of panes.
+    /// Writes what is complete of a day's beginning, so that it need not be kept. What follows may go on with the last group of panes.
     ///
     /// # Errors
     /// `Internal` if the rows were not the view's.
     pub fn settle(&mut self) -> Result<()> {
-        self.pack();
-        let last = self.packed.back().map(|(end, _)| *end);
+        let packed = self.packed.back().map(|(end, _)| *end);
+        let last = self.open.as_ref().map(|(end, _)| *end).or(packed);
         self.write(|end| Some(end) != last)
     }
     /// The roll-ups of the day that pay.
@@ -234,9 +237,7 @@ impl Wide {
     pub fn finish(mut self) -> Result<Vec<Content>> {
         self.pack();
         self.write(|_| true)?;
-        let (Some(width), Some(WrittenWide { file, wider })) = (self.width, self.written) else {
-            return Ok(Vec::new());
-        };
+        let (Some(width), Some(file)) = (self.width, self.file) else { return Ok(Vec::new()) };
         let mut out = Vec::new();
         let mut finer = self.rows;
         let rows = file.rows();
@@ -244,7 +245,7 @@ impl Wide {
             out.push(Content { level: Level { width, without: None }, bytes: file.finish()?.bytes, rows });
             finer = rows;
         }
-        if let Some((view, groups)) = wider
+        if let Some((view, groups)) = self.wider
             && self.keep.pays(groups.len() as u64, PAYS_FROM, finer)
         {
             let rows = groups.into_rows();
@@ -267,32 +268,19 @@ impl Wide {
                 }
                 rows = both.into_rows();
             }
-            let written = self.written.get_or_insert_with(|| WrittenWide::new(&self.view));
-            written.file.push(&rows)?;
-            if let Some((view, groups)) = &mut written.wider {
-                groups.merge(&rows, 0..rows.len(), view.pane, None);
-            }
+            self.file.get_or_insert_with(|| Writer::new(&self.view)).push(&rows)?;
         }
         Ok(())
     }
     fn pack(&mut self) {
         if let Some((end, groups)) = self.open.take() {
             self.before = groups.len();
-            self.packed.push_back((end, groups.into_rows().encode()));
+            let rows = groups.into_rows();
+            if let Some((view, groups)) = &mut self.wider {
+                groups.merge(&rows, 0..rows.len(), view.pane, None);
+            }
+            self.packed.push_back((end, rows.encode()));
         }
-    }
-}
-
-impl WrittenWide {
-    /// No rows yet of a view by its shortest width.
-    fn new(view: &View) -> WrittenWide {
-        let states = view.states[..view.states.len() - 1].to_vec(); // its own, without the count of rows
-        let wider = widths(view.pane).next().map(|wider| view_of(&View { states, ..view.clone() }, wider));
-        let wider = wider.map(|view| {
-            let groups = empty(&view);
-            (view, groups)
-        });
-        WrittenWide { file: Writer::new(view), wider }
     }
 }
 

@@ -19,9 +19,8 @@ const LEVEL: i32 = 1;
 const SAVES: usize = 16;
 /// … of its first ones.
 const SAMPLE: usize = 16 << 10;
-/// Integers this far apart may be put into a dictionary: there is a table with a place for each.
-const APART: u64 = 1 << 20;
-/// The table has at most so many places for each of them.
+/// Integers may be put into a dictionary if there are at most so many between the least and the largest for each of them: there is a
+/// bit for each.
 const PLACES: u64 = 64;
 
 /// The cells of a column in a row group.
@@ -117,9 +116,10 @@ pub struct Spelling {
     page: Vec<u8>,
     dictionary: Vec<u8>,
     codes: Vec<u32>,
-    /// By distance from the least value, a bit for each that occurs, and its code.
+    /// By distance from the least value, a bit for each that occurs.
     seen: Vec<u64>,
-    places: Vec<u32>,
+    /// By word of these, how many occur before it.
+    before: Vec<u32>,
 }
 
 impl std::fmt::Debug for Spelling {
@@ -136,7 +136,7 @@ impl Spelling {
     pub fn new(compressed: bool) -> Result<Spelling> {
         let zstd = compressed.then(|| Compressor::new(LEVEL)).transpose().map_err(unpacked)?;
         let (page, dictionary) = (Vec::new(), Vec::new());
-        Ok(Spelling { zstd, page, dictionary, codes: Vec::new(), seen: Vec::new(), places: Vec::new() })
+        Ok(Spelling { zstd, page, dictionary, codes: Vec::new(), seen: Vec::new(), before: Vec::new() })
     }
     /// Integers by their differences.
     ///
@@ -160,7 +160,7 @@ impl Spelling {
         let values = &cells.values;
         let (least, largest) = values.iter().fold((i64::MAX, i64::MIN), |(a, b), &v| (a.min(v), b.max(v)));
         let apart = largest.wrapping_sub(least).cast_unsigned();
-        if least <= largest && apart < APART && apart < PLACES * values.len() as u64 {
+        if least <= largest && apart < PLACES * values.len() as u64 {
             let distinct = self.number(values, least, apart as usize);
             if distinct * 2 <= values.len() {
                 self.page.clear();
@@ -205,28 +205,29 @@ impl Spelling {
 
     /// Makes the dictionary of values and their codes, both in ascending order; tells how many differ.
     fn number(&mut self, values: &[i64], least: i64, apart: usize) -> usize {
-        let Spelling { dictionary, codes, seen, places, .. } = self;
+        let Spelling { dictionary, codes, seen, before, .. } = self;
         let place = |value: i64| value.wrapping_sub(least) as usize;
         seen.clear();
         seen.resize(apart / 64 + 1, 0);
         values.iter().map(|value| place(*value)).for_each(|at| seen[at / 64] |= 1 << (at % 64));
-        if places.len() <= apart {
-            places.resize(apart + 1, 0);
-        }
         dictionary.clear();
+        before.clear();
         let mut distinct = 0;
         for (word, bits) in seen.iter().enumerate() {
+            before.push(distinct);
+            distinct += bits.count_ones();
             let mut bits = *bits;
             while bits != 0 {
                 let at = word * 64 + bits.trailing_zeros() as usize;
-                places[at] = distinct;
-                distinct += 1;
                 dictionary.extend_from_slice(&i128::from(least + at as i64).to_be_bytes());
                 bits &= bits - 1;
             }
         }
         codes.clear();
-        codes.extend(values.iter().map(|value| places[place(*value)]));
+        codes.extend(values.iter().map(|value| {
+            let at = place(*value);
+            before[at / 64] + (seen[at / 64] & ((1 << (at % 64)) - 1)).count_ones()
+        }));
         distinct as usize
     }
     /// The chunk of what is in `page`, and in `dictionary` if that has so many values.

@@ -49,6 +49,10 @@ impl Rolled {
     pub fn into_rows(self) -> Rows {
         self.groups.into_rows()
     }
+    /// All rows in the order in which their keys first came.
+    pub fn into_unsorted(self) -> Rows {
+        self.groups.into_unsorted()
+    }
     /// Merges some rows into panes of a width that is a multiple of theirs, all values of the dimension `without` as null. Rows that do
     /// not have the last column, the count of rows merged, count once each.
     pub fn merge(&mut self, rows: &Rows, range: Range<usize>, width: Span, without: Option<usize>) {

@@ -54,7 +54,8 @@ impl Chance {
                     3 => self.bits(),
                     4 => [i64::MIN, i64::MAX, 0][self.below(3) as usize],
                     5 => run,
-                    _ => i64::MAX - self.below(5) as i64,
+                    6 => i64::MAX - self.below(5) as i64,
+                    _ => self.below(25) as i64 * 100_000,
                 };
                 (self.below(10) >= missing).then_some(value)
             })
@@ -77,7 +78,7 @@ fn each_case(mut check: impl FnMut(&mut Spelling, &Cells<i64>, &[Option<i64>], S
     for compressed in [false, true] {
         let mut spelling = Spelling::new(compressed).unwrap();
         for rows in ROWS {
-            for (kind, missing) in (0..7).flat_map(|kind| [0, 3, 10].map(|missing| (kind, missing))) {
+            for (kind, missing) in (0..8).flat_map(|kind| [0, 3, 10].map(|missing| (kind, missing))) {
                 let (cells, plain) = chance.cells(rows, kind, missing);
                 check(&mut spelling, &cells, &plain, format!("{rows} rows, kind {kind}, {missing} missing"));
             }
