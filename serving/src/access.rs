@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use failures::Failures;
 use ring::Ring;
 
-pub(crate) use guard::pass;
+pub(crate) use guard::{forget_token, pass};
 pub use ring::{Allowance, Limit};
 
 /// How often files of keys are looked at.

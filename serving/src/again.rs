@@ -26,6 +26,8 @@ pub struct Asked {
     read: Timestamp,
     /// The question.
     pub question: Question,
+    /// Whether it is here for the next one who asks it.
+    is_kept: bool,
     last: ArcSwapOption<Last>,
 }
 
@@ -75,8 +77,9 @@ impl Serving {
         if let Some(asked) = self.questions.get(&key).filter(|asked| asked.read == now) {
             return Ok(asked);
         }
-        let asked = Arc::new(Asked { read: now, question: Question::from(read()?), last: ArcSwapOption::empty() });
-        if !self.door.knock(&key) {
+        let (question, is_kept) = (Question::from(read()?), self.door.knock(&key));
+        let asked = Arc::new(Asked { read: now, question, is_kept, last: ArcSwapOption::empty() });
+        if !is_kept {
             return Ok(asked);
         }
         asked.question.asked.store(true, Ordering::Relaxed);
@@ -99,8 +102,7 @@ impl Serving {
     /// Remembers what a question was answered with from what was pinned with that hash: the headers of the response.
     pub(crate) fn note(&self, asked: &Asked, pinned: [u8; 32], headers: &HeaderMap) {
         let query = &asked.question.query;
-        // What is asked once is not kept.
-        if !is_plain(query) || !asked.question.asked.load(Ordering::Relaxed) {
+        if !asked.is_kept || !is_plain(query) {
             return;
         }
         let last = asked.last.load();
@@ -129,7 +131,7 @@ impl Serving {
             return None;
         }
         let is_known = known.is_some_and(|known| crate::etag::matches(known, tag));
-        let body = if is_known { None } else { Some(self.answers.get(tag)?) };
+        let body = if is_known { None } else { Some(self.kept(tag)?.bytes) };
         Some(Again { tag: tag.clone(), body, headers: headers.clone(), lag: pin.lag.clone() })
     }
 }

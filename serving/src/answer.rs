@@ -9,6 +9,7 @@ use bytes::Bytes;
 use seam_shared::failpoint::{self, Failpoint};
 use seam_shared::lake::view_file::by_key::Slice;
 use seam_shared::log::OffsetVector;
+use seam_shared::time::Span;
 use seam_shared::view::definition::View;
 use seam_shared::{Error, Kind};
 use tokio::time::Instant;
@@ -17,13 +18,15 @@ use crate::Serving;
 use crate::cache::BlockCache;
 use crate::deadline::{Stop, within};
 use crate::halves::Halves;
+use crate::kept::Body;
 use crate::keyed;
 use crate::page::Page;
 use crate::pin::Pin;
 use crate::pinned::PinnedView;
 use crate::present::{self, Points};
-use crate::query::{Fill, Format, Layer, Query, Question, Refusal};
-use crate::scan::{self, Access, Cells, Piece, Scan};
+use crate::query::{Cursor, Fill, Format, Layer, Query, Question, Refusal};
+use crate::read::INLINE_ROWS;
+use crate::scan::{self, Access, Piece, Scan};
 use crate::sessions;
 use crate::stamp::{self, Shares};
 
@@ -33,8 +36,6 @@ const ATTEMPTS: u32 = 4;
 const LOOKS: u32 = 16;
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(20);
-/// Rows to merge beyond which the merge leaves the threads that serve requests: about a millisecond of work.
-const INLINE_ROWS: usize = 60_000;
 
 /// What a request is answered with.
 #[derive(Debug)]
@@ -85,7 +86,7 @@ pub fn merge_until(
     let asked = wide.as_ref().unwrap_or(query);
     let mut scan = Scan::new(asked).until(stop);
     let mut begin = None;
-    for ((view, Halves { batch, speed, begin: of_view }), shares) in views.iter().zip(halves).zip(&mut shares) {
+    for ((view, Halves { batch, speed, begin: of_view, .. }), shares) in views.iter().zip(halves).zip(&mut shares) {
         if query.terms.iter().any(|term| term.view.id == view.id) {
             begin = *of_view;
         }
@@ -103,25 +104,6 @@ pub fn merge_until(
     let mut points = present::points(query, rows, begin)?;
     points.goes_on = goes_on;
     Ok((points, shares))
-}
-
-/// About how much work [`merge`] is, in rows.
-fn effort(query: &Query, views: &[Arc<View>], halves: &[Halves], cache: &BlockCache) -> usize {
-    let all = halves.iter().map(Halves::rows).sum();
-    if all <= INLINE_ROWS {
-        return all;
-    }
-    let of_view = |(view, Halves { batch, speed, .. }): (&Arc<View>, &Halves)| {
-        let access = Access::new(query, view);
-        let all = |pieces: &[Piece]| pieces.iter().map(|piece| access.effort(query, piece, cache)).sum::<usize>();
-        let speed: Vec<Piece> = speed.iter().cloned().map(Piece::whole).collect();
-        let plain = all(batch) + all(&speed);
-        match plain <= INLINE_ROWS {
-            true => plain,
-            false => all(&access.joined_as_held(&Cells::new(&query.times), batch, cache)) + all(&speed),
-        }
-    };
-    views.iter().zip(halves).map(of_view).sum()
 }
 
 /// How many groups a query has at least, as far as is known without scanning: those of the largest block that all of it is about.
@@ -182,7 +164,7 @@ impl Serving {
         let keep = question.asked.swap(true, Ordering::Relaxed);
         within(query.timeout, async {
             match &query.cursor {
-                Some(cursor) => self.page(query, cursor, known).await,
+                Some(cursor) => Box::pin(self.page(query, cursor, known)).await,
                 None => self.first_page(question, known, keep).await,
             }
         })
@@ -197,40 +179,38 @@ impl Serving {
         keep: bool,
     ) -> Result<Answer, Refusal> {
         let Question { query, digest, .. } = question;
-        let mut next = None;
         let body = |pin: &Pin, tag: &str, queries: &[Arc<Query>], merged: Vec<Merged>| {
             let (Some((points, shares)), [query]) = (merged.into_iter().next(), queries) else {
-                return Ok((Vec::new(), false));
+                return Err(Error::internal("one query was asked, and another number answered").into());
             };
             let (stamp, tag) = (pin.stamp.clone(), tag.to_owned());
             let page = Page { query: query.clone(), points, shares, stamp, tag };
-            let body = page.write(0)?;
-            next = page.next(0);
-            if let Some(next) = &next {
+            let body = Body { bytes: page.write(0)?.into(), next: page.next(0) };
+            if let Some(next) = &body.next {
                 let bytes = page.points.bytes();
                 self.pages.insert(next.tag.clone(), Arc::new(page), bytes);
             }
-            Ok((body, next.is_none()))
+            Ok(body)
         };
         let answer = self.compute(std::slice::from_ref(query), digest, known, keep, body).await?;
-        Ok(Answer { next: next.map(|next| next.to_string()), format: query.format, ..answer })
+        Ok(Answer { format: query.format, ..answer })
     }
 
-    /// Answers several queries of one layer at one pin. `body` spells out what was merged for each of them, and says whether
-    /// that may be kept for those who ask the same again; it is if they are expected to.
+    /// Answers several queries of one layer at one pin. `body` spells out what was merged for each of them; to `keep` it is for those
+    /// who ask the same again.
     pub(crate) async fn compute(
         &self,
         queries: &[Arc<Query>],
         question: &[u8],
         known: Option<&str>,
         keep: bool,
-        body: impl FnOnce(&Pin, &str, &[Arc<Query>], Vec<Merged>) -> Result<(Vec<u8>, bool), Refusal>,
+        body: impl FnOnce(&Pin, &str, &[Arc<Query>], Vec<Merged>) -> Result<Body, Refusal>,
     ) -> Result<Answer, Refusal> {
         let views = views_of(queries.iter().map(Arc::as_ref));
         let mut made = None;
         let mut is_enough = |tag: &str| {
             known.is_some_and(|header| crate::etag::matches(header, tag)) || {
-                made = self.answers.get(tag);
+                made = self.kept(tag);
                 made.is_some()
             }
         };
@@ -249,10 +229,9 @@ impl Serving {
                 continue;
             }
             failpoint::reach(Failpoint::ServeAnswered);
-            let (body, may_be_kept) = body(&pin, &tag, &read, merged)?;
-            let body = Bytes::from(body);
-            if keep && may_be_kept {
-                self.answers.insert(tag.clone(), body.clone(), body.len());
+            let body = body(&pin, &tag, &read, merged)?;
+            if keep {
+                self.keep(&tag, &body);
             }
             made = Some(body);
             break (tag, pin);
@@ -261,11 +240,11 @@ impl Serving {
         Ok(Answer {
             tag,
             pinned: Some(pin.digest),
-            body: made,
+            next: made.as_ref().and_then(|body| body.next.as_ref()).map(Cursor::to_string),
+            body: made.map(|body| body.bytes),
             lag,
             building,
             coverage,
-            next: None,
             format: Format::Json,
         })
     }
@@ -295,7 +274,7 @@ impl Serving {
                 Extent::Rows => {
                     let slices = |v: &PinnedView| keyed::slices(queries.iter().map(Arc::as_ref), &v.view);
                     let slices: Vec<Vec<Slice>> = pin.views.iter().map(slices).collect();
-                    self.halves(&pin.views, &slices, range, is_rate).await
+                    Box::pin(self.halves(&pin.views, &slices, range, is_rate)).await
                 }
                 Extent::Scanned => self.scanned(&queries, &pin.views, is_rate).await,
             };
@@ -306,7 +285,7 @@ impl Serving {
                 }
                 Err(error) if error.kind() == Kind::NotFound && attempt < ATTEMPTS => {
                     for view in views {
-                        self.batch_view(view).refresh().await?;
+                        Box::pin(self.batch_view(view).refresh()).await?;
                     }
                     fresh = true;
                 }
@@ -326,20 +305,33 @@ impl Serving {
                 let detail = "several queries at once are answered from one moment, the newest; ask for it alone";
                 return Err(Refusal::parameter("generation", detail));
             };
-            return self.pin_at(query, views, which).await;
+            return Box::pin(self.pin_at(query, views, which)).await;
         }
         let layer = queries.first().map_or(Layer::Merged, |query| query.layer);
         let waiting: Vec<(&Arc<Query>, &OffsetVector)> =
             queries.iter().filter_map(|query| Some((query, query.min_position.as_ref()?))).collect();
-        let Some((first, _)) = waiting.first() else { return Ok(self.pin(views, layer, fresh).await?) };
-        for (query, wanted) in &waiting {
+        if waiting.is_empty() {
+            return Ok(self.pin(views, layer, fresh).await?);
+        }
+        Box::pin(self.pin_covering(&waiting, views, layer)).await
+    }
+
+    /// Pins views once what is waited for is covered.
+    async fn pin_covering(
+        &self,
+        waiting: &[(&Arc<Query>, &OffsetVector)],
+        views: &[Arc<View>],
+        layer: Layer,
+    ) -> Result<Arc<Pin>, Refusal> {
+        for (query, wanted) in waiting {
             if let Some(number) = wanted.0.keys().find(|number| **number >= self.partitions_of(query.source())) {
                 let source = query.source();
                 return Err(Refusal::parameter("min_position", format!("source {source} has no partition {number}")));
             }
         }
         // A little before the answer as a whole is too late: then it says what is missing.
-        let deadline = Instant::now() + Duration::from_micros(first.timeout.0.unsigned_abs()) * 19 / 20;
+        let timeout = waiting.first().map_or(Span::SECOND, |(query, _)| query.timeout);
+        let deadline = Instant::now() + Duration::from_micros(timeout.0.unsigned_abs()) * 19 / 20;
         let begun = Instant::now();
         let mut missing: Option<Refusal> = None;
         loop {
@@ -400,8 +392,7 @@ impl Serving {
     ) -> Result<Vec<Merged>, Refusal> {
         self.check_budget(queries, &views, &halves)?;
         let cache = self.cache().clone();
-        let by_query = || queries.iter().zip(halves.chunks(views.len().max(1)));
-        let effort: usize = by_query().map(|(query, halves)| effort(query, &views, halves, &cache)).sum();
+        let effort: usize = halves.iter().map(|halves| halves.effort).sum();
         let queries = queries.to_vec();
         let stop = Stop::default();
         // The thread does not notice by itself that the request is gone.

@@ -206,9 +206,12 @@ impl ByKey {
     }
     /// The part of `keys`, whose dimensions before `d` are all equal, that has `code` in dimension `d`.
     pub fn narrow(&self, keys: Range<usize>, d: usize, code: u32) -> Range<usize> {
-        let codes = &self.dimensions[d].codes[keys.clone()];
-        let from = codes.partition_point(|c| *c < code);
-        let to = from + codes[from..].partition_point(|c| *c <= code);
+        let Dimension { codes, values } = &self.dimensions[d];
+        let codes = &codes[keys.clone()];
+        // Where each value has as many keys, they begin there.
+        let near = |code: u32| codes.len() * code as usize / values.len().max(1);
+        let from = partition_near(codes, near(code), |c| c < code);
+        let to = partition_near(codes, near(code + 1), |c| c <= code);
         keys.start + from..keys.start + to
     }
     /// How many rows of the view `rows` stand for.
@@ -297,6 +300,22 @@ pub fn merged(
     Block::ByKey(out)
 }
 
+/// How many of `items` meet a condition that those in front meet and those behind do not; it is likely to be about `near`.
+fn partition_near(items: &[u32], near: usize, holds: impl Fn(u32) -> bool) -> usize {
+    let near = near.min(items.len());
+    // All before `low` meet it, and none from `high` on.
+    let (mut low, mut high, mut step) = (near, near, 1);
+    while low > 0 && !holds(items[low - 1]) {
+        (low, high) = (low.saturating_sub(step), low - 1);
+        step *= 2;
+    }
+    while high < items.len() && holds(items[high]) {
+        (low, high) = (high + 1, (high + step).min(items.len()));
+        step *= 2;
+    }
+    low + items[low..high].partition_point(|item| holds(*item))
+}
+
 fn hash_of(values: &[Value]) -> [u8; 32] {
     let mut spelling = Spelling::default();
     values.hash(&mut spelling);
@@ -351,6 +370,7 @@ fn size_of_columns(panes: &[Timestamp], dimensions: &[Dimension], states: &[Stat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Dice;
     use seam_shared::view::definition::StateKind;
 
     fn rows(n: u64) -> Rows {
@@ -382,6 +402,19 @@ mod tests {
         }
         let empty = Block::sorted(Rows::default());
         assert_eq!((empty.len(), empty.by_key().map(ByKey::keys)), (0, Some(0)));
+    }
+
+    #[test]
+    fn a_code_is_found_wherever_it_is_thought_to_be() {
+        let mut dice = Dice(9);
+        for _ in 0..300 {
+            let mut codes: Vec<u32> = (0..dice.pick(40)).map(|_| dice.pick(12) as u32).collect();
+            codes.sort_unstable();
+            for code in 0..13 {
+                let expected = codes.partition_point(|c| *c < code);
+                assert!((0..60).all(|near| partition_near(&codes, near, |c| c < code) == expected), "{codes:?} {code}");
+            }
+        }
     }
 
     #[test]

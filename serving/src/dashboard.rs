@@ -10,6 +10,7 @@ use crate::Serving;
 use crate::answer::{Answer, Merged};
 use crate::deadline::within;
 use crate::json::Json;
+use crate::kept::Body;
 use crate::pin::Pin;
 use crate::pinned::PinnedView;
 use crate::query::{Query, Refusal, Spelling};
@@ -61,7 +62,7 @@ impl Serving {
         within(
             timeout,
             self.compute(&queries, &spelling.0, known, true, |pin, _, queries, merged| {
-                Ok((write(&config.name, queries, pin, &merged), true))
+                Ok(Body { bytes: write(&config.name, queries, pin, &merged).into(), next: None })
             }),
         )
         .await

@@ -1,10 +1,13 @@
 //! Deadlines: an answer comes in time or not at all, and what nobody waits for any more is not computed.
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use seam_shared::Kind;
 use seam_shared::time::Span;
+use tokio::time::Instant;
 
 use crate::query::Refusal;
 
@@ -45,8 +48,13 @@ impl Drop for StopOnDrop {
 /// # Errors
 /// Those of the work; `Unavailable` when the time is up.
 pub async fn within<T>(time: Span, work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    let (begun, mut work) = (Instant::now(), pin!(work));
+    // What does not have to wait needs no timer, which is large.
+    if let Poll::Ready(done) = futures::poll!(work.as_mut()) {
+        return done;
+    }
     let limit = Duration::from_micros(time.0.unsigned_abs());
-    match tokio::time::timeout(limit, work).await {
+    match Box::pin(tokio::time::timeout(limit.saturating_sub(begun.elapsed()), work)).await {
         Ok(done) => done,
         Err(_) => {
             Err(refusal(format!("there was no answer within {time}; ask for less, or give it a longer `timeout`")))

@@ -15,6 +15,8 @@ pub struct Halves {
     pub speed: Vec<Arc<Block>>,
     /// Where the view's data begins, if it has any and that was asked for.
     pub begin: Option<Timestamp>,
+    /// About how much work it is to merge them, in rows.
+    pub effort: usize,
 }
 
 impl Halves {

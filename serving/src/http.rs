@@ -116,8 +116,12 @@ async fn wrong_method(request: Request) -> Response {
 
 /// The decoded parameters of a URL in order.
 fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Refusal> {
-    if uri.query().is_none() {
-        return Ok(Vec::new());
+    let Some(query) = uri.query() else { return Ok(Vec::new()) };
+    // Where nothing is encoded, there is nothing to decode.
+    if !query.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        let parts = query.split('&').filter(|part| !part.is_empty());
+        let parts = parts.map(|part| part.split_once('=').unwrap_or((part, "")));
+        return Ok(parts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect());
     }
     let parsed = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri);
     parsed.map(|query| query.0).map_err(|error| Refusal {

@@ -9,6 +9,9 @@ use serde::Serialize;
 
 use crate::query::Zone;
 
+/// Whole doubles below this are written with all their digits.
+const WHOLE_BELOW: f64 = 1e15;
+
 /// A JSON text under construction. Members of an object and items of an array are separated as they come.
 #[derive(Debug, Default)]
 pub struct Json {
@@ -192,6 +195,10 @@ impl Json {
     /// A double, the shortest text that reads back as it; null if it is not finite.
     #[inline]
     pub fn double(&mut self, value: f64) -> &mut Self {
+        // Means of whole numbers often are whole.
+        if value != 0.0 && value.abs() < WHOLE_BELOW && value.trunc() == value {
+            return self.decimal(value as i128 * 10, 1);
+        }
         if value.is_finite() { self.serialize(&value) } else { self.null() }
     }
 }
@@ -199,6 +206,16 @@ impl Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whole_doubles_are_written_as_others_are() {
+        let edges = [0.0, -0.0, 1.0, -7.0, 0.5, 1e14, 1e15 - 1.0, 1e15, 1e16, -1e15, 9_007_199_254_740_993.0, 1e-7];
+        for value in edges.into_iter().chain((-2_000..2_000).map(|i| f64::from(i) / 8.0)) {
+            let mut json = Json::default();
+            json.double(value);
+            assert_eq!(json.into_bytes(), serde_json::to_vec(&value).expect("a number"), "{value}");
+        }
+    }
 
     #[test]
     fn numbers_keep_every_digit() {

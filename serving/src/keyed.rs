@@ -32,9 +32,12 @@ pub type Footers = Lru<String, Arc<KeyedFile>>;
 
 /// The values that queries name of a keyed view's dimensions: whatever counts for them has one of these. Nothing for other views.
 pub fn slices<'q>(queries: impl IntoIterator<Item = &'q Query>, view: &View) -> Vec<Slice> {
+    if !view.keyed {
+        return Vec::new();
+    }
     let terms = queries.into_iter().flat_map(|query| &query.terms).filter(|term| term.view.id == view.id);
     let mut terms = terms.map(named_by);
-    let Some(mut common) = terms.next().filter(|_| view.keyed) else { return Vec::new() };
+    let Some(mut common) = terms.next() else { return Vec::new() };
     for named in terms {
         common.retain_mut(|(d, values)| match named.iter().find(|(other, _)| other == d) {
             Some((_, more)) => {

@@ -31,6 +31,7 @@ pub mod etag;
 pub mod explain;
 pub mod extract;
 pub mod json;
+mod kept;
 pub mod newest;
 pub mod page;
 pub mod panes;
@@ -64,7 +65,6 @@ mod topics;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 use object_store::ObjectStore;
 use seam_shared::Result;
@@ -85,6 +85,7 @@ use batch_view::BatchView;
 use cache::BlockCache;
 use door::Door;
 use inquiry::Inquiry;
+use kept::Body;
 use keyed::Footers;
 use lru::Lru;
 use names::Names;
@@ -158,7 +159,7 @@ pub struct Serving {
     /// What is known of keyed views' files.
     footers: Footers,
     /// Finished answers by tag.
-    answers: Lru<String, Bytes>,
+    answers: Lru<String, Body>,
     /// Lists of which there are further pages, by tag.
     pages: Lru<String, Arc<Page>>,
     /// The same of several metrics.

@@ -140,10 +140,19 @@ impl Serving {
     /// # Errors
     /// `Unavailable` when the halves do not meet even after looking again, or there is nothing to answer from.
     pub async fn pin(&self, views: &[Arc<View>], layer: Layer, fresh: bool) -> Result<Arc<Pin>> {
+        let slot = self.pins.slot(views, layer);
+        // Nobody has to wait who finds one.
+        match slot.shared(self.settings.share_snapshots_for).filter(|_| !fresh) {
+            Some(pin) => Ok(pin),
+            None => Box::pin(self.take_pin(&slot, views, layer, fresh)).await,
+        }
+    }
+
+    async fn take_pin(&self, slot: &Slot, views: &[Arc<View>], layer: Layer, fresh: bool) -> Result<Arc<Pin>> {
         let mut fresh = fresh;
         let mut pause = Duration::from_millis(2);
         for attempt in 1.. {
-            match self.shared_pin(views, layer, fresh).await {
+            match self.shared_pin(slot, views, layer, fresh).await {
                 Err(error) if error.kind() == Kind::Unavailable && attempt < ATTEMPTS => {
                     let mut newer = false;
                     for view in views {
@@ -161,14 +170,9 @@ impl Serving {
         unreachable!("the last attempt returns")
     }
 
-    async fn shared_pin(&self, views: &[Arc<View>], layer: Layer, fresh: bool) -> Result<Arc<Pin>> {
+    async fn shared_pin(&self, slot: &Slot, views: &[Arc<View>], layer: Layer, fresh: bool) -> Result<Arc<Pin>> {
         let asked = Instant::now();
         let oldest = if fresh { Some(asked) } else { asked.checked_sub(self.settings.share_snapshots_for) };
-        let slot = self.pins.slot(views, layer);
-        // Nobody has to wait who finds one.
-        if let Some(pin) = slot.since(oldest) {
-            return Ok(pin);
-        }
         let _one_takes = slot.taking.lock().await;
         if let Some(pin) = slot.since(oldest) {
             return Ok(pin);

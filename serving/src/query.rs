@@ -41,6 +41,9 @@ pub const WINDOW_MAX: Span = Span(36_525 * Span::DAY.0);
 /// The longest time that a query may be given, unless the configured one is longer.
 pub const TIMEOUT_MAX: Span = Span(30 * Span::SECOND.0);
 
+/// About what a question's spelling takes.
+const SPELLING_BYTES: usize = 512;
+
 /// Which halves an answer is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Layer {
@@ -253,7 +256,7 @@ pub struct Question {
 
 impl From<Query> for Question {
     fn from(query: Query) -> Self {
-        let mut spelling = Spelling::default();
+        let mut spelling = Spelling(Vec::with_capacity(SPELLING_BYTES));
         query.hash(&mut spelling);
         let digest = *blake3::hash(&spelling.0).as_bytes();
         Question { spelling: spelling.0, digest, query: Arc::new(query), asked: AtomicBool::new(false) }

@@ -6,6 +6,7 @@ use seam_shared::time::Timestamp;
 use seam_shared::{Error, Kind};
 
 use crate::Serving;
+use crate::cache::BlockCache;
 use crate::halves::Halves;
 use crate::keyed;
 use crate::levels::{self, files_in};
@@ -13,6 +14,23 @@ use crate::pinned::PinnedView;
 use crate::query::Query;
 use crate::scan::{self, Access, Cells, Piece};
 use crate::sessions;
+
+/// Rows to merge beyond which the merge leaves the threads that serve requests: about a millisecond of work.
+pub const INLINE_ROWS: usize = 60_000;
+
+/// About how much work it is to merge what was read of a view, in rows.
+fn effort(query: &Query, access: &Access<'_>, halves: &Halves, cache: &BlockCache) -> usize {
+    let all = halves.rows();
+    if all <= INLINE_ROWS {
+        return all;
+    }
+    let of_all = |pieces: &[Piece]| pieces.iter().map(|piece| access.effort(query, piece, cache)).sum::<usize>();
+    let speed: usize = halves.speed.iter().map(|block| access.effort(query, &Piece::whole(block.clone()), cache)).sum();
+    match of_all(&halves.batch) + speed {
+        plain if plain <= INLINE_ROWS => plain,
+        _ => of_all(&access.joined_as_held(&Cells::new(&query.times), &halves.batch, cache)) + speed,
+    }
+}
 
 impl Serving {
     /// The blocks of what was pinned that hold panes in `range`; of a keyed view of which `slices` names keys, only their rows.
@@ -70,7 +88,8 @@ impl Serving {
                 by_key.push(None);
             } else {
                 speed.push(Halves::default());
-                by_key.push(Some(self.keyed_halves(view, Wanted { keys: &keys, range }, with_begin).await?));
+                let wanted = Wanted { keys: &keys, range };
+                by_key.push(Some(Box::pin(self.keyed_halves(view, wanted, with_begin)).await?));
             }
         }
         let mut out = Vec::with_capacity(pinned.len() * queries.len());
@@ -83,7 +102,7 @@ impl Serving {
                     continue;
                 }
                 if let Some(halves) = by_key {
-                    out.push(halves.clone());
+                    out.push(Halves { effort: halves.rows(), ..halves.clone() });
                     continue;
                 }
                 let mut halves = speed.clone();
@@ -94,8 +113,9 @@ impl Serving {
                     halves.batch = batch.pieces(choices, &access, range, self.cache()).await?;
                 }
                 if with_begin {
-                    halves.begin = self.begin(view, &halves, range).await?;
+                    halves.begin = Box::pin(self.begin(view, &halves, range)).await?;
                 }
+                halves.effort = effort(query, &access, &halves, self.cache());
                 out.push(halves);
             }
         }

@@ -13,6 +13,7 @@ use crate::answer::{Answer, Merged};
 use crate::deadline::within;
 use crate::inquiry::{By, Inquiry};
 use crate::json::Json;
+use crate::kept::Body;
 use crate::page::{self, notes, write_meta, write_table};
 use crate::pin::Pin;
 use crate::pinned::PinnedView;
@@ -197,7 +198,6 @@ impl Serving {
 
     async fn first_rows(&self, inquiry: &Inquiry, known: Option<&str>) -> Result<Answer, Refusal> {
         let spelling = spelling(inquiry);
-        let mut next = None;
         let body = |pin: &Pin, tag: &str, queries: &[Arc<Query>], merged: Vec<Merged>| {
             let inquiry = Inquiry { queries: queries.to_vec(), ..inquiry.clone() };
             let (lists, shares): (Vec<Points>, Vec<Vec<Shares>>) = merged.into_iter().unzip();
@@ -213,17 +213,16 @@ impl Serving {
             if sheet.table.is_empty() && sheet.inquiry.view.is_some() && sheet.inquiry.first().times.is_all() {
                 return Err(no_such_key(&sheet));
             }
-            let body = sheet.write(0)?;
-            next = sheet.next(0);
-            if let Some(next) = &next {
+            let body = Body { bytes: sheet.write(0)?.into(), next: sheet.next(0) };
+            if let Some(next) = &body.next {
                 let bytes = sheet.bytes();
                 self.sheets.insert(next.tag.clone(), Arc::new(sheet), bytes);
             }
-            Ok((body, next.is_none()))
+            Ok(body)
         };
         let keep = self.door.knock(&String::from_utf8_lossy(&spelling));
         let answer = self.compute(&inquiry.queries, &spelling, known, keep, body).await?;
-        Ok(Answer { next: next.map(|next| next.to_string()), format: inquiry.format, ..answer })
+        Ok(Answer { format: inquiry.format, ..answer })
     }
 
     async fn further_rows(&self, inquiry: &Inquiry, cursor: &Cursor, known: Option<&str>) -> Result<Answer, Refusal> {

@@ -116,7 +116,7 @@ impl SpeedView {
             let rows = self.state.segment(partition, view, segment.start).await?;
             Ok(rows.map(|rows| Block::sorted(Arc::unwrap_or_clone(rows))))
         };
-        cache.get_or_load(&key, load).await
+        Box::pin(cache.get_or_load(&key, load)).await
     }
 }
 

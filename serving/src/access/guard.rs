@@ -22,6 +22,11 @@ pub async fn check(State(access): State<Arc<Access>>, request: Request, next: Ne
     pass(&access, request, |request| next.run(request)).await
 }
 
+/// Takes a token out of a request that is not guarded.
+pub fn forget_token(request: &mut Request) {
+    credentials::take_parameter(request.uri_mut());
+}
+
 /// Lets a request through with its caller, or answers why not.
 pub async fn pass<F>(access: &Access, mut request: Request, next: impl FnOnce(Request) -> F) -> Response
 where

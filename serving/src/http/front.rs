@@ -7,8 +7,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use axum::Extension;
 use axum::body::Body;
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use futures::FutureExt;
@@ -46,15 +47,26 @@ where
         self.routes.poll_ready(context)
     }
     fn call(&mut self, request: Request) -> Self::Future {
-        let Front { access, serving, routes } = self.clone();
-        // Where nobody has to say who it is, there is nothing to wait for.
-        if let (Some(serving), Some(everybody)) = (&serving, access.everybody())
-            && let Some(response) = metrics::again(serving, everybody, &request)
-        {
-            return Either::Left(ready(Ok(response)));
+        // Where nobody has to say who it is, there is nothing to wait for, nor anything to guard.
+        if let (Some(serving), Some(everybody)) = (&self.serving, self.access.everybody()) {
+            if let Some(response) = metrics::again(serving, everybody, &request) {
+                return Either::Left(ready(Ok(response)));
+            }
+            if metrics::is_of_one(&request) {
+                return Either::Right(Box::pin(one(serving.clone(), everybody.clone(), request)));
+            }
         }
+        let Front { access, serving, routes } = self.clone();
         Either::Right(Box::pin(through(access, serving, routes, request)))
     }
+}
+
+/// One metric, for everybody.
+async fn one(serving: Arc<Serving>, everybody: Caller, mut request: Request) -> Result<Response, Infallible> {
+    access::forget_token(&mut request);
+    let accepted = request.headers().get(header::ACCEPT_ENCODING).cloned();
+    let work = AssertUnwindSafe(metrics::answer(State(serving), Extension(everybody), request)).catch_unwind();
+    Ok(encoded(work.await.unwrap_or_else(problem::of_panic), accepted).await)
 }
 
 async fn through<S>(
@@ -69,20 +81,29 @@ where
     let accepted = request.headers().get(header::ACCEPT_ENCODING).cloned();
     let is_open = access.everybody().is_some();
     let next = move |request: Request| async move {
-        let caller = request.extensions().get::<Caller>().filter(|_| !is_open);
-        let again =
-            caller.zip(serving.as_ref()).and_then(|(caller, serving)| metrics::again(serving, caller, &request));
-        match again {
-            Some(response) => response,
-            None => routes.call(request).await.unwrap_or_else(|never| match never {}),
+        if let (Some(serving), Some(caller)) = (serving, request.extensions().get::<Caller>()) {
+            let again = (!is_open).then(|| metrics::again(&serving, caller, &request)).flatten();
+            if let Some(response) = again {
+                return response;
+            }
+            // What is asked most needs no router to be found.
+            if metrics::is_of_one(&request) {
+                let caller = Extension(caller.clone());
+                return metrics::answer(State(serving), caller, request).await;
+            }
         }
+        routes.call(request).await.unwrap_or_else(|never| match never {})
     };
     let work = AssertUnwindSafe(access::pass(&access, request, next)).catch_unwind();
-    let response = work.await.unwrap_or_else(problem::of_panic);
-    Ok(match accepted {
-        Some(accepted) => compressed(response, accepted).await,
+    Ok(encoded(work.await.unwrap_or_else(problem::of_panic), accepted).await)
+}
+
+/// The response in an encoding that is accepted, or saying that there are such.
+async fn encoded(response: Response, accepted: Option<HeaderValue>) -> Response {
+    match accepted {
+        Some(accepted) => Box::pin(compressed(response, accepted)).await,
         None => told_to_vary(response),
-    })
+    }
 }
 
 /// Not what is small, nor what is compressed in itself, nor a feed, whose events would wait in the compressor.

@@ -20,6 +20,8 @@ use crate::query::{Format, Refusal};
 
 /// What it is counted as.
 const ROUTE: &str = "metric";
+/// Where metrics are asked for.
+const PATH: &str = "/api/analytics/metrics/";
 /// Bodies of fewer bytes are compressed for nobody.
 pub const COMPRESS_FROM: u16 = 1_400;
 
@@ -62,6 +64,12 @@ pub async fn answer(
         serving.note(&asked, pinned, response.headers());
     }
     response
+}
+
+/// Whether that is what a request asks for.
+pub fn is_of_one(request: &Request) -> bool {
+    let name = request.uri().path().strip_prefix(PATH);
+    request.method() == Method::GET && name.is_some_and(|name| !name.is_empty() && !name.contains('/'))
 }
 
 /// The same, at once, if it was answered already and is still the same, in JSON and not to be compressed.

@@ -391,3 +391,15 @@ async fn a_query_that_would_read_too_much_is_refused_with_the_estimate() {
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("at most 3 are computed")), "{problem}");
     assert_eq!(get(&router, &format!("{ROUTE}/spend?window=6h&dimension=carrier")).await.status(), 200);
 }
+
+#[test]
+fn parameters_are_read_as_forms_are() {
+    let mut dice = crate::testing::Dice(7);
+    let letters = ["a", "b", "=", "&", "%20", "%C3%BC", "+", ":", ",", "%zz", "\u{fc}"];
+    for _ in 0..5_000 {
+        let text: String = (0..dice.pick(9)).map(|_| letters[dice.pick(letters.len() as u64) as usize]).collect();
+        let Ok(uri) = format!("/x?{text}").parse::<axum::http::Uri>() else { continue };
+        let form = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri).expect("a form");
+        assert_eq!(super::parameters(&uri).expect("parameters"), form.0, "{text}");
+    }
+}

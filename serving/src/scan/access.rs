@@ -81,7 +81,7 @@ impl<'q> Access<'q> {
     /// About how many rows of a block by key are scanned.
     fn rows(&self, facts: &Facts, (after, until): (Timestamp, Timestamp)) -> usize {
         let Some((_, term)) = self.terms.first() else { return 0 };
-        let narrowed: usize = filter::leading(term, &facts.values).map(|d| facts.values[d]).product();
+        let narrowed: usize = filter::leading(term, |d| facts.values[d]).map(|d| facts.values[d]).product();
         let (first, last) = (facts.span.0.minus(facts.width.unwrap_or(self.pane)), facts.span.1);
         let all = last.0.saturating_sub(first.0).max(1);
         let asked = until.min(last).0.saturating_sub(after.max(first).0).max(0);

@@ -20,15 +20,18 @@ impl Slices {
     /// `None` when nothing in the block can match. In a block by key, values are sorted.
     pub fn new(term: &Term, dimensions: &[Dimension], by_key: bool) -> Option<Slices> {
         let mut slices = Slices { leading: Vec::new(), others: Vec::new() };
-        let cardinalities: Vec<usize> = dimensions.iter().map(|d| d.values.len()).collect();
-        let mut leading = leading(term, &cardinalities).filter(|_| by_key).peekable();
+        let mut leading = leading(term, |d| dimensions[d].values.len()).filter(|_| by_key).peekable();
         for (d, values) in &term.slices {
-            let codes = codes(dimensions.get(*d)?, values, by_key);
-            match codes[..] {
-                [] => return None,
-                [code] if leading.next_if_eq(d).is_some() => slices.leading.push((*d, code)),
-                _ => slices.others.push((*d, codes)),
+            let dimension = dimensions.get(*d)?;
+            if let (Some(_), [value]) = (leading.next_if_eq(d), &values[..]) {
+                slices.leading.push((*d, dimension.values.binary_search(value).ok()? as u32));
+                continue;
             }
+            let codes = codes(dimension, values, by_key);
+            if codes.is_empty() {
+                return None;
+            }
+            slices.others.push((*d, codes));
         }
         Some(slices)
     }
@@ -49,11 +52,11 @@ impl Slices {
     }
 }
 
-/// The dimensions from the first on that are sliced to one value each, those aside of whose values there is but one.
-pub fn leading<'a>(term: &'a Term, cardinalities: &'a [usize]) -> impl Iterator<Item = usize> + 'a {
+/// The dimensions from the first on that are sliced to one value each, those aside that have but one value.
+pub fn leading<'a>(term: &'a Term, values_of: impl Fn(usize) -> usize + 'a) -> impl Iterator<Item = usize> + 'a {
     let mut next = 0;
     let leads = move |(d, values): &&(usize, Vec<Value>)| {
-        let follows = values.len() == 1 && cardinalities[next..*d].iter().all(|between| *between <= 1);
+        let follows = values.len() == 1 && (next..*d).all(|between| values_of(between) <= 1);
         next = d + 1;
         follows
     };

@@ -89,3 +89,44 @@ async fn it_is_asked_anew_when_a_pin_is_shared_no_more() {
     assert!(serving.again(&Caller::trusted(), URL, None).is_none());
     assert_eq!(ask(&router, URL).await["meta"]["stamp"]["views"][0]["generation"], 2);
 }
+
+#[tokio::test]
+async fn what_is_asked_without_a_router_is_answered_as_the_routes_do() {
+    let world = World::halved(4).await;
+    let serving = serving(&world, Duration::from_secs(3_600)).await;
+    let [plain, direct] = routers(&world, &serving);
+    let metrics = "/api/analytics/metrics";
+    let mut answered = 0;
+    for (n, rest) in [
+        "/spend",
+        "/spend.csv?dimension=origin",
+        "/spend?dimension=origin:eu:west&window=1h",
+        "/spend?dimension=origin%3Aeu:west&&window=1h&",
+        "/spend?dimension=origin:%22null%22,carrier:%22a,b%22&at=2026-01-01T00:00:00+00:00",
+        "/spend?limit=",
+        "/spend?limit",
+        "/spend?=1",
+        "/spend?token=x&window=1h",
+        "/spend?window=7",
+        "/spends",
+        "/%73pend",
+        "/%zz",
+        "/a%2Fb",
+        "/a/b",
+        "/spend/",
+        "/",
+        "",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        for method in ["GET", "HEAD", "POST", "DELETE"] {
+            let uri = format!("{metrics}{rest}");
+            let asked = || Request::builder().method(method).uri(&uri).body(Body::empty()).expect("a request");
+            let [routed, direct] = [request(&plain, asked()).await, request(&direct, asked()).await];
+            answered += usize::from(method == "GET" && direct.status() == 200);
+            assert_eq!(parts(direct).await, parts(routed).await, "{n}: {method} {uri}");
+        }
+    }
+    assert!(answered >= 7, "{answered}");
+}
