@@ -12,9 +12,6 @@ use seam_shared::view::value::Value;
 use crate::block_key::{BlockKey, Shape};
 use crate::query::Spelling;
 
-/// Rows that are looked at one by one where something is likely to be.
-const NEAR: usize = 4;
-
 /// Rows in one of two forms: what many queries will scan by key, what few will scan as the store has it.
 #[derive(Debug)]
 pub enum Block {
@@ -223,30 +220,12 @@ impl ByKey {
     }
     /// How many of the rows from `from` on are in panes that end at `until` or before; they follow each other in time.
     pub fn rows_until(&self, from: Range<usize>, until: Timestamp) -> usize {
-        let panes = &self.panes[from];
-        let (mut low, mut step) = (0, 1);
-        while low + step <= panes.len() && panes[low + step - 1] <= until {
-            low += step;
-            step *= 2;
-        }
-        let high = (low + step).min(panes.len());
-        low + panes[low..high].partition_point(|pane| *pane <= until)
+        self.rows_until_near(&from, until, 0)
     }
     /// How many of the rows are in panes that end at `until` or before; they follow each other in time, and it is likely to be about `near`.
     #[inline]
     pub fn rows_until_near(&self, rows: &Range<usize>, until: Timestamp, near: usize) -> usize {
-        let panes = &self.panes[rows.clone()];
-        let mut at = near.min(panes.len());
-        for _ in 0..NEAR {
-            if at > 0 && panes[at - 1] > until {
-                at -= 1;
-            } else if at < panes.len() && panes[at] <= until {
-                at += 1;
-            } else {
-                return at;
-            }
-        }
-        panes.partition_point(|pane| *pane <= until)
+        partition_near(&self.panes[rows.clone()], near, |pane| pane <= until)
     }
     /// The rows merged into a shape. The dimensions that it leaves out stay, with nothing in them.
     pub fn roll_up(&self, shape: Shape) -> Block {
@@ -301,7 +280,8 @@ pub fn merged(
 }
 
 /// How many of `items` meet a condition that those in front meet and those behind do not; it is likely to be about `near`.
-fn partition_near(items: &[u32], near: usize, holds: impl Fn(u32) -> bool) -> usize {
+#[inline]
+fn partition_near<T: Copy>(items: &[T], near: usize, holds: impl Fn(T) -> bool) -> usize {
     let near = near.min(items.len());
     // All before `low` meet it, and none from `high` on.
     let (mut low, mut high, mut step) = (near, near, 1);

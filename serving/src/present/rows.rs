@@ -86,11 +86,11 @@ struct Moment {
 
 impl Moment {
     fn turn_to(&mut self, zone: Zone, time: Timestamp) {
-        let Some(before) = self.time.replace(time).filter(|_| zone == Zone::UTC) else { return self.write(zone, time) };
-        let (day, clock) = (time.0.div_euclid(Span::DAY.0), time.0.rem_euclid(Span::DAY.0));
-        if before == time {
+        if self.time == Some(time) {
             return;
         }
+        let Some(before) = self.time.replace(time).filter(|_| zone == Zone::UTC) else { return self.write(zone, time) };
+        let (day, clock) = (time.0.div_euclid(Span::DAY.0), time.0.rem_euclid(Span::DAY.0));
         let is_whole = clock % Span::SECOND.0 == 0 && self.text.len() == WHOLE_SECONDS && self.text.ends_with(b"Z\"");
         if before.0.div_euclid(Span::DAY.0) != day || !is_whole {
             return self.write(zone, time);

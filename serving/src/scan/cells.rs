@@ -187,9 +187,12 @@ impl Cells {
         out.clear();
         let first = rows.start;
         let mut rows = rows.start + block.rows_until(rows.clone(), self.base)..rows.end;
+        // Most cells have as many rows as the one before.
+        let mut near = 1;
         while !rows.is_empty() && block.panes[rows.start] <= self.until {
             let (cell, until) = self.stretch(block.panes[rows.start], part);
-            let end = rows.start + block.rows_until(rows.clone(), until.min(self.until));
+            near = block.rows_until_near(&rows, until.min(self.until), near);
+            let end = rows.start + near;
             if let Some(cell) = cell {
                 out.push((cell, rows.start - first..end - first));
             }
