@@ -148,7 +148,7 @@ impl Visitor for Walk {
                 let kind = self.kind(expr);
                 list.iter().for_each(|item| self.note(item, kind));
             }
-            Expr::AnyOp { left, right, .. } => {
+            Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. } => {
                 let kind = self.kind(left).unwrap_or(Type::Text);
                 let mut right = right.as_ref();
                 while let Expr::Nested(inner) | Expr::Cast { expr: inner, .. } = right {

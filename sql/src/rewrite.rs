@@ -15,7 +15,7 @@ use crate::array;
 use crate::catalog::Catalog;
 use crate::error::{SqlError, state};
 use crate::frame::Type;
-use crate::literal::{as_interval, as_moment, as_text, moment, number, parse, quoted, text};
+use crate::literal::{as_interval, as_moment, as_number, as_text, literal, moment, number, parse, quoted, text};
 use crate::meta::Meta;
 use crate::session::Facts;
 use crate::time;
@@ -236,7 +236,8 @@ impl Rewrite<'_> {
                 list.iter_mut().try_for_each(|item| self.coerce(expr, item))?;
                 None
             }
-            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => self.any_of(left, right)?,
+            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => self.any_of(left, right, false)?,
+            Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => self.any_of(left, right, true)?,
             Expr::Interval(_) => match as_interval(expr) {
                 Some(interval) => Some(spelt(interval)?),
                 None => return Err(SqlError::new(state::NO_TIME, format!("{expr} is no interval"))),
@@ -273,6 +274,7 @@ impl Rewrite<'_> {
                 let interval = if *op == B::Minus { interval.negated() } else { interval };
                 Ok(Some(moved(left, interval)?))
             }
+            B::Divide | B::Modulo if is_zero(right) => Err(SqlError::new(state::BY_ZERO, "division by zero")),
             // Of decimals the engine would keep the digits of the dividend alone.
             B::Divide if !matches!(self.kind(left), Some(Type::Float | Type::Time)) => {
                 Ok(Some(parse(&format!("CAST({left} AS DOUBLE PRECISION) / {right}"))?))
@@ -395,9 +397,9 @@ impl Rewrite<'_> {
     }
 
     /// `x = ANY ('{a,b}')` and `x = ANY (ARRAY['a', 'b'])`.
-    fn any_of(&self, left: &Expr, right: &Expr) -> Result<Option<Expr>, SqlError> {
+    fn any_of(&self, left: &Expr, right: &Expr, negated: bool) -> Result<Option<Expr>, SqlError> {
         let mut list: Vec<Expr> = match right {
-            Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => return self.any_of(left, inner),
+            Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => return self.any_of(left, inner, negated),
             Expr::Array(array) => array.elem.clone(),
             // Whether something is equal to NULL is not known, and so it is not found.
             other => match as_text(other).and_then(array::from_text) {
@@ -406,11 +408,16 @@ impl Rewrite<'_> {
             },
         };
         if list.is_empty() {
-            return Ok(Some(parse("FALSE")?));
+            return Ok(Some(literal(Value::Boolean(negated))));
         }
         list.iter_mut().try_for_each(|item| self.coerce(left, item))?;
-        Ok(Some(Expr::InList { expr: Box::new(left.clone()), list, negated: false }))
+        Ok(Some(Expr::InList { expr: Box::new(left.clone()), list, negated }))
     }
+}
+
+/// Whether an expression is zero, as it stands.
+fn is_zero(expr: &Expr) -> bool {
+    as_number(expr).and_then(|digits| digits.parse::<f64>().ok()) == Some(0.0)
 }
 
 /// Seconds since 1970.
