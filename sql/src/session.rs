@@ -16,12 +16,13 @@ const CURSORS_MAX: usize = 16;
 pub const SERVER_VERSION: &str = "15.0";
 
 /// Settings that clients read and write. They may be set; only `statement_timeout` changes anything.
-pub const SETTINGS: [(&str, &str); 28] = [
+pub const SETTINGS: [(&str, &str); 29] = [
     ("application_name", ""),
     ("bytea_output", "hex"),
     ("client_encoding", "UTF8"),
     ("client_min_messages", "notice"),
     ("datestyle", "ISO, MDY"),
+    ("default_table_access_method", "heap"),
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "on"),
     ("extra_float_digits", "1"),

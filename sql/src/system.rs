@@ -7,12 +7,14 @@
 mod expression;
 mod from;
 mod functions;
+mod kinds;
 mod relations;
 mod select;
 #[cfg(test)]
 mod tests;
 mod value;
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{Expr, ObjectName, Query, TableFactor, Visit, Visitor};
@@ -21,6 +23,7 @@ use crate::catalog::Catalog;
 use crate::error::SqlError;
 use crate::frame::{Cells, Column, Frame, Type};
 use crate::session::Facts;
+use relations::World;
 use select::{Answer, Evaluator};
 use value::Value;
 
@@ -31,14 +34,27 @@ const INFORMATION: &str = "information_schema";
 
 /// The answer to a question about catalogs; `None` if the query is about anything else.
 pub fn answer(query: &Query, parameters: &[Expr], catalog: &Catalog, facts: &Facts) -> Option<Result<Frame, SqlError>> {
-    let mut seen = Seen::new(catalog);
-    let _ = query.visit(&mut seen);
-    let is_asked = if seen.relations { seen.catalogs } else { seen.system && !seen.others };
-    if seen.own || !is_asked {
+    if !is_asked(query, catalog) {
         return None;
     }
     let evaluator = Evaluator::new(catalog, facts, parameters);
     Some(evaluator.query(query, None).map(frame))
+}
+
+/// Whether a query is about catalogs.
+pub fn is_asked(query: &Query, catalog: &Catalog) -> bool {
+    let mut seen = Seen::new(catalog);
+    let _ = query.visit(&mut seen);
+    !seen.own && if seen.relations { seen.catalogs } else { seen.system && !seen.others }
+}
+
+/// The types of the columns of catalogs, by their names.
+pub fn kinds(relations: &[ObjectName], catalog: &Catalog, facts: &Facts) -> HashMap<String, Type> {
+    let of = |name: &ObjectName| {
+        let (schema, name) = split(name);
+        World { catalog, facts }.relation(schema.as_deref(), &name)
+    };
+    relations.iter().filter_map(of).flat_map(|relation| relation.columns.to_vec()).collect()
 }
 
 /// What a query names.
@@ -80,6 +96,9 @@ impl Visitor for Seen<'_> {
         ControlFlow::Continue(())
     }
     fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<()> {
+        if let Expr::Cast { data_type, .. } = expr {
+            self.system |= data_type.to_string().trim_start_matches("pg_catalog.").starts_with("reg");
+        }
         if let Expr::Function(function) = expr {
             let (schema, name) = split(&function.name);
             let is_system = functions::tells_of_system(&name);

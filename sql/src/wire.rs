@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use futures::{Sink, SinkExt, stream};
 use pgwire::api::cancel::{CancelHandler, DefaultCancelHandler};
 use pgwire::api::portal::{Format, Portal};
-use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
+use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler, send_describe_response};
 use pgwire::api::results::{
     CopyResponse, DescribePortalResponse, DescribeStatementResponse, FieldFormat, FieldInfo, QueryResponse, Response,
     Tag,
@@ -22,6 +22,7 @@ use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
 use pgwire::messages::copy::CopyData;
 use pgwire::messages::data::DataRow;
+use pgwire::messages::extendedquery::{Describe, TARGET_TYPE_BYTE_PORTAL};
 use pgwire::messages::response::{NoticeResponse, TransactionStatus};
 use seam_serving::access::{Access, Allowance, Known};
 use seam_shared::access;
@@ -268,7 +269,8 @@ impl QueryParser for Parse {
             let message = "cannot insert multiple commands into a prepared statement";
             return Err(told(SqlError::new(state::SYNTAX, message)));
         }
-        let kinds = parameters::types(&statement, &catalog);
+        let (user, database) = names(client);
+        let kinds = parameters::types(&statement, &catalog, &session(client).facts(&user, &database));
         Ok(Some(Arc::new(Prepared { statement, kinds })))
     }
     fn get_parameter_types(&self, statement: &Arc<Prepared>) -> PgWireResult<Vec<WireType>> {
@@ -312,7 +314,11 @@ fn values(portal: &Portal<Arc<Prepared>>) -> PgWireResult<Vec<Expr>> {
         let format = format_of(&portal.parameter_format, i);
         // A text whose type nobody named is read as what it is compared to; bytes are what the statement's description said.
         let told_type = kinds.get(i).map_or(WireType::TEXT, |kind| kind.wire());
-        let kind = named.unwrap_or(if format == FieldFormat::Text { WireType::UNKNOWN } else { told_type });
+        let kind = named.unwrap_or_else(|| match told_type {
+            told_type if format == FieldFormat::Binary => told_type,
+            WireType::INT8 | WireType::FLOAT8 | WireType::NUMERIC => WireType::NUMERIC,
+            _ => WireType::UNKNOWN,
+        });
         parameters::value(bytes.as_ref(), &kind, format).map_err(told)
     };
     portal.parameters.iter().enumerate().map(value).collect()
@@ -341,6 +347,25 @@ impl ExtendedQueryHandler for Queries {
 
     fn query_parser(&self) -> Arc<Parse> {
         self.parser.clone()
+    }
+
+    async fn on_describe<C>(&self, client: &mut C, message: Describe) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Arc<Prepared>>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        // A cursor is a portal, too.
+        let cursor = message.name.as_deref().filter(|_| message.target_type == TARGET_TYPE_BYTE_PORTAL);
+        if let Some(name) = cursor
+            && client.portal_store().get_portal(name).is_none()
+            && let Ok(frame) = session(client).cursor(name, 0)
+        {
+            let described = DescribePortalResponse::new(frame.fields(|_| FieldFormat::Text));
+            return send_describe_response(client, &described).await;
+        }
+        self._on_describe(client, message).await
     }
 
     async fn do_describe_statement<C>(

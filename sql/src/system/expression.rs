@@ -1,4 +1,4 @@
-//! Expressions over rows of catalogs: what they are, and of which type.
+//! Expressions over rows of catalogs.
 use std::cmp::Ordering;
 
 use regex::Regex;
@@ -8,7 +8,6 @@ use sqlparser::ast::{
 };
 
 use super::functions;
-use super::relations::type_of;
 use super::select::{Evaluator, Scope, Source};
 use super::value::{Value, and, any, is_like, truth};
 use crate::error::SqlError;
@@ -56,6 +55,55 @@ impl Evaluator<'_> {
                 (UnaryOperator::Minus, Value::Float(value)) => Value::Float(-value),
                 (_, value) => value,
             },
+            Expr::Case { operand, conditions, else_result, .. } => {
+                let operand = operand.as_ref().map(|operand| of(operand)).transpose()?;
+                for when in conditions {
+                    let met = match &operand {
+                        Some(operand) => operand.equals(&of(&when.condition)?),
+                        None => is(&when.condition)?,
+                    };
+                    if met == Some(true) {
+                        return of(&when.result);
+                    }
+                }
+                else_result.as_ref().map_or(Ok(Value::Null), |result| of(result))?
+            }
+            Expr::Array(array) => Value::List(array.elem.iter().map(of).collect::<Result<_>>()?),
+            Expr::Tuple(items) => Value::List(items.iter().map(of).collect::<Result<_>>()?),
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                let mut value = of(root)?;
+                for access in access_chain {
+                    value = match access {
+                        AccessExpr::Subscript(Subscript::Index { index }) => {
+                            let place = of(index)?.int().and_then(|place| usize::try_from(place).ok()?.checked_sub(1));
+                            place.and_then(|place| value.list()?.get(place).cloned()).unwrap_or(Value::Null)
+                        }
+                        _ => Value::Null,
+                    };
+                }
+                value
+            }
+            Expr::Substring { expr: inner, substring_from, substring_for, .. } => {
+                let number = |given: &Option<Box<Expr>>| given.as_ref().map(|expr| of(expr)).transpose();
+                let mut values = vec![of(inner)?];
+                values.extend(number(substring_from)?);
+                values.extend(number(substring_for)?);
+                functions::call("substring", &values, self.world)?
+            }
+            Expr::Position { expr: part, r#in: whole } => {
+                functions::call("strpos", &[of(whole)?, of(part)?], self.world)?
+            }
+            Expr::Trim { expr: inner, .. } => functions::call("btrim", &[of(inner)?], self.world)?,
+            Expr::Function(function) => self.call(function, scope)?,
+            other => self.condition(other, scope)?,
+        })
+    }
+
+    /// Whether something is so; null for any other expression.
+    fn condition(&self, expr: &Expr, scope: &Scope<'_>) -> Result<Value> {
+        let of = |expr: &Expr| self.value(expr, scope);
+        let is = |expr: &Expr| Ok::<_, SqlError>(of(expr)?.bool());
+        Ok(match expr {
             Expr::IsNull(inner) => Value::Bool(of(inner)?.is_null()),
             Expr::IsNotNull(inner) => Value::Bool(!of(inner)?.is_null()),
             Expr::IsTrue(inner) => Value::Bool(is(inner)? == Some(true)),
@@ -113,46 +161,6 @@ impl Evaluator<'_> {
                 };
                 self.list(right, scope)?.map_or(Value::Null, |list| truth(found(list).map(|is| !is)))
             }
-            Expr::Case { operand, conditions, else_result, .. } => {
-                let operand = operand.as_ref().map(|operand| of(operand)).transpose()?;
-                for when in conditions {
-                    let met = match &operand {
-                        Some(operand) => operand.equals(&of(&when.condition)?),
-                        None => is(&when.condition)?,
-                    };
-                    if met == Some(true) {
-                        return of(&when.result);
-                    }
-                }
-                else_result.as_ref().map_or(Ok(Value::Null), |result| of(result))?
-            }
-            Expr::Array(array) => Value::List(array.elem.iter().map(of).collect::<Result<_>>()?),
-            Expr::Tuple(items) => Value::List(items.iter().map(of).collect::<Result<_>>()?),
-            Expr::CompoundFieldAccess { root, access_chain } => {
-                let mut value = of(root)?;
-                for access in access_chain {
-                    value = match access {
-                        AccessExpr::Subscript(Subscript::Index { index }) => {
-                            let place = of(index)?.int().and_then(|place| usize::try_from(place).ok()?.checked_sub(1));
-                            place.and_then(|place| value.list()?.get(place).cloned()).unwrap_or(Value::Null)
-                        }
-                        _ => Value::Null,
-                    };
-                }
-                value
-            }
-            Expr::Substring { expr: inner, substring_from, substring_for, .. } => {
-                let number = |given: &Option<Box<Expr>>| given.as_ref().map(|expr| of(expr)).transpose();
-                let mut values = vec![of(inner)?];
-                values.extend(number(substring_from)?);
-                values.extend(number(substring_for)?);
-                functions::call("substring", &values, self.world)?
-            }
-            Expr::Position { expr: part, r#in: whole } => {
-                functions::call("strpos", &[of(whole)?, of(part)?], self.world)?
-            }
-            Expr::Trim { expr: inner, .. } => functions::call("btrim", &[of(inner)?], self.world)?,
-            Expr::Function(function) => self.call(function, scope)?,
             _ => Value::Null,
         })
     }
@@ -298,83 +306,10 @@ impl Evaluator<'_> {
             Cast::Same => value,
         })
     }
-
-    /// The type of an expression, as far as it shows; null has none.
-    pub(super) fn kind(&self, expr: &Expr, scope: &Scope<'_>) -> Option<Type> {
-        match expr {
-            Expr::Nested(inner) | Expr::Collate { expr: inner, .. } => self.kind(inner, scope),
-            Expr::Identifier(ident) => place(scope, None, &ident.value).map(|found| found.2),
-            Expr::CompoundIdentifier(idents) => match &idents[..] {
-                [.., table, name] => place(scope, Some(&table.value), &name.value).map(|found| found.2),
-                _ => None,
-            },
-            Expr::Value(literal) => match &literal.value {
-                Literal::Number(digits, _) if digits.contains(['.', 'e']) => Some(Type::Float),
-                Literal::Number(..) => Some(Type::Int),
-                Literal::Boolean(_) => Some(Type::Bool),
-                Literal::Null => None,
-                _ => Some(Type::Text),
-            },
-            Expr::Cast { data_type, .. } => match kind_of(data_type) {
-                Cast::Kind(kind) => Some(kind),
-                _ => Some(Type::Text),
-            },
-            Expr::BinaryOp { left, op, right } => match op {
-                BinaryOperator::StringConcat => Some(Type::Text),
-                BinaryOperator::Plus
-                | BinaryOperator::Minus
-                | BinaryOperator::Multiply
-                | BinaryOperator::Divide
-                | BinaryOperator::Modulo
-                | BinaryOperator::BitwiseAnd
-                | BinaryOperator::BitwiseOr => {
-                    let is_float = [left, right].iter().any(|side| self.kind(side, scope) == Some(Type::Float));
-                    Some(if is_float { Type::Float } else { Type::Int })
-                }
-                _ => Some(Type::Bool),
-            },
-            Expr::UnaryOp { op: UnaryOperator::Not, .. }
-            | Expr::IsNull(_)
-            | Expr::IsNotNull(_)
-            | Expr::IsTrue(_)
-            | Expr::IsNotTrue(_)
-            | Expr::IsFalse(_)
-            | Expr::IsNotFalse(_)
-            | Expr::IsDistinctFrom(..)
-            | Expr::IsNotDistinctFrom(..)
-            | Expr::InList { .. }
-            | Expr::InSubquery { .. }
-            | Expr::Exists { .. }
-            | Expr::Between { .. }
-            | Expr::Like { .. }
-            | Expr::ILike { .. }
-            | Expr::AnyOp { .. }
-            | Expr::AllOp { .. } => Some(Type::Bool),
-            Expr::UnaryOp { expr, .. } => self.kind(expr, scope),
-            Expr::Case { conditions, else_result, .. } => {
-                let mut kinds = conditions.iter().filter_map(|when| self.kind(&when.result, scope));
-                kinds.next().or_else(|| else_result.as_ref().and_then(|result| self.kind(result, scope)))
-            }
-            Expr::Subquery(query) => {
-                let answer = self.query(query, Some(&Scope { tuple: &[], ..*scope })).ok()?;
-                answer.columns.first().map(|(_, kind)| *kind)
-            }
-            Expr::Position { .. } => Some(Type::Int),
-            Expr::Function(function) => {
-                let arguments: Vec<&Expr> = match &function.args {
-                    FunctionArguments::List(list) => list.args.iter().filter_map(argument).collect(),
-                    _ => Vec::new(),
-                };
-                let first = || arguments.iter().find_map(|expr| self.kind(expr, scope));
-                functions::kind(&super::split(&function.name).1, first)
-            }
-            _ => Some(Type::Text),
-        }
-    }
 }
 
 /// What a cast makes.
-enum Cast {
+pub(super) enum Cast {
     Kind(Type),
     List,
     /// The number of a table, shown by its name.
@@ -384,7 +319,7 @@ enum Cast {
     Same,
 }
 
-fn kind_of(to: &DataType) -> Cast {
+pub(super) fn kind_of(to: &DataType) -> Cast {
     let named = to.to_string().to_lowercase();
     let named = named.strip_prefix("pg_catalog.").unwrap_or(&named).trim_matches('"');
     match to {
@@ -408,7 +343,11 @@ fn kind_of(to: &DataType) -> Cast {
 }
 
 /// The source and column of a name, and its type: here, else in the query around.
-fn place<'s>(scope: &Scope<'s>, table: Option<&str>, name: &str) -> Option<(Scope<'s>, (usize, usize), Type)> {
+pub(super) fn place<'s>(
+    scope: &Scope<'s>,
+    table: Option<&str>,
+    name: &str,
+) -> Option<(Scope<'s>, (usize, usize), Type)> {
     let of = |(at, source): (usize, &Source)| {
         let is_meant = table.is_none_or(|table| source.alias == table);
         let found = source.columns.iter().position(|(known, _)| is_meant && known == name)?;
@@ -427,7 +366,7 @@ fn column(scope: &Scope<'_>, table: Option<&str>, name: &str) -> Value {
     cell.unwrap_or(Value::Null)
 }
 
-fn argument(argument: &FunctionArg) -> Option<&Expr> {
+pub(super) fn argument(argument: &FunctionArg) -> Option<&Expr> {
     match argument {
         FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
         _ => None,
@@ -469,9 +408,4 @@ fn arithmetic(a: &Value, op: &BinaryOperator, b: &Value) -> Value {
         _ => None,
     };
     found.map_or(Value::Null, Value::Int)
-}
-
-/// What a number of a type is called, and whether it is known.
-pub(super) fn spelt(oid: i64) -> Option<&'static str> {
-    type_of(oid).map(|row| row.2)
 }

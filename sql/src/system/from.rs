@@ -6,6 +6,7 @@ use sqlparser::ast::{
     TableWithJoins, Visit,
 };
 
+use super::functions;
 use super::relations::{Relation, Row, World};
 use super::select::{Answer, Evaluator, Found, Joined, Scope, Source, TUPLES_MAX, Tuple};
 use super::value::Value;
@@ -164,7 +165,8 @@ impl Evaluator<'_> {
             ("generate_subscripts", [list, ..]) => {
                 list.list().map(|items| numbers(1, i64::try_from(items.len()).unwrap_or(i64::MAX)))
             }
-            _ => None,
+            // What says one thing is one row.
+            (name, values) => Some(vec![functions::call(name, values, self.world)?]),
         };
         Ok(unfolded(&called, items, alias, with_ordinality))
     }

@@ -1,6 +1,5 @@
 //! Functions of PostgreSQL that questions about catalogs use.
-use super::expression::spelt;
-use super::relations::{OWNER, TYPES, World};
+use super::relations::{OWNER, TYPES, World, type_of};
 use super::value::Value;
 use crate::error::SqlError;
 use crate::frame::Type;
@@ -31,7 +30,7 @@ const SYSTEM: [&str; 21] = [
     "_pg_expandarray",
 ];
 /// Further ones, of values.
-const OF_VALUES: [&str; 30] = [
+const OF_VALUES: [&str; 31] = [
     "array_length",
     "array_lower",
     "array_position",
@@ -41,6 +40,7 @@ const OF_VALUES: [&str; 30] = [
     "cardinality",
     "coalesce",
     "concat",
+    "format",
     "greatest",
     "least",
     "length",
@@ -128,8 +128,6 @@ pub fn aggregate(name: &str, rows: Vec<Vec<Value>>) -> Value {
 pub fn call(name: &str, values: &[Value], world: World<'_>) -> Result<Value, SqlError> {
     let text = |at: usize| values.get(at).and_then(Value::text);
     let int = |at: usize| values.get(at).and_then(Value::int);
-    let told = |found: Option<String>| found.map_or(Value::Null, Value::Text);
-    let number = |found: Option<usize>| found.and_then(|n| i64::try_from(n).ok()).map_or(Value::Null, Value::Int);
     let facts = world.facts;
     Ok(match name {
         "version" => Value::Text(facts.version()),
@@ -162,6 +160,17 @@ pub fn call(name: &str, values: &[Value], world: World<'_>) -> Result<Value, Sql
             let wanted = values.last().and_then(Value::text).unwrap_or_default().to_lowercase();
             Value::Bool(["select", "usage", "connect", "member"].iter().any(|may| wanted.contains(may)))
         }
+        _ => of_values(name, values),
+    })
+}
+
+/// What a function of values alone says.
+fn of_values(name: &str, values: &[Value]) -> Value {
+    let text = |at: usize| values.get(at).and_then(Value::text);
+    let int = |at: usize| values.get(at).and_then(Value::int);
+    let told = |found: Option<String>| found.map_or(Value::Null, Value::Text);
+    let number = |found: Option<usize>| found.and_then(|n| i64::try_from(n).ok()).map_or(Value::Null, Value::Int);
+    match name {
         "quote_ident" => told(text(0).map(quoted)),
         "quote_literal" => told(text(0).map(|text| format!("'{}'", text.replace('\'', "''")))),
         "parse_ident" => {
@@ -194,6 +203,7 @@ pub fn call(name: &str, values: &[Value], world: World<'_>) -> Result<Value, Sql
         "rtrim" => told(text(0).map(|text| text.trim_end().to_owned())),
         "length" => number(text(0).map(|text| text.chars().count())),
         "concat" => Value::Text((0..values.len()).filter_map(text).collect()),
+        "format" => told(text(0).map(|pattern| formatted(&pattern, &values[1..]))),
         "replace" => told(text(0).zip(text(1)).map(|(whole, from)| whole.replace(&from, &text(2).unwrap_or_default()))),
         "split_part" => {
             let place = int(2).and_then(|place| usize::try_from(place).ok()?.checked_sub(1));
@@ -220,7 +230,7 @@ pub fn call(name: &str, values: &[Value], world: World<'_>) -> Result<Value, Sql
         "greatest" => aggregate("max", values.iter().map(|value| vec![value.clone()]).collect()),
         "least" => aggregate("min", values.iter().map(|value| vec![value.clone()]).collect()),
         _ => Value::Null,
-    })
+    }
 }
 
 /// The type of what a function says; `first` is that of its first argument with one.
@@ -241,7 +251,7 @@ pub fn kind(name: &str, first: impl FnOnce() -> Option<Type>) -> Option<Type> {
 
 /// How a type is spelt: decimals with precision and scale.
 pub fn format_type(oid: i64, modifier: i64) -> String {
-    let Some(name) = spelt(oid) else {
+    let Some(name) = type_of(oid).map(|row| row.2) else {
         let of = TYPES.iter().find(|row| row.5 == oid && oid != 0);
         return of.map_or_else(|| "???".to_owned(), |row| format!("{}[]", row.2));
     };
@@ -262,8 +272,35 @@ pub fn to_regclass(name: &Value, world: World<'_>) -> Value {
 pub fn to_regtype(name: &Value) -> Value {
     let Some(name) = name.text() else { return Value::Null };
     let name = name.strip_prefix("pg_catalog.").unwrap_or(&name).to_lowercase();
+    let item = name.strip_prefix('_').or_else(|| name.strip_suffix("[]"));
+    if let Some(row) = item.and_then(|item| TYPES.iter().find(|row| row.1 == item || row.2 == item)) {
+        return Value::Named(row.5, format!("{}[]", row.2));
+    }
     let found = TYPES.iter().find(|row| row.1 == name || row.2 == name);
     found.map_or(Value::Null, |row| Value::Named(row.0, row.2.to_owned()))
+}
+
+/// A text with `%s`, `%I` and `%L` in it replaced by values in order.
+fn formatted(pattern: &str, values: &[Value]) -> String {
+    let (mut out, mut letters, mut values) = (String::new(), pattern.chars(), values.iter());
+    while let Some(letter) = letters.next() {
+        if letter != '%' {
+            out.push(letter);
+            continue;
+        }
+        let kind = letters.next();
+        if kind == Some('%') {
+            out.push('%');
+            continue;
+        }
+        let value = values.next().and_then(Value::text).unwrap_or_default();
+        out.push_str(&match kind {
+            Some('I') => quoted(value),
+            Some('L') => format!("'{}'", value.replace('\'', "''")),
+            _ => value,
+        });
+    }
+    out
 }
 
 /// A name as it must be written.

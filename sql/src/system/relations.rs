@@ -60,6 +60,9 @@ const CATALOGS: [(i64, &str); 8] = [
     (2_604, "pg_attrdef"),
     (2_615, "pg_namespace"),
 ];
+/// The functions that read lists, by which drivers know a type of lists.
+const ARRAY_IN: i64 = 750;
+const ARRAY_RECEIVE: i64 = 2_400;
 /// Words that a statement cannot use as names without quotes, and that are no words of the standard.
 const KEYWORDS: [&str; 6] = ["analyse", "analyze", "ilike", "limit", "offset", "returning"];
 
@@ -138,7 +141,9 @@ impl<'a> World<'a> {
             "pg_class" => relation(
                 CLASS,
                 self.tables().map(|(oid, table)| {
-                    vec![("oid", int(oid)), ("relname", text(&table.name)), ("relnatts", int(table.columns.len()))]
+                    let may_read = Value::Text(format!("{{{}=r/{OWNER}}}", self.facts.user));
+                    let (name, columns) = (text(&table.name), int(table.columns.len()));
+                    vec![("oid", int(oid)), ("relname", name), ("relnatts", columns), ("relacl", may_read)]
                 }),
             ),
             "pg_attribute" => self.attributes(),
@@ -148,6 +153,16 @@ impl<'a> World<'a> {
             "pg_user" | "pg_shadow" => relation(
                 "usename usesysid:i=10 usecreatedb:b=f usesuper:b=f userepl:b=f usebypassrls:b=f passwd valuntil useconfig",
                 [vec![("usename", text(&self.facts.user))]],
+            ),
+            "pg_tablespace" => relation("oid:i=1663 spcname=pg_default spcowner:i=10 spcacl spcoptions", [vec![]]),
+            "pg_proc" => relation(
+                "oid:i proname pronamespace:i=11 proowner:i=10 prolang:i=12 prokind=f prosecdef:b=f proisstrict:b=t proretset:b=f \
+                 provolatile=s proparallel=s pronargs:i=1 prorettype:i=2277 proargtypes proallargtypes proargmodes proargnames \
+                 prosrc proacl",
+                [
+                    vec![("oid", int(ARRAY_IN)), ("proname", text("array_in"))],
+                    vec![("oid", int(ARRAY_RECEIVE)), ("proname", text("array_recv"))],
+                ],
             ),
             "pg_am" => relation("oid:i=2 amname=heap amhandler amtype=t", [vec![]]),
             "pg_tables" => relation(
@@ -317,8 +332,8 @@ fn types() -> Relation {
             ("typlen", int(-1)),
             ("typcategory", text("A")),
             ("typelem", int(oid)),
-            ("typinput", text("array_in")),
-            ("typreceive", text("array_recv")),
+            ("typinput", Value::Named(ARRAY_IN, "array_in".to_owned())),
+            ("typreceive", Value::Named(ARRAY_RECEIVE, "array_recv".to_owned())),
         ]
     };
     let lists = TYPES.iter().filter(|row| row.5 != 0).map(list);

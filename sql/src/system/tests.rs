@@ -134,6 +134,11 @@ fn grafanas_query_builder_is_answered() {
         CASE WHEN array_length(parse_ident('public.sales'),1) = 2 THEN quote_ident(table_schema) = (parse_ident('public.sales'))[1]
         AND quote_ident(table_name) = (parse_ident('public.sales'))[2] ELSE quote_ident(table_name) = 'public.sales' END";
     assert_eq!(rows(columns, &[])[3], "price|numeric");
+    let paths = "SELECT CASE WHEN trim(s[i]) = '\"$user\"' THEN user ELSE trim(s[i]) END FROM generate_series(array_lower(string_to_array(
+        current_setting('search_path'),','),1), array_upper(string_to_array(current_setting('search_path'),','),1)) as i,
+        string_to_array(current_setting('search_path'),',') s";
+    let found = tables.replace("NOT IN ('information_schema', 'pg_catalog')", &format!("IN ({paths})"));
+    assert_eq!(rows(&found, &[]), ["\"all\"", "sales"]);
     assert_eq!(rows("SELECT current_setting('server_version_num')::int/100 as version", &[]), ["1500"]);
 }
 
