@@ -376,6 +376,10 @@ impl Rewrite<'_> {
     }
 
     fn cast(&self, expr: &Expr, to: &DataType) -> Result<Option<Expr>, SqlError> {
+        // LIMIT takes nothing but a number as it is.
+        if named(to) == Some(Type::Int) && as_number(expr).is_some_and(|digits| digits.parse::<i64>().is_ok()) {
+            return Ok(Some(expr.clone()));
+        }
         if let (Some(kind @ (Type::Int | Type::Bool)), Some(_)) = (named(to), as_text(expr)) {
             let mut value = expr.clone();
             self.read_as(Some(kind), &mut value)?;

@@ -253,7 +253,7 @@ fn is_same(columns: &[String], sources: &[Source], tuple: &[Row]) -> bool {
             source.columns.iter().position(|(name, _)| name == column).map(|at| row[at].clone())
         };
         let mut found = sources.iter().zip(tuple).filter_map(of);
-        let (first, last) = (found.next(), found.last());
+        let (first, last) = (found.next(), found.next_back());
         first.zip(last).is_some_and(|(a, b)| a.equals(&b) == Some(true))
     })
 }
