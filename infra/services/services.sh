@@ -19,8 +19,8 @@
 # WHAT is one of: build (what the rdkafka crate compiles with), redis, kafka, s3, azure (Azurite; needs Node), gcs
 # (fake-gcs-server; needs Go), prometheus (promtool), alerting (vmalert, alertmanager), schemathesis (which asks an API whatever its
 # document allows, and what it forbids), browser (Chromium, for the page), sql (psql, PostgreSQL's driver for Java, SQLAlchemy),
-# grafana (the module of Grafana that asks a Prometheus data source; needs Go). All of these if none is named; and minio, which needs Go and a quarter of an hour: faster than
-# moto, and it checks signatures.
+# grafana (the module of Grafana that asks a Prometheus data source; needs Go). All of these if none is named; and minio, which
+# needs Go and a quarter of an hour: faster than moto, and it checks signatures.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/seam"
