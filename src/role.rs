@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use axum::Router;
 use seam_serving::Serving;
+use seam_serving::access::browsers::Browsers;
 use seam_serving::access::tls::Entrance;
 use seam_serving::access::{Access, check_listen};
 use seam_serving::http::openapi::{self, OpenApi};
@@ -187,7 +188,8 @@ impl Process {
         let shared = !matches!(config.storage.log, LogStorage::Embedded);
         let health = Arc::new(Health::new());
         let take = CancellationToken::new();
-        let server = tokio::spawn(health::serve(entrance, health.clone(), access.clone(), take.clone()));
+        let browsers = Browsers::new(&config.server);
+        let server = tokio::spawn(health::serve(entrance, health.clone(), access.clone(), browsers, take.clone()));
         let (watched, until) = (access.clone(), take.clone());
         tokio::spawn(async move { watched.run(until).await });
         let ports = Arc::new(opened(config, shared, &health).await?);

@@ -11,14 +11,16 @@
 #   services.sh run azure PORT            becomes Azurite on 127.0.0.1:PORT; objects in the working directory
 #   services.sh run gcs PORT BUCKET ...   becomes fake-gcs-server with these buckets, in memory
 #   services.sh run schemathesis ARGUMENT ...    becomes schemathesis
+#   services.sh run jdbc FILE.java ARGUMENT ...  runs a class with PostgreSQL's driver for Java
+#   services.sh run sqlalchemy FILE.py ARGUMENT ...  runs a script with SQLAlchemy and psycopg
 #   services.sh run grafana URL           becomes Grafana's own code for a Prometheus data source: questions in, data frames out
 #   services.sh run kafka FOLDER PORT [property=value ...]     becomes a broker on 127.0.0.1:PORT, its controller on PORT+1
 #
 # WHAT is one of: build (what the rdkafka crate compiles with), redis, kafka, s3, azure (Azurite; needs Node), gcs
 # (fake-gcs-server; needs Go), prometheus (promtool), alerting (vmalert, alertmanager), schemathesis (which asks an API whatever its
-# document allows, and what it forbids), browser (Chromium, for the page), sql (psql), grafana (the module of Grafana that asks a
-# Prometheus data source; needs Go). All of these if none is named; and minio, which needs Go and a quarter of an hour: faster than
-# moto, and it checks signatures.
+# document allows, and what it forbids), browser (Chromium, for the page), sql (psql, PostgreSQL's driver for Java, SQLAlchemy),
+# grafana (the module of Grafana that asks a Prometheus data source; needs Go). All of these if none is named; and minio, which
+# needs Go and a quarter of an hour: faster than moto, and it checks signatures.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/seam"
@@ -30,13 +32,17 @@ schemathesis_version=4.32.5
 schemathesis="$cache/services/schemathesis-$schemathesis_version"
 azurite_version=3.35.0
 azurite="$cache/services/azurite-$azurite_version"
+jdbc_version=42.7.7
+jdbc="$cache/services/postgresql-$jdbc_version"
+sqlalchemy_version=2.0.44
+sqlalchemy="$cache/services/sqlalchemy-$sqlalchemy_version"
 go_version=go1.26.0
 # By their source: a change makes another one.
 gcs="$cache/services/gcs-$(cat "$here"/gcs/go.* "$here"/gcs/*.go | sha256sum | cut -c1-12)"
 grafana="$cache/services/grafana-$(cat "$here"/grafana/go.* "$here"/grafana/*.go | sha256sum | cut -c1-12)"
 everything=(build redis kafka s3 azure gcs prometheus alerting schemathesis browser sql grafana)
 
-usage() { sed -n '2,21s/^# \{0,1\}//p' "$0" >&2; exit 64; }
+usage() { sed -n '2,23s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 has() { command -v "$1" >/dev/null 2>&1; }
 
 # What of a service is not installed, one word a line: a Debian package, or what is fetched into the cache.
@@ -55,7 +61,9 @@ missing() {
     schemathesis) [ -f "$schemathesis/installed" ] || { python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv; echo schemathesis; } ;;
     prometheus) has promtool || echo prometheus ;;
     alerting) has vmalert || echo victoria-metrics; has prometheus-alertmanager || echo prometheus-alertmanager ;;
-    sql) has psql || echo postgresql-client ;;
+    sql) has psql || echo postgresql-client; has javac || echo openjdk-17-jdk-headless
+         [ -f "$jdbc/installed" ] || { has mvn || echo maven; echo driver; }
+         [ -f "$sqlalchemy/installed" ] || { python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv; echo sqlalchemy; } ;;
     grafana) [ -x "$grafana" ] || { has go || echo golang-go; echo datasource; } ;;
     browser) has chromium || has chromium-browser || has google-chrome || echo chromium; has chromedriver || echo chromium-driver ;;
     *) echo "services.sh: no service is called $1" >&2; exit 64 ;;
@@ -89,10 +97,17 @@ install_once() {
   ) 9>"$folder.lock"
 }
 
-# A Python package.
+# Python packages.
 python_package() {
-  python3 -m venv "$1"
-  "$1/bin/pip" install --quiet --disable-pip-version-check "$2"
+  local folder=$1 packages
+  read -ra packages <<<"$2"
+  python3 -m venv "$folder"
+  "$folder/bin/pip" install --quiet --disable-pip-version-check "${packages[@]}"
+}
+
+# A jar of Maven's registry.
+java_package() {
+  mvn --quiet --batch-mode dependency:copy -Dartifact="$2" -DoutputDirectory="$1" >&2
 }
 
 # A package of npm, without what only builds native parts.
@@ -127,7 +142,7 @@ install_go_programs() {
 }
 
 install() {
-  local what word packages=() jars='' moto_too='' minio_too='' schemathesis_too='' grafana_too='' azurite_too='' gcs_too=''
+  local what word packages=() jars='' moto_too='' minio_too='' schemathesis_too='' grafana_too='' azurite_too='' gcs_too='' driver_too='' sqlalchemy_too=''
   for what in "$@"; do
     for word in $(missing "$what"); do
       case $word in
@@ -138,6 +153,8 @@ install() {
         datasource) grafana_too=yes ;;
         azurite) azurite_too=yes ;;
         fake-gcs-server) gcs_too=yes ;;
+        driver) driver_too=yes ;;
+        sqlalchemy) sqlalchemy_too=yes ;;
         *) packages+=("$word") ;;
       esac
     done
@@ -150,6 +167,9 @@ install() {
   [ -z "$moto_too" ] || { install_once "$moto" python_package "moto[server,s3]==$moto_version" & jobs+=($!); }
   [ -z "$schemathesis_too" ] ||
     { install_once "$schemathesis" python_package "schemathesis==$schemathesis_version" & jobs+=($!); }
+  [ -z "$driver_too" ] || { install_once "$jdbc" java_package "org.postgresql:postgresql:$jdbc_version" & jobs+=($!); }
+  [ -z "$sqlalchemy_too" ] ||
+    { install_once "$sqlalchemy" python_package "sqlalchemy==$sqlalchemy_version psycopg[binary]" & jobs+=($!); }
   [ -z "$azurite_too" ] || { install_once "$azurite" node_package "azurite@$azurite_version" & jobs+=($!); }
   if [ -n "$minio_too$grafana_too$gcs_too" ]; then install_go_programs & jobs+=($!); fi
   for job in "${jobs[@]}"; do wait "$job" || failed=1; done
@@ -169,8 +189,10 @@ check() {
 run() {
   local what=${1:-}
   shift || usage
-  check "$what"
+  case $what in jdbc | sqlalchemy) check sql ;; *) check "$what" ;; esac
   case $what in
+    jdbc) exec java -cp "$jdbc/postgresql-$jdbc_version.jar" "$@" ;;
+    sqlalchemy) exec "$sqlalchemy/bin/python" "$@" ;;
     redis) exec redis-server "$@" ;;
     s3) [ $# = 2 ] || usage; run_s3 "$@" ;;
     kafka) exec "$here/kafka/start.sh" --foreground "$@" ;;

@@ -3,6 +3,7 @@
 //! What a route asks for is in one table ([`rules`]); a route that is not in it is for `admin` alone, so none is open by oversight.
 //! A handler finds the [`Caller`] in the request's extensions (see `seam_shared::access` for what to do with it). Contracts that do
 //! not speak HTTP call [`Access::identify`].
+pub mod browsers;
 mod credentials;
 mod failures;
 mod guard;
@@ -132,14 +133,15 @@ impl Access {
     pub async fn identify(&self, secret: Option<&str>, peer: Option<SocketAddr>) -> Result<Known, Unknown> {
         let Some(door) = &self.door else { return Ok(Known { caller: self.trusted.clone(), limit: None }) };
         let secret = secret.ok_or(Unknown::Nothing)?;
-        if let Some(wait) = peer.and_then(|peer| door.failures.wait(peer.ip())) {
-            return Err(Unknown::Blocked(wait));
-        }
         let known = if secret.starts_with(KEY_PREFIX) { door.ring.find(secret) } else { door.token(secret).await };
         match known {
             Some(known) if self.is_current(&known.caller) => Ok(known),
             Some(_) => Err(Unknown::Expired),
             None => {
+                // Whoever shows a right one may share the address with whoever does not.
+                if let Some(wait) = peer.and_then(|peer| door.failures.wait(peer.ip())) {
+                    return Err(Unknown::Blocked(wait));
+                }
                 if let Some(peer) = peer {
                     door.failures.note(peer.ip());
                 }

@@ -263,6 +263,9 @@ pub struct ServerSettings {
     pub tls: Option<TlsSettings>,
     /// Origins whose pages may ask from a browser.
     pub cors: Vec<String>,
+    /// Names of this server beside `localhost`, in small letters; others are refused if there are any, or if being on this machine is
+    /// all that lets somebody in.
+    pub hosts: Vec<String>,
     /// Whether to listen beyond this machine although nobody has to say who it is.
     pub insecure: bool,
     /// SQL over the PostgreSQL wire protocol, if it is wanted.

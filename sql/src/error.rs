@@ -66,10 +66,22 @@ pub mod state {
     pub const AMBIGUOUS: &str = "42702";
     pub const GROUPING: &str = "42803";
     pub const BAD_DATA: &str = "22000";
+    pub const BY_ZERO: &str = "22012";
 
     /// Those that an engine says.
-    pub const ALL: [&str; 10] =
-        [NO_COLUMN, NO_FUNCTION, NOT_SUPPORTED, TYPES, OUT_OF_RANGE, AMBIGUOUS, GROUPING, BAD_DATA, TOO_MUCH, INTERNAL];
+    pub const ALL: [&str; 11] = [
+        BY_ZERO,
+        NO_COLUMN,
+        NO_FUNCTION,
+        NOT_SUPPORTED,
+        TYPES,
+        OUT_OF_RANGE,
+        AMBIGUOUS,
+        GROUPING,
+        BAD_DATA,
+        TOO_MUCH,
+        INTERNAL,
+    ];
 }
 
 impl SqlError {

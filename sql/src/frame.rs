@@ -1,4 +1,6 @@
 //! Columns of typed cells: what an engine is given, what it answers with, and how that goes over the wire.
+use std::ops::Range;
+
 use bytes::{BufMut, BytesMut};
 use pgwire::api::Type as WireType;
 use pgwire::api::results::{FieldFormat, FieldInfo};
@@ -92,6 +94,19 @@ impl Cells {
             Type::Text => Cells::Text(Vec::new()),
             Type::Time => Cells::Time(Vec::new()),
             Type::Date => Cells::Date(Vec::new()),
+        }
+    }
+    /// Some of them.
+    fn part(&self, range: Range<usize>) -> Cells {
+        match self {
+            Cells::Int(v) => Cells::Int(v[range].to_vec()),
+            Cells::Float(v) => Cells::Float(v[range].to_vec()),
+            Cells::Decimal(v, scale) => Cells::Decimal(v[range].to_vec(), *scale),
+            Cells::Bool(v) => Cells::Bool(v[range].to_vec()),
+            Cells::Text(v) => Cells::Text(v[range].to_vec()),
+            Cells::Coded(v, values) => Cells::Coded(v[range].to_vec(), values.clone()),
+            Cells::Time(v) => Cells::Time(v[range].to_vec()),
+            Cells::Date(v) => Cells::Date(v[range].to_vec()),
         }
     }
     /// Their type.
@@ -247,6 +262,11 @@ impl Frame {
     /// One row of one text.
     pub fn one(name: &str, text: impl Into<String>) -> Frame {
         Frame::of_text([name], &[[Some(text.into())]])
+    }
+    /// Some of its rows.
+    pub fn part(&self, range: Range<usize>) -> Frame {
+        let column = |column: &Column| Column { name: column.name.clone(), cells: column.cells.part(range.clone()) };
+        Frame(self.0.iter().map(column).collect())
     }
     /// How many rows.
     pub fn rows(&self) -> usize {

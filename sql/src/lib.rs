@@ -16,6 +16,7 @@ pub mod read;
 pub mod rewrite;
 pub mod service;
 pub mod session;
+pub mod system;
 pub mod time;
 
 mod array;

@@ -5,6 +5,7 @@ use sqlparser::parser::Parser;
 use sqlparser::tokenizer::Span;
 
 use crate::error::{SqlError, state};
+use crate::frame::Type;
 use crate::time::Interval;
 
 /// A literal.
@@ -40,6 +41,25 @@ pub fn moment(micros: i64) -> Expr {
         data_type: DataType::Timestamp(None, TimezoneInfo::None),
         array: false,
         format: None,
+    }
+}
+
+/// The type that a cast names.
+pub fn named(data_type: &DataType) -> Option<Type> {
+    match data_type {
+        DataType::Timestamp(..) => Some(Type::Time),
+        DataType::SmallInt(_)
+        | DataType::Int2(_)
+        | DataType::Int(_)
+        | DataType::Int4(_)
+        | DataType::Integer(_)
+        | DataType::Int8(_)
+        | DataType::BigInt(_) => Some(Type::Int),
+        DataType::DoublePrecision | DataType::Float(_) | DataType::Numeric(_) => Some(Type::Float),
+        DataType::Date => Some(Type::Date),
+        DataType::Boolean | DataType::Bool => Some(Type::Bool),
+        DataType::Custom(name, _) if name.to_string().trim_start_matches("pg_catalog.") == "oid" => Some(Type::Int),
+        _ => None,
     }
 }
 

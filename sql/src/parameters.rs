@@ -15,8 +15,10 @@ use crate::array;
 use crate::catalog::Catalog;
 use crate::error::{SqlError, state};
 use crate::frame::Type;
-use crate::literal::{literal, moment, number, text};
+use crate::literal::{literal, moment, named, number, text};
 use crate::rewrite::{Relation, kinds};
+use crate::session::Facts;
+use crate::system;
 
 /// Microseconds from 1970 to 2000.
 const EPOCH_2000: i64 = 946_684_800_000_000;
@@ -28,6 +30,8 @@ pub enum Expected {
     One(Type),
     /// Values, for `= ANY ($1)`.
     List(Type),
+    /// Numbers of objects, for the same.
+    Oids,
     /// A length of time.
     Interval,
 }
@@ -44,13 +48,15 @@ impl Expected {
             Expected::List(Type::Text) => WireType::TEXT_ARRAY,
             Expected::List(Type::Time) => WireType::TIMESTAMPTZ_ARRAY,
             Expected::List(Type::Date) => WireType::DATE_ARRAY,
+            Expected::Oids => WireType::OID_ARRAY,
             Expected::Interval => WireType::INTERVAL,
         }
     }
 }
 
 /// The types of lists.
-const LISTS: [WireType; 13] = [
+const LISTS: [WireType; 14] = [
+    WireType::OID_ARRAY,
     WireType::INT2_ARRAY,
     WireType::INT4_ARRAY,
     WireType::INT8_ARRAY,
@@ -67,10 +73,16 @@ const LISTS: [WireType; 13] = [
 ];
 
 /// The types of `$1`, `$2` and so on, as far as what they are compared to tells; text for others.
-pub fn types(statement: &Statement, catalog: &Catalog) -> Vec<Expected> {
-    let mut tables = Tables { catalog, found: Vec::new() };
+pub fn types(statement: &Statement, catalog: &Catalog, facts: &Facts) -> Vec<Expected> {
+    let mut tables = Tables { catalog, found: Vec::new(), names: Vec::new() };
     let _ = statement.visit(&mut tables);
-    let mut walk = Walk { kinds: kinds(catalog, &tables.found), found: Vec::new() };
+    let mut kinds = kinds(catalog, &tables.found);
+    if let Statement::Query(query) = statement
+        && system::is_asked(query, catalog)
+    {
+        kinds.extend(system::kinds(&tables.names, catalog, facts));
+    }
+    let mut walk = Walk { kinds, found: Vec::new() };
     let _ = statement.visit(&mut walk);
     walk.found.into_iter().map(|kind| kind.unwrap_or(Expected::One(Type::Text))).collect()
 }
@@ -78,12 +90,14 @@ pub fn types(statement: &Statement, catalog: &Catalog) -> Vec<Expected> {
 struct Tables<'a> {
     catalog: &'a Catalog,
     found: Vec<Relation>,
+    names: Vec<ObjectName>,
 }
 
 impl Visitor for Tables<'_> {
     type Break = ();
     fn pre_visit_relation(&mut self, relation: &ObjectName) -> ControlFlow<()> {
         let name = relation.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.as_str());
+        self.names.push(relation.clone());
         self.found.extend(name.and_then(|name| self.catalog.table(name)).map(Relation::Table));
         ControlFlow::Continue(())
     }
@@ -117,6 +131,12 @@ impl Walk {
                 "sum" | "avg" => Some(Type::Float),
                 _ => None,
             },
+            Expr::Cast { data_type, .. } => named(data_type),
+            Expr::Value(value) => match &value.value {
+                Value::Number(digits, _) if digits.contains(['.', 'e', 'E']) => Some(Type::Float),
+                Value::Number(..) => Some(Type::Int),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -139,6 +159,12 @@ impl Visitor for Walk {
                 self.note(left, b);
                 self.note(right, a);
             }
+            Expr::BinaryOp { left, op: B::Plus | B::Minus | B::Multiply | B::Divide | B::Modulo, right } => {
+                let number = |kind: &Type| matches!(kind, Type::Int | Type::Float | Type::Decimal(_));
+                let (a, b) = (self.kind(left).filter(number), self.kind(right).filter(number));
+                self.note(left, b);
+                self.note(right, a);
+            }
             Expr::Between { expr, low, high, .. } => {
                 let kind = self.kind(expr);
                 self.note(low, kind);
@@ -148,19 +174,23 @@ impl Visitor for Walk {
                 let kind = self.kind(expr);
                 list.iter().for_each(|item| self.note(item, kind));
             }
-            Expr::AnyOp { left, right, .. } => {
+            Expr::AnyOp { left, right, .. } | Expr::AllOp { left, right, .. } => {
                 let kind = self.kind(left).unwrap_or(Type::Text);
-                let mut right = right.as_ref();
+                let (mut right, mut list) = (right.as_ref(), Expected::List(kind));
                 while let Expr::Nested(inner) | Expr::Cast { expr: inner, .. } = right {
+                    if let Expr::Cast { data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)), .. } = right
+                    {
+                        list = list_of(of);
+                    }
                     right = inner;
                 }
-                self.expect(right, Some(Expected::List(kind)));
+                self.expect(right, Some(list));
             }
             Expr::Cast { expr, data_type: DataType::Interval { .. }, .. } => {
                 self.expect(expr, Some(Expected::Interval));
             }
             Expr::Cast { expr, data_type: DataType::Array(ArrayElemTypeDef::SquareBracket(of, _)), .. } => {
-                self.expect(expr, Some(Expected::List(named(of).unwrap_or(Type::Text))));
+                self.expect(expr, Some(list_of(of)));
             }
             Expr::Cast { expr, data_type, .. } => self.note(expr, named(data_type)),
             other => self.note(other, None),
@@ -169,14 +199,11 @@ impl Visitor for Walk {
     }
 }
 
-/// The type that a cast names.
-fn named(data_type: &DataType) -> Option<Type> {
-    match data_type {
-        DataType::Timestamp(..) => Some(Type::Time),
-        DataType::Int(_) | DataType::Integer(_) | DataType::BigInt(_) => Some(Type::Int),
-        DataType::DoublePrecision | DataType::Float(_) | DataType::Numeric(_) => Some(Type::Float),
-        DataType::Date => Some(Type::Date),
-        _ => None,
+/// A list of a type that a cast names.
+fn list_of(items: &DataType) -> Expected {
+    match items {
+        DataType::Custom(..) if named(items) == Some(Type::Int) => Expected::Oids,
+        _ => Expected::List(named(items).unwrap_or(Type::Text)),
     }
 }
 
@@ -191,7 +218,7 @@ fn index(expr: &Expr) -> Option<usize> {
 pub fn example(kind: Expected) -> Expr {
     let kind = match kind {
         Expected::One(kind) => kind,
-        Expected::List(_) => return text("{}"),
+        Expected::List(_) | Expected::Oids => return text("{}"),
         Expected::Interval => return text("1 second"),
     };
     match kind {
@@ -239,7 +266,7 @@ pub fn value(bytes: Option<&Bytes>, kind: &WireType, format: FieldFormat) -> Res
         _ => None,
     };
     let read = match *kind {
-        WireType::INT2 | WireType::INT4 | WireType::INT8 => int().map(number),
+        WireType::INT2 | WireType::INT4 | WireType::INT8 | WireType::OID => int().map(number),
         WireType::FLOAT4 => bytes[..].try_into().ok().map(|b| f64::from(f32::from_be_bytes(b))).and_then(float),
         WireType::FLOAT8 => bytes[..].try_into().ok().map(f64::from_be_bytes).and_then(float),
         WireType::BOOL => bytes.first().map(|flag| literal(Value::Boolean(*flag != 0))),

@@ -1,6 +1,7 @@
 //! From PostgreSQL's dialect to the engine's: names resolved, moments made plain, functions that the engine has not spelt out.
 mod functions;
 mod groups;
+mod lists;
 mod names;
 
 use std::collections::HashMap;
@@ -11,11 +12,10 @@ use sqlparser::ast::{
     TableAlias, TableFactor, UnaryOperator, Value, VisitMut, VisitorMut,
 };
 
-use crate::array;
 use crate::catalog::Catalog;
 use crate::error::{SqlError, state};
 use crate::frame::Type;
-use crate::literal::{as_interval, as_moment, as_text, moment, number, parse, quoted, text};
+use crate::literal::{as_interval, as_moment, as_number, as_text, moment, named, number, parse, quoted, text};
 use crate::meta::Meta;
 use crate::session::Facts;
 use crate::time;
@@ -176,6 +176,12 @@ struct Rewrite<'a> {
 impl VisitorMut for Rewrite<'_> {
     type Break = SqlError;
 
+    fn pre_visit_query(&mut self, query: &mut Query) -> ControlFlow<SqlError> {
+        match self.compare_floats(&mut query.body) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => ControlFlow::Break(error),
+        }
+    }
     fn pre_visit_select(&mut self, select: &mut Select) -> ControlFlow<SqlError> {
         names::name_columns(select, &mut self.out.shown);
         match self.group_by_floats(select) {
@@ -212,6 +218,8 @@ impl Rewrite<'_> {
                 let idents: Vec<Ident> = idents[from..].iter().map(|ident| quoted(&ident.value)).collect();
                 Some(Expr::CompoundIdentifier(idents))
             }
+            // Drivers put what they write out themselves into parentheses.
+            Expr::Nested(inner) if matches!(**inner, Expr::Value(_)) => Some((**inner).clone()),
             Expr::Value(value) => match &value.value {
                 Value::Placeholder(name) => Some(self.parameter(name)?),
                 Value::EscapedStringLiteral(quoted) => Some(text(quoted.clone())),
@@ -236,7 +244,8 @@ impl Rewrite<'_> {
                 list.iter_mut().try_for_each(|item| self.coerce(expr, item))?;
                 None
             }
-            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => self.any_of(left, right)?,
+            Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => self.any_of(left, right, false)?,
+            Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => self.any_of(left, right, true)?,
             Expr::Interval(_) => match as_interval(expr) {
                 Some(interval) => Some(spelt(interval)?),
                 None => return Err(SqlError::new(state::NO_TIME, format!("{expr} is no interval"))),
@@ -273,6 +282,7 @@ impl Rewrite<'_> {
                 let interval = if *op == B::Minus { interval.negated() } else { interval };
                 Ok(Some(moved(left, interval)?))
             }
+            B::Divide | B::Modulo if is_zero(right) => Err(SqlError::new(state::BY_ZERO, "division by zero")),
             // Of decimals the engine would keep the digits of the dividend alone.
             B::Divide if !matches!(self.kind(left), Some(Type::Float | Type::Time)) => {
                 Ok(Some(parse(&format!("CAST({left} AS DOUBLE PRECISION) / {right}"))?))
@@ -283,9 +293,12 @@ impl Rewrite<'_> {
 
     /// Reads the text `item` as what `expr`, to which it is compared, is.
     fn coerce(&self, expr: &Expr, item: &mut Expr) -> Result<(), SqlError> {
+        self.read_as(self.kind(expr), item)
+    }
+    fn read_as(&self, kind: Option<Type>, item: &mut Expr) -> Result<(), SqlError> {
         let Some(given) = as_text(item) else { return Ok(()) };
         let wrong = |what: &str| SqlError::new(state::BAD_VALUE, format!("invalid input for {what}: \"{given}\""));
-        let new = match self.kind(expr) {
+        let new = match kind {
             Some(Type::Time) => {
                 let at = time::moment(given).or_else(|| (given == "now").then_some(self.facts.now));
                 let error = || SqlError::new(state::NO_TIME, format!("invalid timestamp: \"{given}\""));
@@ -307,7 +320,11 @@ impl Rewrite<'_> {
                 Some(micros) => moment(micros),
                 None => return Ok(()),
             },
-            Some(Type::Text | Type::Date) | None => return Ok(()),
+            Some(Type::Date) => match time::moment(given) {
+                Some(at) => parse(&format!("CAST('{}' AS DATE)", time::day(at)))?,
+                None => return Err(wrong("date")),
+            },
+            Some(Type::Text) | None => return Ok(()),
         };
         *item = new;
         Ok(())
@@ -359,6 +376,15 @@ impl Rewrite<'_> {
     }
 
     fn cast(&self, expr: &Expr, to: &DataType) -> Result<Option<Expr>, SqlError> {
+        // LIMIT takes nothing but a number as it is.
+        if named(to) == Some(Type::Int) && as_number(expr).is_some_and(|digits| digits.parse::<i64>().is_ok()) {
+            return Ok(Some(expr.clone()));
+        }
+        if let (Some(kind @ (Type::Int | Type::Bool)), Some(_)) = (named(to), as_text(expr)) {
+            let mut value = expr.clone();
+            self.read_as(Some(kind), &mut value)?;
+            return Ok(Some(value));
+        }
         Ok(match to {
             DataType::Timestamp(..) | DataType::Datetime(_) => Some(match as_text(expr) {
                 Some("now") => moment(self.facts.now),
@@ -393,24 +419,11 @@ impl Rewrite<'_> {
             _ => None,
         })
     }
+}
 
-    /// `x = ANY ('{a,b}')` and `x = ANY (ARRAY['a', 'b'])`.
-    fn any_of(&self, left: &Expr, right: &Expr) -> Result<Option<Expr>, SqlError> {
-        let mut list: Vec<Expr> = match right {
-            Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => return self.any_of(left, inner),
-            Expr::Array(array) => array.elem.clone(),
-            // Whether something is equal to NULL is not known, and so it is not found.
-            other => match as_text(other).and_then(array::from_text) {
-                Some(items) => items.into_iter().flatten().map(text).collect(),
-                None => return Ok(None),
-            },
-        };
-        if list.is_empty() {
-            return Ok(Some(parse("FALSE")?));
-        }
-        list.iter_mut().try_for_each(|item| self.coerce(left, item))?;
-        Ok(Some(Expr::InList { expr: Box::new(left.clone()), list, negated: false }))
-    }
+/// Whether an expression is zero, as it stands.
+fn is_zero(expr: &Expr) -> bool {
+    as_number(expr).and_then(|digits| digits.parse::<f64>().ok()) == Some(0.0)
 }
 
 /// Seconds since 1970.

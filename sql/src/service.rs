@@ -1,4 +1,8 @@
 //! Statements, one at a time: what each one does, and how a SELECT becomes a read of serving and a query of the engine.
+mod copy;
+mod cursors;
+mod small;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +11,8 @@ use seam_serving::answer::panes::Panes;
 use seam_serving::query::nearest;
 use seam_shared::Kind;
 use sqlparser::ast::{
-    DescribeAlias, Expr, FunctionArguments, JoinOperator, Query, SelectItem, Set, SetExpr, Statement, TableFactor,
+    CopyTarget, DescribeAlias, Expr, FunctionArguments, JoinOperator, Query, SelectItem, SetExpr, Statement,
+    TableFactor,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
@@ -16,12 +21,12 @@ use crate::catalog::Catalog;
 use crate::engine::Engine;
 use crate::error::{SqlError, state};
 use crate::frame::Frame;
-use crate::literal::{as_number, as_text};
-use crate::meta;
+use crate::literal::as_number;
 use crate::pushdown::{self, Read};
 use crate::read;
 use crate::rewrite::{self, Relation, Rewritten};
-use crate::session::{Facts, Session, Stamp, unknown_setting};
+use crate::session::{Facts, Session, Stamp};
+use crate::system;
 
 /// What may be tuned.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +44,8 @@ pub struct Limits {
 pub enum Reply {
     /// Rows.
     Rows(Frame),
+    /// Lines of text, from that many columns.
+    Copy(Vec<String>, usize),
     /// Nothing but the name of what was done.
     Done(&'static str),
     /// A transaction begins, or goes on.
@@ -80,9 +87,6 @@ pub struct Caller<'a> {
 impl Caller<'_> {
     fn facts(&self) -> Facts {
         self.session.facts(self.user, self.database)
-    }
-    fn asker(&self) -> meta::Asker<'_> {
-        meta::Asker { user: self.user, database: self.database }
     }
 }
 
@@ -132,7 +136,16 @@ impl Service {
                 Statement::ExplainTable { describe_alias: DescribeAlias::Explain, .. } => {
                     Err(SqlError::unsupported("EXPLAIN needs a SELECT"))
                 }
-                other => small(caller, other),
+                Statement::Declare { stmts } => self.declare(caller, stmts, parameters).await,
+                Statement::Fetch { name, direction, .. } => cursors::fetch(caller.session, &name.value, direction),
+                Statement::Copy { source, to: true, target: CopyTarget::Stdout, options, legacy_options, .. } => {
+                    let style = copy::style(options, legacy_options)?;
+                    let query = copy::query(source)?;
+                    let Outcome { reply, notices } = self.select(caller, &query, parameters).await?;
+                    let Reply::Rows(frame) = reply else { return Ok(reply.into()) };
+                    Ok(Outcome { reply: Reply::Copy(copy::lines(&frame, &style), frame.0.len()), notices })
+                }
+                other => small::small(caller, other),
             }
         };
         let late =
@@ -152,6 +165,7 @@ impl Service {
     ) -> Result<Option<Frame>, SqlError> {
         let query = match statement {
             Statement::Query(query) => query,
+            Statement::Fetch { name, .. } => return caller.session.cursor(&name.value, 0).map(Some),
             Statement::ShowVariable { .. } | Statement::Explain { .. } => {
                 return match self.run(caller, statement, parameters).await?.reply {
                     Reply::Rows(frame) => Ok(Some(frame)),
@@ -163,8 +177,8 @@ impl Service {
         if sleep(query).is_some() {
             return Ok(Some(Frame::one("pg_sleep", "")));
         }
-        if let Some(frame) = meta::picture(query, parameters, caller.catalog, caller.asker()) {
-            return Ok(Some(frame));
+        if let Some(answer) = system::answer(query, parameters, caller.catalog, &caller.facts()) {
+            return answer.map(Some);
         }
         let plan = plan(query, caller, parameters)?;
         let mut tables = metas(&plan, caller);
@@ -186,8 +200,8 @@ impl Service {
             tokio::time::sleep(pause).await;
             return Ok(Reply::Rows(Frame::one("pg_sleep", "")).into());
         }
-        if let Some(frame) = meta::picture(query, parameters, caller.catalog, caller.asker()) {
-            return Ok(Reply::Rows(frame).into());
+        if let Some(answer) = system::answer(query, parameters, caller.catalog, &caller.facts()) {
+            return Ok(Reply::Rows(answer?).into());
         }
         let plan = plan(query, caller, parameters)?;
         let metas = metas(&plan, caller);
@@ -332,9 +346,7 @@ fn plan(query: &Query, caller: Caller<'_>, parameters: &[Expr]) -> Result<Plan, 
 
 fn metas(plan: &Plan, caller: Caller<'_>) -> Vec<(String, Frame)> {
     let meta = |relation: &Relation| match relation {
-        Relation::Meta(meta) => {
-            Some((meta.name().to_owned(), meta.frame(caller.catalog, caller.database, &caller.session.stamps())))
-        }
+        Relation::Meta(meta) => Some((meta.name().to_owned(), meta.frame(caller.catalog, &caller.session.stamps()))),
         Relation::Table(_) => None,
     };
     plan.rewritten.relations.iter().filter_map(meta).collect()
@@ -353,66 +365,6 @@ fn did_you_mean(error: SqlError, rewritten: &Rewritten, catalog: &Catalog) -> Sq
     let tables = rewritten.relations.iter().filter_map(table);
     let known = tables.flat_map(|table| table.columns.iter().map(|column| column.name.as_str()));
     error.did_you_mean(nearest(&named, known))
-}
-
-/// Statements that read nothing.
-fn small(caller: Caller<'_>, statement: &Statement) -> Result<Outcome, SqlError> {
-    let session = caller.session;
-    Ok(match statement {
-        Statement::StartTransaction { .. } => Reply::Begin("BEGIN").into(),
-        Statement::Commit { .. } => Reply::End("COMMIT").into(),
-        Statement::Rollback { savepoint: None, .. } => Reply::End("ROLLBACK").into(),
-        Statement::Rollback { .. } => Reply::Back.into(),
-        Statement::Savepoint { .. } => Reply::Done("SAVEPOINT").into(),
-        Statement::ReleaseSavepoint { .. } => Reply::Begin("RELEASE").into(),
-        Statement::Set(set) => set_statement(session, set)?,
-        Statement::Reset(reset) => {
-            match &reset.reset {
-                sqlparser::ast::Reset::ALL => session.reset(),
-                sqlparser::ast::Reset::ConfigurationParameter(name) => drop(session.set(&name.to_string(), None)?),
-            }
-            Reply::Done("RESET").into()
-        }
-        Statement::Discard { .. } => {
-            session.reset();
-            Reply::Done("DISCARD ALL").into()
-        }
-        Statement::Deallocate { .. } => Reply::Done("DEALLOCATE").into(),
-        Statement::Close { .. } => Reply::Done("CLOSE CURSOR").into(),
-        Statement::UNLISTEN { .. } => Reply::Done("UNLISTEN").into(),
-        Statement::ShowVariable { variable } => show(caller, variable)?,
-        other => {
-            let text = other.to_string();
-            let verb: String = text.split_whitespace().next().unwrap_or_default().to_ascii_uppercase();
-            return Err(SqlError::unsupported(format!("{verb} is not possible: views are read-only"))
-                .hint("Views change with the events that they are computed from."));
-        }
-    })
-}
-
-fn show(caller: Caller<'_>, variable: &[sqlparser::ast::Ident]) -> Result<Outcome, SqlError> {
-    let words: Vec<&str> = variable.iter().map(|ident| ident.value.as_str()).collect();
-    let name = match words.join(" ").to_ascii_lowercase().as_str() {
-        "transaction isolation level" => "transaction_isolation".to_owned(),
-        "time zone" => "timezone".to_owned(),
-        _ => words.join(".").to_ascii_lowercase(),
-    };
-    let value = caller.facts().setting(&name).ok_or_else(|| unknown_setting(&name))?;
-    Ok(Reply::Rows(Frame::one(&name, value)).into())
-}
-
-fn set_statement(session: &Session, set: &Set) -> Result<Outcome, SqlError> {
-    let text_of = |expr: &Expr| as_text(expr).map_or_else(|| expr.to_string(), str::to_owned);
-    let notice = match set {
-        Set::SingleAssignment { variable, values, .. } => {
-            let value: Vec<String> = values.iter().map(text_of).collect();
-            let value = Some(value.join(", ")).filter(|value| !value.eq_ignore_ascii_case("default"));
-            session.set(&variable.to_string(), value)?
-        }
-        Set::SetTimeZone { value, .. } => session.set("timezone", Some(text_of(value)))?,
-        _ => None,
-    };
-    Ok(Outcome { reply: Reply::Done("SET"), notices: notice.into_iter().collect() })
 }
 
 /// Whether tables stand side by side without a condition anywhere.

@@ -7,18 +7,22 @@ use seam_serving::pin::pinned::PinnedView;
 use seam_shared::event::batch::Excluded;
 
 use crate::error::{SqlError, state};
+use crate::frame::Frame;
 use crate::time::Interval;
 
+/// Cursors of a connection.
+const CURSORS_MAX: usize = 16;
 /// The version of PostgreSQL whose dialect and catalog questions are answered.
 pub const SERVER_VERSION: &str = "15.0";
 
 /// Settings that clients read and write. They may be set; only `statement_timeout` changes anything.
-const SETTINGS: [(&str, &str); 26] = [
+pub const SETTINGS: [(&str, &str); 29] = [
     ("application_name", ""),
     ("bytea_output", "hex"),
     ("client_encoding", "UTF8"),
     ("client_min_messages", "notice"),
     ("datestyle", "ISO, MDY"),
+    ("default_table_access_method", "heap"),
     ("default_transaction_isolation", "read committed"),
     ("default_transaction_read_only", "on"),
     ("extra_float_digits", "1"),
@@ -31,12 +35,14 @@ const SETTINGS: [(&str, &str); 26] = [
     ("lc_ctype", "C"),
     ("lock_timeout", "0"),
     ("max_identifier_length", "63"),
+    ("max_index_keys", "32"),
     ("search_path", "public"),
     ("server_encoding", "UTF8"),
     ("server_version", SERVER_VERSION),
     ("server_version_num", "150000"),
     ("standard_conforming_strings", "on"),
     ("statement_timeout", "0"),
+    ("row_security", "off"),
     ("timezone", "UTC"),
     ("transaction_isolation", "read committed"),
     ("transaction_read_only", "on"),
@@ -116,6 +122,17 @@ pub struct Session(Mutex<Remembered>);
 struct Remembered {
     settings: BTreeMap<String, String>,
     stamps: Vec<Stamp>,
+    cursors: BTreeMap<String, Cursor>,
+}
+
+/// An answer that is read in pieces.
+#[derive(Debug)]
+struct Cursor {
+    frame: Frame,
+    /// Rows that were read.
+    read: usize,
+    /// Whether it outlives its transaction.
+    hold: bool,
 }
 
 impl Session {
@@ -163,6 +180,46 @@ impl Session {
         let own = own.and_then(|value| timeout(&value).ok()).filter(|own| !own.is_zero());
         own.map_or(most, |own| own.min(most))
     }
+    /// Whether a cursor of that name may be opened.
+    ///
+    /// # Errors
+    /// There is one already, or there are too many.
+    pub fn check_cursor(&self, name: &str) -> Result<(), SqlError> {
+        self.with(|remembered| match remembered.cursors.contains_key(name) {
+            true => Err(SqlError::new("42P03", format!("cursor \"{name}\" already exists"))),
+            false if remembered.cursors.len() >= CURSORS_MAX => {
+                Err(SqlError::new(state::BUSY, format!("there are {CURSORS_MAX} cursors already")))
+            }
+            false => Ok(()),
+        })
+    }
+    /// Keeps an answer to be read in pieces.
+    pub fn open_cursor(&self, name: &str, frame: Frame, hold: bool) {
+        self.with(|remembered| remembered.cursors.insert(name.to_owned(), Cursor { frame, read: 0, hold }));
+    }
+    /// The next rows of a cursor, at most so many.
+    ///
+    /// # Errors
+    /// There is no such cursor.
+    pub fn cursor(&self, name: &str, count: usize) -> Result<Frame, SqlError> {
+        self.with(|remembered| {
+            let cursor = remembered.cursors.get_mut(name).ok_or_else(|| no_cursor(name))?;
+            let from = cursor.read;
+            cursor.read = from.saturating_add(count).min(cursor.frame.rows());
+            Ok(cursor.frame.part(from..cursor.read))
+        })
+    }
+    /// Forgets a cursor.
+    ///
+    /// # Errors
+    /// There is no such cursor.
+    pub fn close_cursor(&self, name: &str) -> Result<(), SqlError> {
+        self.with(|remembered| remembered.cursors.remove(name)).map(drop).ok_or_else(|| no_cursor(name))
+    }
+    /// Forgets the cursors of a transaction, or those that outlive it, too.
+    pub fn close_cursors(&self, all: bool) {
+        self.with(|remembered| remembered.cursors.retain(|_, cursor| cursor.hold && !all));
+    }
     /// Remembers what a statement was answered from.
     pub fn stamped(&self, stamps: Vec<Stamp>) {
         self.with(|remembered| remembered.stamps = stamps);
@@ -171,6 +228,10 @@ impl Session {
     pub fn stamps(&self) -> Vec<Stamp> {
         self.with(|remembered| remembered.stamps.clone())
     }
+}
+
+fn no_cursor(name: &str) -> SqlError {
+    SqlError::new("34000", format!("cursor \"{name}\" does not exist"))
 }
 
 /// There is no such setting.

@@ -7,9 +7,10 @@ use bytes::BytesMut;
 use futures::{Sink, SinkExt, stream};
 use pgwire::api::cancel::{CancelHandler, DefaultCancelHandler};
 use pgwire::api::portal::{Format, Portal};
-use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler};
+use pgwire::api::query::{ExtendedQueryHandler, SimpleQueryHandler, send_describe_response};
 use pgwire::api::results::{
-    DescribePortalResponse, DescribeStatementResponse, FieldFormat, FieldInfo, QueryResponse, Response, Tag,
+    CopyResponse, DescribePortalResponse, DescribeStatementResponse, FieldFormat, FieldInfo, QueryResponse, Response,
+    Tag,
 };
 use pgwire::api::stmt::{QueryParser, StoredStatement};
 use pgwire::api::store::PortalStore;
@@ -19,7 +20,9 @@ use pgwire::api::{
 };
 use pgwire::error::{ErrorInfo, PgWireError, PgWireResult};
 use pgwire::messages::PgWireBackendMessage;
+use pgwire::messages::copy::CopyData;
 use pgwire::messages::data::DataRow;
+use pgwire::messages::extendedquery::{Describe, TARGET_TYPE_BYTE_PORTAL};
 use pgwire::messages::response::{NoticeResponse, TransactionStatus};
 use seam_serving::access::{Access, Allowance, Known};
 use seam_shared::access;
@@ -30,7 +33,6 @@ use crate::catalog::Catalog;
 use crate::error::{SqlError, state};
 use crate::frame::{Frame, Type};
 use crate::login::Login;
-use crate::meta;
 use crate::parameters::{self, Expected};
 use crate::parse;
 use crate::service::{Caller, Outcome, Reply, Service};
@@ -112,11 +114,10 @@ impl Doors {
 
 /// A statement that was prepared.
 #[derive(Debug)]
-enum Prepared {
-    /// A question about the catalog, and its answer.
-    Known(Frame),
-    /// Any other, and the types of its parameters.
-    Statement(Box<Statement>, Vec<Expected>),
+struct Prepared {
+    statement: Statement,
+    /// The types of its parameters.
+    kinds: Vec<Expected>,
 }
 
 /// A connection's user, and what it calls the database.
@@ -181,6 +182,10 @@ fn response(reply: Reply, format: &Format) -> Response {
     match reply {
         Reply::Back => Response::Execution(Tag::new("ROLLBACK")),
         Reply::Rows(frame) => rows(frame, format),
+        Reply::Copy(lines, columns) => {
+            let lines = lines.into_iter().map(|line| Ok(CopyData::new(line.into())));
+            Response::CopyOut(CopyResponse::new(0, columns, stream::iter(lines)))
+        }
         Reply::Done(tag) => Response::Execution(Tag::new(tag)),
         Reply::Begin(tag) => Response::TransactionStart(Tag::new(tag)),
         Reply::End(tag) => Response::TransactionEnd(Tag::new(tag)),
@@ -210,9 +215,6 @@ impl SimpleQueryHandler for Queries {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let catalog = self.doors.catalog(client);
-        if let Some(frame) = meta::recognise(query, &catalog) {
-            return Ok(vec![rows(frame, &Format::UnifiedText)]);
-        }
         let statements = match parse::statements(query) {
             Ok(statements) => statements,
             Err(error) => return Ok(vec![failed(error)]),
@@ -236,7 +238,7 @@ impl SimpleQueryHandler for Queries {
                     match reply {
                         Reply::Begin(_) => status = TransactionStatus::Transaction,
                         Reply::End(_) => status = TransactionStatus::Idle,
-                        Reply::Rows(_) | Reply::Done(_) | Reply::Back => {}
+                        Reply::Rows(_) | Reply::Copy(..) | Reply::Done(_) | Reply::Back => {}
                     }
                     responses.push(response(reply, &Format::UnifiedText));
                 }
@@ -261,23 +263,18 @@ impl QueryParser for Parse {
         C: ClientInfo + Unpin + Send + Sync,
     {
         let catalog = self.0.catalog(client);
-        if let Some(frame) = meta::recognise(sql, &catalog) {
-            return Ok(Some(Arc::new(Prepared::Known(frame))));
-        }
         let mut statements = parse::statements(sql).map_err(told)?;
         let Some(statement) = statements.pop() else { return Ok(None) };
         if !statements.is_empty() {
             let message = "cannot insert multiple commands into a prepared statement";
             return Err(told(SqlError::new(state::SYNTAX, message)));
         }
-        let kinds = parameters::types(&statement, &catalog);
-        Ok(Some(Arc::new(Prepared::Statement(Box::new(statement), kinds))))
+        let (user, database) = names(client);
+        let kinds = parameters::types(&statement, &catalog, &session(client).facts(&user, &database));
+        Ok(Some(Arc::new(Prepared { statement, kinds })))
     }
     fn get_parameter_types(&self, statement: &Arc<Prepared>) -> PgWireResult<Vec<WireType>> {
-        Ok(match statement.as_ref() {
-            Prepared::Known(_) => Vec::new(),
-            Prepared::Statement(_, kinds) => kinds.iter().map(|kind| kind.wire()).collect(),
-        })
+        Ok(statement.kinds.iter().map(|kind| kind.wire()).collect())
     }
     fn get_result_schema(&self, _: &Arc<Prepared>, _: Option<&Format>) -> PgWireResult<Vec<FieldInfo>> {
         // The handler describes statements itself: that takes time.
@@ -295,22 +292,17 @@ impl Queries {
         format: &Format,
     ) -> PgWireResult<Option<Vec<FieldInfo>>> {
         let fields = |frame: &Frame| frame.fields(|column| format_of(format, column));
-        match prepared {
-            Prepared::Known(frame) => Ok(Some(fields(frame))),
-            Prepared::Statement(statement, _) => {
-                let (session, (user, database)) = (session(client), names(client));
-                let catalog = self.doors.catalog(client);
-                let caller = Caller { session: &session, user: &user, database: &database, catalog: &catalog };
-                let frame = self.doors.service.describe(caller, statement, &parameters).await.map_err(told)?;
-                Ok(frame.as_ref().map(fields))
-            }
-        }
+        let (session, (user, database)) = (session(client), names(client));
+        let catalog = self.doors.catalog(client);
+        let caller = Caller { session: &session, user: &user, database: &database, catalog: &catalog };
+        let frame = self.doors.service.describe(caller, &prepared.statement, &parameters).await.map_err(told)?;
+        Ok(frame.as_ref().map(fields))
     }
 }
 
 /// The values of a portal as literals.
 fn values(portal: &Portal<Arc<Prepared>>) -> PgWireResult<Vec<Expr>> {
-    let Prepared::Statement(_, kinds) = portal.statement.statement.as_ref() else { return Ok(Vec::new()) };
+    let kinds = &portal.statement.statement.kinds;
     if portal.parameters.len() < kinds.len() {
         let (given, needed) = (portal.parameters.len(), kinds.len());
         let message = format!("bind message supplies {given} parameters, but the statement requires {needed}");
@@ -322,7 +314,11 @@ fn values(portal: &Portal<Arc<Prepared>>) -> PgWireResult<Vec<Expr>> {
         let format = format_of(&portal.parameter_format, i);
         // A text whose type nobody named is read as what it is compared to; bytes are what the statement's description said.
         let told_type = kinds.get(i).map_or(WireType::TEXT, |kind| kind.wire());
-        let kind = named.unwrap_or(if format == FieldFormat::Text { WireType::UNKNOWN } else { told_type });
+        let kind = named.unwrap_or_else(|| match told_type {
+            told_type if format == FieldFormat::Binary => told_type,
+            WireType::INT8 | WireType::FLOAT8 | WireType::NUMERIC => WireType::NUMERIC,
+            _ => WireType::UNKNOWN,
+        });
         parameters::value(bytes.as_ref(), &kind, format).map_err(told)
     };
     portal.parameters.iter().enumerate().map(value).collect()
@@ -330,7 +326,6 @@ fn values(portal: &Portal<Arc<Prepared>>) -> PgWireResult<Vec<Expr>> {
 
 /// Literals to describe a statement with before there are values.
 fn examples(prepared: &Prepared, named: &[Option<WireType>]) -> Vec<Expr> {
-    let Prepared::Statement(_, kinds) = prepared else { return Vec::new() };
     let example = |(i, kind): (usize, &Expected)| {
         let named = named.get(i).cloned().flatten().and_then(|named| match named {
             WireType::INT2 | WireType::INT4 | WireType::INT8 => Some(Type::Int),
@@ -342,7 +337,7 @@ fn examples(prepared: &Prepared, named: &[Option<WireType>]) -> Vec<Expr> {
         });
         parameters::example(named.map_or(*kind, Expected::One))
     };
-    kinds.iter().enumerate().map(example).collect()
+    prepared.kinds.iter().enumerate().map(example).collect()
 }
 
 #[async_trait]
@@ -352,6 +347,25 @@ impl ExtendedQueryHandler for Queries {
 
     fn query_parser(&self) -> Arc<Parse> {
         self.parser.clone()
+    }
+
+    async fn on_describe<C>(&self, client: &mut C, message: Describe) -> PgWireResult<()>
+    where
+        C: ClientInfo + ClientPortalStore + Sink<PgWireBackendMessage> + Unpin + Send + Sync,
+        C::PortalStore: PortalStore<Statement = Arc<Prepared>>,
+        C::Error: Debug,
+        PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
+    {
+        // A cursor is a portal, too.
+        let cursor = message.name.as_deref().filter(|_| message.target_type == TARGET_TYPE_BYTE_PORTAL);
+        if let Some(name) = cursor
+            && client.portal_store().get_portal(name).is_none()
+            && let Ok(frame) = session(client).cursor(name, 0)
+        {
+            let described = DescribePortalResponse::new(frame.fields(|_| FieldFormat::Text));
+            return send_describe_response(client, &described).await;
+        }
+        self._on_describe(client, message).await
     }
 
     async fn do_describe_statement<C>(
@@ -400,10 +414,7 @@ impl ExtendedQueryHandler for Queries {
         PgWireError: From<<C as Sink<PgWireBackendMessage>>::Error>,
     {
         let format = &portal.result_column_format;
-        let statement = match portal.statement.statement.as_ref() {
-            Prepared::Known(frame) => return Ok(rows(frame.clone(), format)),
-            Prepared::Statement(statement, _) => statement,
-        };
+        let statement = &portal.statement.statement.statement;
         let admitted =
             check_transaction(client.transaction_status(), statement).and_then(|()| self.doors.admit(client));
         admitted.map_err(told)?;

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use seam_serving::access::Access;
+use seam_serving::access::browsers::Browsers;
 use seam_serving::access::tls::Entrance;
 use seam_serving::http::connections::{self, Patience};
 use seam_serving::http::health::{report, text};
@@ -80,7 +81,13 @@ impl Health {
 }
 
 /// Answers requests until `take` is cancelled: probes at once, the roles' routes once they are there.
-pub async fn serve(entrance: Entrance, health: Arc<Health>, access: Arc<Access>, take: CancellationToken) {
+pub async fn serve(
+    entrance: Entrance,
+    health: Arc<Health>,
+    access: Arc<Access>,
+    browsers: Browsers,
+    take: CancellationToken,
+) {
     let probes = Router::new()
         .route("/livez", get(async || text(StatusCode::OK, "ok\n".to_owned())))
         .route("/readyz", get(ready))
@@ -88,7 +95,7 @@ pub async fn serve(entrance: Entrance, health: Arc<Health>, access: Arc<Access>,
         .with_state(health.clone());
     // The roles' routes have a guard of their own, as they come later.
     let router = access.guard(probes).merge(Router::new().fallback(pass_on).with_state(health));
-    connections::serve(entrance, router, Patience::default(), take).await;
+    connections::serve(entrance, router, browsers, Patience::default(), take).await;
 }
 
 async fn pass_on(State(health): State<Arc<Health>>, request: Request) -> Response {

@@ -2,6 +2,7 @@
 mod access;
 mod api;
 mod browser;
+mod browsers;
 mod chaos;
 mod cluster;
 mod commands;

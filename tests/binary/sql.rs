@@ -1,5 +1,6 @@
 //! SQL over the wire, asked by psql and by psycopg: the numbers of the JSON API, Grafana's queries, errors, logins.
 mod cancel;
+mod clients;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -293,6 +294,7 @@ fn grafanas_queries_and_psqls_commands_are_answered() {
     // Each command sends questions of its own; an error of any is no output on standard output.
     for (command, shown) in [
         ("\\l", "|seam|UTF8|C|C|"),
+        ("\\l+", "|pg_default|"),
         ("\\du", "reader|"),
         ("\\dn+", "public|seam"),
         ("\\dt+", "public|by_carrier|table|seam|permanent|"),
@@ -300,9 +302,22 @@ fn grafanas_queries_and_psqls_commands_are_answered() {
     ] {
         assert!(air.one(command).contains(shown), "{command}: {}", air.one(command));
     }
-    for command in ["\\df", "\\dx", "\\dv", "\\di", "\\dT", "\\db", "\\dRp"] {
+    for command in ["\\df", "\\dx", "\\dv", "\\di", "\\dT", "\\dp nothing", "\\dRp"] {
         assert_eq!(air.one(command), "", "{command}");
     }
+    let script = |text: &str| {
+        let out = air.psql("open sesame", &["-f", air._folder.write("script.sql", text).to_str().expect("a path")]);
+        assert!(out.stderr.is_empty(), "{text}: {}", String::from_utf8_lossy(&out.stderr));
+        String::from_utf8_lossy(&out.stdout).into_owned()
+    };
+    let sums = "SELECT carrier, sum(flights) AS n FROM by_carrier WHERE carrier < 'V' GROUP BY 1 ORDER BY 1";
+    let csv = script(&format!("\\copy ({sums}) TO STDOUT CSV HEADER"));
+    assert_eq!(csv.replace("carrier,n\n", "").replace(',', "|"), air.ask(sums).0, "{csv}");
+    assert_eq!(script(&format!("\\set FETCH_COUNT 2\n{sums};")), air.ask(sums).0, "read by a cursor");
+    assert!(
+        script("SELECT fare_sum, flights > 1 AS many FROM by_carrier \\gdesc")
+            .contains("fare_sum|numeric(38,2)\nmany|boolean")
+    );
     // A failure behind a savepoint is forgotten by going back to it.
     let steps = ["BEGIN", "SAVEPOINT a", "SELECT nothing", "ROLLBACK TO a", "RELEASE a", "SELECT 42", "COMMIT"];
     let steps: Vec<&str> = steps.iter().flat_map(|step| ["-c", *step]).collect();
@@ -313,6 +328,8 @@ fn grafanas_queries_and_psqls_commands_are_answered() {
             .contains("by_carrier")
     );
     assert!(air.one("SELECT name FROM metrics ORDER BY name").contains("fare.sum\nflights"));
+    let both = "SELECT fare_sum FROM by_carrier UNION SELECT fare_sum FROM by_carrier";
+    assert_eq!(air.rows(both).len(), air.rows("SELECT DISTINCT fare_sum FROM by_carrier").len());
     let top = "WITH hours AS (SELECT carrier, sum(flights) AS n FROM by_carrier GROUP BY carrier) SELECT carrier, n FROM hours ORDER BY n DESC LIMIT 1";
     assert_eq!(air.rows(top).len(), 1);
     assert_eq!(air.one("BEGIN; SELECT 1; COMMIT"), "BEGIN\n1\nCOMMIT");
@@ -343,6 +360,9 @@ fn what_cannot_be_answered_is_refused_with_its_code() {
         ("SELECT * FROM by_carier", "42P01", "Did you mean \"by_carrier\"?"),
         ("SELECT flightz FROM by_carrier", "42703", "Did you mean \"flights\"?"),
         ("SELEC 1", "42601", "syntax error"),
+        ("SELECT 1 / 0", "22012", "division by zero"),
+        ("SELECT flights / (flights - flights) FROM by_carrier", "22012", "division by zero"),
+        ("FETCH 1 FROM nothing", "34000", "nothing"),
         ("DELETE FROM by_carrier", "0A000", "read-only"),
         ("CREATE TABLE x (a int)", "0A000", "read-only"),
         ("SELECT frobnicate(flights) FROM by_carrier", "42883", "frobnicate"),

@@ -1,5 +1,5 @@
-//! Wrong keys by address: whoever shows too many has to wait, whatever it shows next. Keys cannot be guessed, but noise in logs and
-//! the checking of signatures cost something.
+//! Wrong keys by address: whoever shows too many is told to wait, until it shows a right one. Keys cannot be guessed; so who is
+//! known is not shut out for somebody else's guesses behind the same address.
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

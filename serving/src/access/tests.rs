@@ -280,9 +280,11 @@ async fn keys_have_limits_and_wrong_ones_block_their_address() {
     for guess in ["seam_1", "seam_2", "a.b.c"] {
         assert_eq!(request(&router, from("10.0.0.1", guess)).await.status(), 401);
     }
-    let blocked = request(&router, from("10.0.0.1", "seam_query")).await;
+    let blocked = request(&router, from("10.0.0.1", "seam_3")).await;
     assert_eq!(blocked.status(), 429);
     assert!(blocked.headers().contains_key("retry-after"));
+    assert_eq!(request(&router, from("10.0.0.1", "seam_query")).await.status(), 200, "its neighbour guesses, not it");
+    assert_eq!(request(&router, from("10.0.0.1", "seam_4")).await.status(), 429, "which ends nothing");
     assert_eq!(request(&router, from("10.0.0.2", "seam_query")).await.status(), 200);
     for _ in 0..9 {
         let without = Request::get(uri).extension(ConnectInfo(Peer("10.0.0.2:1".parse().unwrap())));

@@ -1,5 +1,6 @@
 //! The connections of an HTTP server: whoever is slow to say what it wants is cut off, so that it cannot hold a place for ever.
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -14,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 use tower_http::timeout::TimeoutBody;
 
+use crate::access::browsers::Browsers;
 use crate::access::tls::{Entrance, Peer};
 
 /// How patient a server is.
@@ -31,20 +33,29 @@ impl Default for Patience {
     }
 }
 
-/// Answers requests from `entrance` until cancelled, and then those that have begun.
-pub async fn serve(mut entrance: Entrance, router: Router, patience: Patience, cancel: CancellationToken) {
-    let connections = TaskTracker::new();
+/// Answers requests from `entrance` that `browsers` lets in, until cancelled, and then those that have begun.
+pub async fn serve(
+    mut entrance: Entrance,
+    router: Router,
+    browsers: Browsers,
+    patience: Patience,
+    cancel: CancellationToken,
+) {
+    let (connections, browsers) = (TaskTracker::new(), Arc::new(browsers));
     loop {
         let (stream, peer) = tokio::select! {
             () = cancel.cancelled() => break,
             accepted = entrance.accept() => accepted,
         };
-        let (router, cancel) = (router.clone(), cancel.clone());
+        let (router, browsers, cancel) = (router.clone(), browsers.clone(), cancel.clone());
         connections.spawn(async move {
             let answer = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
                 request.extensions_mut().insert(ConnectInfo(Peer(peer)));
-                let mut router = router.clone();
+                let (mut router, refused) = (router.clone(), browsers.refuse(&request));
                 async move {
+                    if let Some(response) = refused {
+                        return Ok(response);
+                    }
                     let request = request.map(|body| Body::new(TimeoutBody::new(patience.body, body)));
                     Ok::<_, Infallible>(router.call(request).await.unwrap_or_else(|never| match never {}))
                 }
@@ -87,7 +98,7 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let router = Router::new().route("/", post(async |body: String| format!("{} bytes", body.len())));
         let cancel = CancellationToken::new();
-        let served = serve(Entrance::Plain(listener), router, PATIENCE, cancel.clone());
+        let served = serve(Entrance::Plain(listener), router, Browsers::default(), PATIENCE, cancel.clone());
         (address, cancel.clone(), tokio::spawn(served))
     }
 

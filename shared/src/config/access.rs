@@ -298,3 +298,21 @@ pub(super) fn origins(root: &Node, problems: &mut Problems) -> Vec<String> {
     }
     origins
 }
+
+/// The names that browsers know the server by.
+pub(super) fn hosts(root: &Node, problems: &mut Problems) -> Vec<String> {
+    let list = root.get("server").and_then(|server| server.get("hosts"));
+    let mut hosts = Vec::new();
+    for (text, place) in list.map_or(Vec::new(), Node::texts) {
+        let is_label = |label: &str| {
+            !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        };
+        if text.split('.').all(is_label) {
+            hosts.push(text.to_ascii_lowercase());
+        } else {
+            problems
+                .add(place, format!("`{text}` is no name of a host; write it like seam.example.com, without a port"));
+        }
+    }
+    hosts
+}

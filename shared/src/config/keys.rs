@@ -282,6 +282,11 @@ static SERVER: Shape = Shape::Table(&[
         &SOME_NAMES,
         "the origins whose pages may ask from a browser, like https://dash.example.com; none by default",
     ),
+    key(
+        "hosts",
+        &SOME_NAMES,
+        "the names that browsers know this server by, like seam.example.com; others are refused if there are any, or if there are no keys",
+    ),
     key("insecure", &Shape::Flag, "listen beyond this machine although nobody has to say who it is"),
     key("prometheus", &PROMETHEUS, "limits of the Prometheus API"),
     key("sql", &SQL, "SQL over the PostgreSQL wire protocol; off unless it is here"),

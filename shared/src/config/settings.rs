@@ -249,6 +249,7 @@ pub(super) fn server(root: &Node, problems: &mut Problems) -> ServerSettings {
             Some(TlsSettings { certificate: file("certificate")?, key: file("key")? })
         }),
         cors: access::origins(root, problems),
+        hosts: access::hosts(root, problems),
         insecure: node.and_then(|n| n.text_of("insecure")) == Some("true"),
     }
 }

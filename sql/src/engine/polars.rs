@@ -20,6 +20,7 @@ impl Engine for Polars {
     fn run(&self, query: &str, tables: Vec<(String, Frame)>, _: &CancellationToken) -> Result<Frame, SqlError> {
         let mut context = SQLContext::new();
         let mut known: Vec<String> = Vec::new();
+        let had_infinite = tables.iter().any(|(_, frame)| has_infinite(frame));
         for (name, frame) in tables {
             known.extend(frame.0.iter().map(|column| column.name.clone()));
             context.register(&name, to_polars(frame).map_err(|error| sql_error(&error, &[]))?.lazy());
@@ -31,8 +32,19 @@ impl Engine for Polars {
             SqlError::unsupported("the engine cannot do this, perhaps because it compares decimals")
                 .hint("Cast decimals: CAST(x AS DOUBLE PRECISION).")
         })?;
-        from_polars(&answer.map_err(told)?)
+        let frame = from_polars(&answer.map_err(told)?)?;
+        // Where PostgreSQL divides by zero it says so; the engine goes on with infinity.
+        if query.contains(['/', '%']) && !had_infinite && has_infinite(&frame) {
+            return Err(SqlError::new(state::BY_ZERO, "division by zero").hint("Divide by NULLIF(x, 0): that is null."));
+        }
+        Ok(frame)
     }
+}
+
+/// Whether there is infinity, or what is no number.
+fn has_infinite(frame: &Frame) -> bool {
+    let is_infinite = |cell: &Option<f64>| cell.is_some_and(|value| !value.is_finite());
+    frame.0.iter().any(|column| matches!(&column.cells, Cells::Float(cells) if cells.iter().any(is_infinite)))
 }
 
 fn to_polars(frame: Frame) -> PolarsResult<DataFrame> {

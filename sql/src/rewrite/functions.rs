@@ -81,6 +81,20 @@ pub fn replacement(function: &Function, facts: &Facts) -> Result<Option<Expr>, S
         ("date_part", [part, expr]) if as_text(part).is_some_and(|part| part.eq_ignore_ascii_case("epoch")) => {
             epoch(expr)?
         }
+        ("to_timestamp", [text, _format]) => {
+            let given = as_text(text).unwrap_or_default();
+            let unknown = || {
+                SqlError::unsupported(format!("to_timestamp cannot read {text}"))
+                    .hint("Write it like 2026-01-31 12:00:00.")
+            };
+            moment(time::moment(given).ok_or_else(unknown)?)
+        }
+        ("to_date", [text, _format]) => {
+            let given = as_text(text).unwrap_or_default();
+            let unknown =
+                || SqlError::unsupported(format!("to_date cannot read {text}")).hint("Write it like 2026-01-31.");
+            parse(&format!("CAST('{}' AS DATE)", time::day(time::moment(given).ok_or_else(unknown)?)))?
+        }
         ("to_char", [expr, format]) => {
             let format = as_text(format).unwrap_or_default();
             parse(&format!("STRFTIME({expr}, {})", text(pattern(format)?)))?

@@ -1,5 +1,5 @@
 //! Groups of decimals, which the engine cannot make as it is built.
-use sqlparser::ast::{Expr, GroupByExpr, Select, SelectItem};
+use sqlparser::ast::{Expr, GroupByExpr, Select, SelectItem, SetExpr, SetOperator, SetQuantifier};
 
 use super::{Rewrite, name_of};
 use crate::error::SqlError;
@@ -37,6 +37,40 @@ impl Rewrite<'_> {
             };
             if keys.contains(&expr) {
                 *item = SelectItem::ExprWithAlias { expr: float(&expr)?, alias };
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Rewrite<'_> {
+    /// What compares whole rows (UNION without ALL and the like) compares the doubles that decimals are.
+    pub(super) fn compare_floats(&self, body: &mut SetExpr) -> Result<(), SqlError> {
+        let SetExpr::SetOperation { left, op, set_quantifier, right } = body else { return Ok(()) };
+        let compares = *op != SetOperator::Union || *set_quantifier != SetQuantifier::All;
+        for side in [left, right] {
+            if compares { self.to_floats(side)? } else { self.compare_floats(side)? }
+        }
+        Ok(())
+    }
+    fn to_floats(&self, body: &mut SetExpr) -> Result<(), SqlError> {
+        let select = match body {
+            SetExpr::Select(select) => select,
+            SetExpr::SetOperation { left, right, .. } => {
+                self.to_floats(left)?;
+                return self.to_floats(right);
+            }
+            _ => return Ok(()),
+        };
+        for item in &mut select.projection {
+            let alias = match item {
+                SelectItem::UnnamedExpr(expr) => quoted(&name_of(expr)),
+                SelectItem::ExprWithAlias { alias, .. } => alias.clone(),
+                _ => continue,
+            };
+            if let Some(expr) = expression(item).filter(|expr| matches!(self.kind(expr), Some(Type::Decimal(_)))) {
+                let expr = parse(&format!("CAST({expr} AS DOUBLE PRECISION)"))?;
+                *item = SelectItem::ExprWithAlias { expr, alias };
             }
         }
         Ok(())
