@@ -42,8 +42,6 @@ use crate::scan::{self, Access, Piece, Scan};
 use kept::Body;
 use page::Page;
 
-/// How often an answer starts again because what it had pinned was retired under it.
-const ATTEMPTS: u32 = 4;
 /// How often an answer that waits for a position looks for it: the longer it has waited already, the seldomer.
 const LOOKS: u32 = 16;
 const PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -274,9 +272,9 @@ impl Serving {
         let ranges = queries.iter().map(|query| scan::range(query));
         let range = ranges.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or_default();
         let is_rate = queries.iter().any(|query| query.rate.is_some());
-        let mut fresh = false;
-        for attempt in 1.. {
-            let pin = self.pin_for(queries, views, fresh).await?;
+        let mut attempts = 0;
+        loop {
+            let pin = self.pin_for(queries, views, attempts > 0).await?;
             let (queries, spelling) = self.only_complete(queries, question, &pin);
             let tag = crate::pin::etag::tag(&spelling, &pin.digest);
             if is_enough(&tag) {
@@ -295,19 +293,12 @@ impl Serving {
                 Err(error) if error.kind() == Kind::NotFound && queries.iter().any(|q| q.generation.is_some()) => {
                     return Err(history::retired(&error));
                 }
-                Err(error) if error.kind() == Kind::NotFound && attempt < ATTEMPTS => {
-                    for view in views {
-                        Box::pin(self.batch_view(view).refresh()).await?;
-                    }
-                    fresh = true;
+                Err(error) => {
+                    attempts += 1;
+                    Box::pin(self.look_again(error, attempts, views)).await?;
                 }
-                Err(error) if error.kind() == Kind::NotFound => {
-                    return Err(Error::unavailable(error.to_string()).into());
-                }
-                Err(error) => return Err(error.into()),
             }
         }
-        unreachable!("the last attempt returns")
     }
 
     /// Pins for queries of one layer, waiting until each one's `min_position` is covered.

@@ -17,8 +17,6 @@ use crate::pin::halves::Halves;
 use crate::query::{Layer, Refusal};
 use crate::scan::levels;
 
-/// How often the read starts again because what it had pinned was retired under it.
-const ATTEMPTS: u32 = 4;
 /// Rows of a batch file or segment that may be read for one row of the table that may be had.
 const READ_FOR_ONE: u64 = 16;
 /// Rows after which a merge looks whether it is still wanted.
@@ -62,9 +60,9 @@ impl Serving {
     ) -> Result<Panes, Refusal> {
         let mut views: Vec<Arc<View>> = selections.iter().map(|selection| selection.view.clone()).collect();
         views.sort_by(|a, b| a.id.cmp(&b.id));
-        let mut fresh = false;
-        for attempt in 1.. {
-            let pin = self.pin(&views, Layer::Merged, fresh).await?;
+        let mut attempts = 0;
+        loop {
+            let pin = self.pin(&views, Layer::Merged, attempts > 0).await?;
             match self.halves_of(&pin, &selections, rows_max).await {
                 Ok(halves) => {
                     let merge = move || merge_all(&selections, &halves, rows_max, &cancel);
@@ -72,19 +70,12 @@ impl Serving {
                     let rows = merged.map_err(|e| Error::internal("the merge failed").because(e))??;
                     return Ok(Panes { pin, rows });
                 }
-                Err(error) if error.kind() == Kind::NotFound && attempt < ATTEMPTS => {
-                    for view in &views {
-                        self.batch_view(view).refresh().await?;
-                    }
-                    fresh = true;
+                Err(error) => {
+                    attempts += 1;
+                    self.look_again(error, attempts, &views).await?;
                 }
-                Err(error) if error.kind() == Kind::NotFound => {
-                    return Err(Error::unavailable(error.to_string()).into());
-                }
-                Err(error) => return Err(error.into()),
             }
         }
-        unreachable!("the last attempt returns")
     }
 
     async fn halves_of(&self, pin: &Pin, selections: &[Selection], rows_max: usize) -> Result<Vec<Halves>, Error> {

@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use seam_shared::lake::view_file::by_key::{Slice, Wanted};
 use seam_shared::time::Timestamp;
+use seam_shared::view::definition::View;
 use seam_shared::{Error, Kind};
 
 use crate::Serving;
@@ -32,7 +33,27 @@ fn effort(query: &Query, access: &Access<'_>, halves: &Halves, cache: &BlockCach
     }
 }
 
+/// How often an answer starts again because what it had pinned was retired under it.
+const ATTEMPTS: u32 = 4;
+
 impl Serving {
+    /// After what was pinned could not be read, for the `attempts`th time: if it was retired meanwhile, looks for newer generations, so that
+    /// whoever reads can pin again.
+    ///
+    /// # Errors
+    /// What could not be read; `Unavailable` when something was retired under every attempt.
+    pub(crate) async fn look_again(&self, error: Error, attempts: u32, views: &[Arc<View>]) -> Result<(), Error> {
+        if error.kind() != Kind::NotFound {
+            return Err(error);
+        }
+        if attempts >= ATTEMPTS {
+            return Err(Error::unavailable(error.to_string()));
+        }
+        for view in views {
+            self.batch_view(view).refresh().await?;
+        }
+        Ok(())
+    }
     /// The blocks of what was pinned that hold panes in `range`; of a keyed view of which `slices` names keys, only their rows.
     ///
     /// # Errors
