@@ -1,10 +1,11 @@
 //! What a connection remembers: its settings, and what its last statement was answered from.
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use seam_serving::pin::pinned::PinnedView;
 use seam_shared::event::batch::Excluded;
+use seam_shared::lock::lock;
 
 use crate::error::{SqlError, state};
 use crate::frame::Frame;
@@ -137,7 +138,7 @@ struct Cursor {
 
 impl Session {
     fn with<T>(&self, work: impl FnOnce(&mut Remembered) -> T) -> T {
-        work(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        work(&mut lock(&self.0))
     }
     /// What the next statement may depend on.
     pub fn facts(&self, user: &str, database: &str) -> Facts {

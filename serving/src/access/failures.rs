@@ -1,11 +1,12 @@
 //! Wrong keys by address: whoever shows too many is told to wait, until it shows a right one. Keys cannot be guessed; so who is
 //! known is not shut out for somebody else's guesses behind the same address.
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use hashbrown::HashMap;
 use seam_shared::config::Rate;
+use seam_shared::lock::lock;
 
 /// Addresses that are remembered at most.
 const ADDRESSES: usize = 16_384;
@@ -26,7 +27,7 @@ impl Failures {
     /// How long an address has to wait.
     pub fn wait(&self, address: IpAddr) -> Option<Duration> {
         let (count, per) = self.allowed.map(parts)?;
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = lock(&self.seen);
         let (since, failures) = seen.get(&network(address))?;
         if *failures < count { None } else { per.checked_sub(since.elapsed()).filter(|wait| !wait.is_zero()) }
     }
@@ -35,7 +36,7 @@ impl Failures {
         let Some((_, per)) = self.allowed.map(parts) else { return };
         let now = Instant::now();
         let is_over = |since: &Instant| now.duration_since(*since) >= per;
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = lock(&self.seen);
         if seen.len() >= ADDRESSES {
             seen.retain(|_, (since, _)| !is_over(since));
             if seen.len() >= ADDRESSES {

@@ -7,6 +7,7 @@ use jsonwebtoken::jwk::{Jwk, JwkSet};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use seam_shared::access::{Caller, RowFilter, Scope};
 use seam_shared::config::JwtSettings;
+use seam_shared::lock::lock;
 use seam_shared::time::Timestamp;
 use seam_shared::{Error, Result};
 use serde::Deserialize;
@@ -102,7 +103,7 @@ impl Tokens {
     async fn refresh(&self, age: Duration) {
         let _one_asks = self.asking.lock().await;
         {
-            let mut asked = self.asked.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let mut asked = lock(&self.asked);
             if asked.is_some_and(|asked| asked.elapsed() < age) {
                 return;
             }

@@ -1,7 +1,7 @@
 //! The keys: found by their hashes, and read again when their file changes, without a restart.
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -12,6 +12,7 @@ use governor::{Quota, RateLimiter};
 use hashbrown::HashMap;
 use seam_shared::access::Caller;
 use seam_shared::config::{Config, Key, KeyHash, Rate, keys_of};
+use seam_shared::lock::lock;
 use seam_shared::{Error, Result};
 
 use super::Known;
@@ -50,7 +51,7 @@ impl Ring {
             .map_err(|e| Error::invalid(format!("the keys file {} cannot be read", path.display())).because(e))?;
         let file = File { path: path.to_owned(), config: config.clone(), text: Mutex::default() };
         let keys = file.keys(&text)?;
-        *file.text.lock().unwrap_or_else(PoisonError::into_inner) = text;
+        *lock(&file.text) = text;
         Ok(Ring { known: ArcSwap::from_pointee(renewed(keys, &ByHash::new())), file: Some(file) })
     }
     /// Whose key it is.
@@ -64,7 +65,7 @@ impl Ring {
             Ok(text) => text,
             Err(error) => format!("cannot be read: {error}"),
         };
-        if std::mem::replace(&mut *file.text.lock().unwrap_or_else(PoisonError::into_inner), text.clone()) == text {
+        if std::mem::replace(&mut *lock(&file.text), text.clone()) == text {
             return;
         }
         match file.keys(&text) {

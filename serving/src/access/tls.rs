@@ -2,7 +2,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use axum::extract::connect_info::Connected;
 use axum::serve::{IncomingStream, Listener};
 use seam_shared::config::TlsSettings;
+use seam_shared::lock::lock;
 use seam_shared::{Error, Result};
 use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -162,7 +163,7 @@ impl Certificate {
     }
     /// Reads the files again if they changed. Files that do not fit, as when only one of them is there yet, are read again later.
     fn look(&self) {
-        let mut looked = self.looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut looked = lock(&self.looked);
         if looked.0.elapsed() < LOOK {
             return;
         }

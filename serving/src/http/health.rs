@@ -1,11 +1,12 @@
 //! `/livez` and `/readyz`: whether the process answers, and whether its answers reach what the log held when it started.
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::Uri;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use seam_shared::Result;
+use seam_shared::lock::lock;
 use seam_shared::view::definition::View;
 
 use crate::Serving;
@@ -66,7 +67,7 @@ impl Serving {
         let source = &view.source.name;
         let wanted = self.ends_at_start(source);
         let coverage = pin.views[0].coverage();
-        let mut known = self.caught_up.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.caught_up);
         if known.contains(&view.id) {
             return Ok(());
         }

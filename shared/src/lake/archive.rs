@@ -3,7 +3,7 @@ mod evolution;
 mod recent_ids;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use object_store::ObjectStore;
 use object_store::path::Path;
@@ -17,6 +17,7 @@ use crate::lake::archive_file::{self, Written};
 use crate::lake::delta::{Add, Commit, Metadata, Snapshot, Table, Transaction, schema};
 use crate::lake::sealed::Footer;
 use crate::lake::verified;
+use crate::lock::lock;
 use crate::log::{Anchor, Offset, OffsetVector};
 use crate::time::Timestamp;
 use crate::view::definition::Source;
@@ -182,7 +183,7 @@ impl ArchiveTable {
     }
     /// The newest version that was read so far; nothing is asked of the store.
     pub fn known(&self) -> Option<Arc<ArchiveSnapshot>> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.newest).clone()
     }
     /// The newest version.
     ///
@@ -286,7 +287,7 @@ impl ArchiveTable {
         Add::new(name, written.bytes.len() as u64, self.table.clock().now(), &stats, tags)
     }
     fn read(&self, snapshot: &Snapshot) -> Result<Arc<ArchiveSnapshot>> {
-        let known = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = lock(&self.newest).clone();
         if let Some(known) = known.as_ref().filter(|k| k.version == snapshot.version) {
             return Ok(Arc::clone(known));
         }
@@ -307,7 +308,7 @@ impl ArchiveTable {
         }
         let read = Arc::new(ArchiveSnapshot { version: snapshot.version, files, positions });
         self.check_whole(&read)?;
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut newest = lock(&self.newest);
         if newest.as_ref().is_none_or(|n| n.version < read.version) {
             *newest = Some(Arc::clone(&read));
         }

@@ -8,7 +8,7 @@ mod checkpoint;
 pub mod schema;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use futures::future::join_all;
 use object_store::path::Path;
@@ -17,6 +17,7 @@ use serde_json::Value as Json;
 
 use crate::clock::Clock;
 use crate::error::{Error, Kind, Result};
+use crate::lock::lock;
 use action::{Action, PROTOCOL};
 pub use action::{Add, Metadata, Remove, Transaction};
 use checkpoint::{Checkpoints, EVERY};
@@ -176,7 +177,7 @@ impl Table {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Arc<Snapshot>>> {
-        self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.newest)
     }
     fn text(&self, version: u64, nonce: &str, commit: Commit) -> String {
         let mut info = serde_json::Map::new();

@@ -2,7 +2,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -13,6 +13,8 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, UploadPart,
 };
+
+use crate::lock::lock;
 
 /// Wraps a store. A put may fail before it is applied, be applied and lose its reply, be applied and answer `AlreadyExists` (as
 /// a client that retries by itself does), or be applied only with a later call (a zombie request). A get may fail.
@@ -35,7 +37,7 @@ impl FaultyStore {
     }
     /// Applies the puts that are still held back.
     pub async fn release(&self) {
-        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        let held = std::mem::take(&mut *lock(&self.held));
         for (path, payload, options) in held {
             // whether a zombie request succeeds is nobody's business any more
             let _: Result<PutResult> = self.inner.put_opts(&path, payload, options).await;
@@ -122,7 +124,7 @@ impl ObjectStore for FaultyStore {
                 Err(Error::AlreadyExists { path: path.to_string(), source: "a retried request".into() })
             }
             Some(_) => {
-                self.held.lock().unwrap_or_else(PoisonError::into_inner).push((path.clone(), payload, options));
+                lock(&self.held).push((path.clone(), payload, options));
                 Err(failure("the request is under way"))
             }
         }

@@ -3,9 +3,10 @@
 use std::io::{BufReader, BufWriter};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use seam_shared::lock::lock;
 use tokio_util::sync::CancellationToken;
 
 use super::{Engine, pipe};
@@ -43,10 +44,6 @@ enum Ended {
     TooLarge,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Workers {
     /// Runs `program` with `arguments`, which must answer as [`serve`](super::serve) does, in at most `memory_max` bytes each. Nothing
     /// is started yet.
@@ -56,10 +53,10 @@ impl Workers {
     }
 
     fn worker(&self) -> Result<Worker, SqlError> {
-        let mut idle = locked(&self.idle);
+        let mut idle = lock(&self.idle);
         while let Some(worker) = idle.pop() {
             // It may have been ended by somebody else.
-            if matches!(locked(&worker.child).try_wait(), Ok(None)) {
+            if matches!(lock(&worker.child).try_wait(), Ok(None)) {
                 return Ok(worker);
             }
         }
@@ -97,8 +94,8 @@ impl Engine for Workers {
         let ended = tokio::runtime::Handle::current().block_on(watching).unwrap_or(None);
         match (answered, ended) {
             (Ok(answer), None) => {
-                let kept = memory(locked(&worker.child).id()).unwrap_or(0);
-                let mut idle = locked(&self.idle);
+                let kept = memory(lock(&worker.child).id()).unwrap_or(0);
+                let mut idle = lock(&self.idle);
                 if kept <= MEMORY_KEPT && idle.len() < IDLE_MAX {
                     idle.push(worker);
                 }
@@ -125,7 +122,7 @@ async fn watch(
     done: &CancellationToken,
     memory_max: u64,
 ) -> Option<Ended> {
-    let process = locked(child).id();
+    let process = lock(child).id();
     loop {
         let ended = tokio::select! {
             biased;
@@ -136,7 +133,7 @@ async fn watch(
                 _ => continue,
             },
         };
-        if let Err(error) = locked(child).kill() {
+        if let Err(error) = lock(child).kill() {
             tracing::error!(%error, process, "a process for SQL cannot be ended");
         }
         return Some(ended);
@@ -153,7 +150,7 @@ fn memory(process: u32) -> Option<u64> {
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        let mut child = locked(&self.child);
+        let mut child = lock(&self.child);
         // What has ended already needs no ending, but somebody must ask for it.
         let _ = child.kill();
         let _ = child.wait();
@@ -187,7 +184,7 @@ mod tests {
         let (error, workers) = asked.await.expect("no panic");
         assert_eq!(error.code, state::CANCELLED);
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
-        assert!(locked(&workers.idle).is_empty(), "it is not used again");
+        assert!(lock(&workers.idle).is_empty(), "it is not used again");
         let (error, _) = run(silent("exec sleep 60"), cancel).await;
         assert_eq!(error.code, state::CANCELLED, "before it began");
     }
