@@ -30,6 +30,9 @@ impl Default for Settings {
 
 /// Deletes the files of a view that no kept generation names, and answers with how many. The caller holds the view's lease.
 ///
+/// Names are made from contents, so a run that goes on though its lease ran out may have written a retired file again, to publish it. Such
+/// a run began from the newest generation, or it will not publish: what was written since then stays.
+///
 /// # Errors
 /// Those of the store; what was deleted stays deleted.
 pub async fn retain(store: &dyn ObjectStore, table: &ViewTable, settings: Settings, now: Timestamp) -> Result<usize> {
@@ -64,7 +67,8 @@ pub async fn retain(store: &dyn ObjectStore, table: &ViewTable, settings: Settin
         let is_log = object.location.prefix_match(&log).is_some();
         let is_file = object.location.extension() == Some("parquet") && !is_log;
         let unnamed = !kept.contains(&object.location);
-        if is_file && unnamed && (retired.contains(&object.location) || written.plus(settings.orphans) < now) {
+        let is_retired = retired.contains(&object.location) && written.plus(settings.age) < newest.published;
+        if is_file && unnamed && (is_retired || written.plus(settings.orphans) < now) {
             store.delete(&object.location).await?;
             deleted += 1;
         }

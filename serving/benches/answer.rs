@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::Request;
 use axum::routing::get;
 use object_store::ObjectStore;
@@ -32,7 +32,7 @@ use seam_shared::view::value::Value;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
-use client::{Failure, TIME, memory, percentiles, rate, serve};
+use client::{Asked, Failure, TIME, memory, percentiles, rates, serve};
 
 /// The allocator of the program.
 #[global_allocator]
@@ -214,15 +214,15 @@ fn main() -> Result<(), Failure> {
     let address = serve("serving", router.clone())?;
     let wanted = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     for (name, question) in QUESTIONS.into_iter().filter(|(name, _)| name.contains(&wanted)) {
-        let body = runtime.block_on(ask(&router, &url(question, 7)))?;
+        let body = Bytes::from(runtime.block_on(ask(&router, &url(question, 7)))?);
         println!("{name}");
         let bare = serve("bare", Router::new().route(METRIC, get(move || ready(body.clone()))))?;
-        let yardstick = rate("a bare handler, the same bytes", bare, None, |_| url(question, 7))?;
-        println!();
-        let repeated = rate("the same query again", address, None, |_| url(question, 7))?;
-        println!("   {:.0} % of the bare handler", repeated / yardstick * 100.0);
-        let distinct = rate("every query different", address, None, |n| url(question, n))?;
-        println!("   {:.0} % of the bare handler", distinct / yardstick * 100.0);
+        let (same, other) = (|_| url(question, 7), |n| url(question, n));
+        rates(&[
+            Asked { name: "a bare handler, the same bytes", address: bare, tag: None, url: &same },
+            Asked { name: "the same query again", address, tag: None, url: &same },
+            Asked { name: "every query different", address, tag: None, url: &other },
+        ])?;
         time_in_process(&runtime, "the same query again", &router, |_| url(question, 8))?;
         time_in_process(&runtime, "every query different", &router, |n| url(question, n + 1_000_003))?;
     }

@@ -11,7 +11,9 @@ pub type Failure = Box<dyn std::error::Error>;
 /// Connections of the client.
 const CONNECTIONS: usize = 16;
 /// How long each figure is measured.
-pub const TIME: Duration = Duration::from_secs(2);
+pub const TIME: Duration = Duration::from_secs(1);
+/// How often rates are measured.
+const ROUNDS: usize = 3;
 
 /// Serves on a thread of that name until the process ends.
 pub fn serve(name: &str, router: Router) -> Result<SocketAddr, Failure> {
@@ -95,32 +97,70 @@ impl Connection {
     }
 }
 
-/// Asks over TCP for some time after a warm-up of half as much, prints the rate, and answers with it per second of processor time.
-pub fn rate(name: &str, address: SocketAddr, tag: Option<&str>, url: impl Fn(usize) -> String) -> Result<f64, Failure> {
-    let mut connections = (0..CONNECTIONS).map(|_| Connection::open(address)).collect::<Result<Vec<_>, _>>()?;
-    let (mut asked, mut bytes, mut first) = (0, 0, 0);
+/// What is asked over TCP, beside others.
+pub struct Asked<'a> {
+    pub name: &'a str,
+    pub address: SocketAddr,
+    /// The tag that is known already, if it is.
+    pub tag: Option<&'a str>,
+    /// The URL of the `n`th question.
+    pub url: &'a dyn Fn(usize) -> String,
+}
+
+/// Answers a second, a second of processor time, and the bytes of the last one.
+#[derive(Clone, Copy, Default)]
+struct Rate {
+    by_time: f64,
+    by_core: f64,
+    bytes: usize,
+}
+
+/// Asks each in turn, several times, as this machine's speed swings. Prints the best rate of each and which part of the first one's it
+/// is, and answers with them by processor time.
+pub fn rates(all: &[Asked]) -> Result<Vec<f64>, Failure> {
+    let mut best = vec![(0, Rate::default()); all.len()];
+    for _ in 0..ROUNDS {
+        for (asked, (next, best)) in all.iter().zip(&mut best) {
+            let rate = round(asked, next)?;
+            if rate.by_core > best.by_core {
+                *best = rate;
+            }
+        }
+    }
+    let yardstick = best[0].1.by_core;
+    for (i, (asked, (_, Rate { by_time, by_core, bytes }))) in all.iter().zip(&best).enumerate() {
+        let part =
+            if i == 0 { String::new() } else { format!("   {:.0} % of the bare handler", by_core / yardstick * 100.0) };
+        println!("  {:36} {by_time:8.0} /s   {by_core:8.0} /s/core   {bytes} bytes{part}", asked.name);
+    }
+    Ok(best.into_iter().map(|(_, rate)| rate.by_core).collect())
+}
+
+/// Asks for some time after a warm-up of half as much, from the `next`th question on.
+fn round(asked: &Asked, next: &mut usize) -> Result<Rate, Failure> {
+    let mut connections = (0..CONNECTIONS).map(|_| Connection::open(asked.address)).collect::<Result<Vec<_>, _>>()?;
+    let (mut bytes, mut first) = (0, *next);
     let (mut begun, mut before, mut is_warm) = (Instant::now(), processor_time()?, false);
     while !is_warm || begun.elapsed() < TIME {
         if !is_warm && begun.elapsed() > TIME / 2 {
-            (begun, before, first, is_warm) = (Instant::now(), processor_time()?, asked, true);
+            (begun, before, first, is_warm) = (Instant::now(), processor_time()?, *next, true);
         }
         for connection in &mut connections {
-            connection.send(&url(asked), tag)?;
-            asked += 1;
+            connection.send(&(asked.url)(*next), asked.tag)?;
+            *next += 1;
         }
         for connection in &mut connections {
             let received = connection.receive()?;
-            if received.status != if tag.is_some() { 304 } else { 200 } {
-                return Err(format!("{name}: status {}", received.status).into());
+            if received.status != if asked.tag.is_some() { 304 } else { 200 } {
+                return Err(format!("{}: status {}", asked.name, received.status).into());
             }
             bytes = received.bytes;
         }
     }
     let (taken, used) =
         (begun.elapsed().as_secs_f64(), processor_time()?.saturating_sub(before).as_secs_f64().max(0.01));
-    let (by_time, by_core) = ((asked - first) as f64 / taken, (asked - first) as f64 / used);
-    print!("  {name:36} {by_time:8.0} /s   {by_core:8.0} /s/core   {bytes} bytes");
-    Ok(by_core)
+    let answers = (*next - first) as f64;
+    Ok(Rate { by_time: answers / taken, by_core: answers / used, bytes })
 }
 
 /// The median and the 99th part of a hundred, in milliseconds.

@@ -28,7 +28,7 @@ use seam_serving::{Settings, http};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
-use client::{Connection, Failure, TIME, memory, percentiles, rate, serve};
+use client::{Asked, Connection, Failure, TIME, memory, percentiles, rates, serve};
 use history::{DAYS, Sizes, World};
 
 /// The allocator of the program.
@@ -195,22 +195,23 @@ fn compare(runtime: &Runtime, router: &Router, address: SocketAddr, question: &Q
     }
     println!("  {:36} {:11.3} ms", "the first time", begun.elapsed().as_secs_f64() * 1e3);
     let bare = bare(runtime, router, &first)?;
-    let yardstick = rate("a bare handler, the same bytes", bare, None, |n| format!("/bare/{}", n % panels))?;
-    println!();
+    let plain = |n: usize| format!("/bare/{}", n % panels);
     let again = |n: usize| (question.urls)(0).swap_remove(n % panels);
-    let repeated = rate("the same query again", address, None, again)?;
-    println!("   {:.0} % of the bare handler", repeated / yardstick * 100.0);
     let other = |n: usize| (question.urls)(1 + n / panels).swap_remove(n % panels);
-    let distinct = rate("every query different", address, None, other)?;
-    println!("   {:.0} % of the bare handler", distinct / yardstick * 100.0);
+    let by_core = rates(&[
+        Asked { name: "a bare handler, the same bytes", address: bare, tag: None, url: &plain },
+        Asked { name: "the same query again", address, tag: None, url: &again },
+        Asked { name: "every query different", address, tag: None, url: &other },
+    ])?;
     let (_, tag) = runtime.block_on(ask(router, &first[0]))?;
-    let yardstick = rate("a bare handler, 304", unchanged(tag.clone())?, Some("\"x\""), |_| "/bare/0".to_owned())?;
-    println!();
-    let known = rate("the same query again, 304", address, Some(tag.to_str()?), |_| first[0].clone())?;
-    println!("   {:.0} % of the bare handler", known / yardstick * 100.0);
+    let (bare, plain, again) = (unchanged(tag.clone())?, |_| "/bare/0".to_owned(), |_| first[0].clone());
+    rates(&[
+        Asked { name: "a bare handler, 304", address: bare, tag: Some("\"x\""), url: &plain },
+        Asked { name: "the same query again, 304", address, tag: Some(tag.to_str()?), url: &again },
+    ])?;
     times("the same again", address, |_| first.clone())?;
     times("every time different", address, |n| (question.urls)(n + 1_003))?;
-    Ok(distinct / panels as f64)
+    Ok(by_core[2] / panels as f64)
 }
 
 fn setting(name: &str, default: u64) -> u64 {

@@ -9,7 +9,7 @@ use seam_tests::simulator::{REAL_EVERY, run, sweep};
 use crate::layers::setting;
 
 /// Seeds that were wrong once.
-const KEPT: [u64; 0] = [];
+const KEPT: [u64; 1] = [4_726];
 
 /// After every step any answer equals the plain oracle at the answer's own stamp; at the end all is caught up.
 #[test]

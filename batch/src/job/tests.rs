@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use object_store::memory::InMemory;
-use seam_shared::clock::ManualClock;
+use seam_shared::clock::{Clock, ManualClock, SystemClock};
 use seam_shared::lake::archive::{ArchiveTable, NewFile};
 use seam_shared::lake::faulty::FaultyStore;
 use seam_shared::lake::views::ViewTable;
@@ -164,9 +164,11 @@ async fn the_audit_compares_with_the_speed_layer() {
     assert!(matches!(world.run(false).await.drift, Some(Drift::NotAudited(_))));
 }
 
-#[tokio::test]
-async fn old_files_go_when_no_kept_generation_names_them() {
+/// Of the files that generation 2 of eight, one a day, does not share with the newest: how many are there, and how many are gone. The
+/// store's clock is this machine's, and the runs' is `ahead` of it.
+async fn kept_and_gone(ahead: Span) -> (usize, usize) {
     let mut world = World::new(9).await;
+    world.clock.advance(SystemClock.now().plus(ahead).0 - BASE.0);
     for _ in 0..8 {
         world.archive(80, 0).await;
         world.clock.advance(Span::DAY.0);
@@ -179,11 +181,24 @@ async fn old_files_go_when_no_kept_generation_names_them() {
         }
     }
     let newest = table.at(8).await.unwrap();
-    let mut gone = 0;
+    let (mut kept, mut gone) = (0, 0);
     for file in table.at(2).await.unwrap().files.iter().filter(|file| !newest.files.contains(file)) {
-        gone += usize::from(table.get(file).await.is_err());
+        let is_gone = table.get(file).await.is_err();
+        *(if is_gone { &mut gone } else { &mut kept }) += 1;
     }
-    assert!(gone > 0, "files of generation 2 are deleted");
+    (kept, gone)
+}
+
+#[tokio::test]
+async fn old_files_go_when_no_kept_generation_names_them() {
+    let (kept, gone) = kept_and_gone(Span::DAY).await;
+    assert!(kept == 0 && gone > 0, "{kept} files of generation 2 are kept, {gone} deleted");
+}
+
+#[tokio::test]
+async fn an_old_file_that_was_written_since_the_newest_generation_stays() {
+    let (kept, gone) = kept_and_gone(Span(-20 * Span::DAY.0)).await;
+    assert!(kept > 0 && gone == 0, "{kept} files of generation 2 are kept, {gone} deleted");
 }
 
 #[tokio::test]

@@ -96,6 +96,10 @@ impl DatedStore {
     pub fn new(clock: Arc<SeededClock>) -> DatedStore {
         DatedStore { inner: InMemory::new(), clock, written: Mutex::default() }
     }
+    /// When a file was written last.
+    pub fn written(&self, path: &Path) -> Option<Timestamp> {
+        lock(&self.written).get(path).copied()
+    }
 }
 
 impl std::fmt::Display for DatedStore {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
 use seam_serving::{Serving, Settings, Stores};
 use seam_shared::clock::Clock;
@@ -283,14 +284,17 @@ impl World {
         }
     }
 
-    /// Deletes the files of generations before the newest, with no grace at all.
+    /// Deletes the files of generations before the newest, with no grace at all; but what was written since the newest was published may
+    /// be of a job that will publish it again.
     async fn retire(&mut self) {
         for table in &self.tables {
             let Ok(Some(newest)) = table.latest().await else { continue };
             let Some(number) = (1..newest.number).nth_back(self.dice.below(2) as usize) else { continue };
             let fresh = ViewTable::new(self.objects.clone(), table.view().clone(), self.clock.clone());
             let Ok(old) = fresh.at(number).await else { continue };
-            for path in old.paths().filter(|path| newest.paths().all(|kept| kept != *path)) {
+            let is_settled =
+                |path: &&Path| self.objects.written(path).is_some_and(|written| written < newest.published);
+            for path in old.paths().filter(is_settled).filter(|path| newest.paths().all(|kept| kept != *path)) {
                 let _: object_store::Result<()> = self.objects.delete(path).await;
             }
         }
