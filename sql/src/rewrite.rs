@@ -398,13 +398,7 @@ impl Rewrite<'_> {
                 Some(interval) => Some(spelt(interval)?),
                 None => return Err(SqlError::new(state::NO_TIME, format!("{expr} is no interval"))),
             },
-            DataType::SmallInt(_)
-            | DataType::Int2(_)
-            | DataType::Int(_)
-            | DataType::Int4(_)
-            | DataType::Integer(_)
-            | DataType::Int8(_)
-            | DataType::BigInt(_) => Some(match self.kind(expr) {
+            to if named(to) == Some(Type::Int) => Some(match self.kind(expr) {
                 // The engine would cut off what PostgreSQL rounds.
                 Some(Type::Float | Type::Decimal(_)) => parse(&format!("CAST(ROUND({expr}) AS BIGINT)"))?,
                 _ => parse(&format!("CAST({expr} AS BIGINT)"))?,
