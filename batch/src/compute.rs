@@ -184,6 +184,7 @@ async fn run(
         fold.begin(&table.get(before).await?);
     }
     let (mut stored, mut wide) = (Vec::new(), roll_up.map(|keep| Wide::new(table.view(), keep)));
+    let mut writer = Writer::new(table.view());
     let mut open = slices.iter().zip(completed(slices, files)).peekable();
     for (i, file) in files.iter().enumerate() {
         let windows = counted.and_then(|counted| counted.windows.get(&file.path));
@@ -192,8 +193,7 @@ async fn run(
             fold.add(&input, windows).map_err(|error| named(error, file))?;
         }
         while let Some((slice, _)) = open.next_if(|(_, last)| *last <= i) {
-            let (mut writer, mut narrow) =
-                (Writer::new(table.view()), roll_up.map(|keep| Narrow::new(table.view(), keep)));
+            let mut narrow = roll_up.map(|keep| Narrow::new(table.view(), keep));
             fold.take(*slice, |rows| {
                 wide.iter_mut().for_each(|wide| wide.push(rows));
                 narrow.iter_mut().for_each(|narrow| narrow.push(rows));

@@ -18,17 +18,17 @@ use super::index::Numbered;
 use super::input::Input;
 use super::order::{Order, pair};
 use super::pane::{Pane, Table, Waiting};
-use super::values::{Place, Values, needs_places};
+use super::values::{Place, VALUES_A_ROW, Values, needs_places};
 use super::windows::FileWindows;
 
 /// Events may wait for their pane's end in so much memory.
 const WAITING_BYTES: usize = 48 << 20;
 /// From so many events on that wait, and so many for each of its groups, a pane is folded before it is taken.
-const EARLY_EVENTS: usize = 1 << 18;
+const EARLY_EVENTS: usize = 1 << 19;
 const EARLY_EVENTS_A_GROUP: usize = 8;
 /// The same where there are few groups for certain.
-const FEW_EVENTS: usize = 1 << 14;
-/// Panes may begin in the memory of others, which has room for so many events.
+const FEW_EVENTS: usize = 1 << 12;
+/// The newest pane may begin in the memory of others, which has room for so many events.
 const SPARE_EVENTS: usize = 1 << 21;
 /// Rows that are handed out at a time, but for the last; whole panes.
 const PIECE_ROWS: usize = 32_768;
@@ -48,7 +48,7 @@ pub struct Fold {
     numbers: Numbered<8>,
     /// In the same order; `None` for those that were taken.
     panes: Vec<Option<Pane>>,
-    /// Memory for what is read next, for the keys of events and for panes that begin.
+    /// Memory for what is read next, for the keys of events and for the newest pane.
     spare: Spare,
     spare_keys: Vec<u64>,
     spare_waiting: Vec<Waiting>,
@@ -168,8 +168,12 @@ impl Fold {
     fn keys(&mut self, events: &Events, windows: Option<&FileWindows>, partition: u32) -> Result<Vec<u64>> {
         let mut keys = std::mem::take(&mut self.spare_keys);
         keys.clear();
-        keys.resize(events.times.len(), 0);
-        for (i, codes) in events.codes.iter().enumerate() {
+        match events.codes.as_slice() {
+            [] => keys.resize(events.times.len(), 0),
+            [only] => keys.extend(only.iter().map(|code| u64::from(*code))),
+            [first, second, ..] => keys.extend(first.iter().zip(second).map(|(first, second)| pair(*first, *second))),
+        }
+        for (i, codes) in events.codes.iter().enumerate().skip(2) {
             self.append_codes(i, codes.iter().copied(), &mut keys);
         }
         if self.view.count_window.is_some() {
@@ -211,8 +215,10 @@ impl Fold {
         if number == self.panes.len() {
             self.panes.push(None);
         }
+        let is_newest = number + 1 == self.panes.len(); // few events come to the others
         let pane = self.panes[number].get_or_insert_with(|| Pane::new(view));
-        if pane.waiting.room() == 0
+        if is_newest
+            && pane.waiting.room() == 0
             && let Some(spare) = self.spare_waiting.pop()
         {
             pane.waiting = spare;
@@ -244,7 +250,8 @@ impl Fold {
         let all = open().map(|pane| pane.waiting.bytes()).sum::<usize>() > WAITING_BYTES;
         let pays = |pane: &Pane, order: &Order| {
             let (waiting, groups) = (pane.waiting.count(), pane.keys.len());
-            waiting >= EARLY_EVENTS.max(EARLY_EVENTS_A_GROUP * groups) || waiting >= FEW_EVENTS && pane.is_dense(order)
+            let enough = order.end().saturating_mul(VALUES_A_ROW as u64) as usize;
+            waiting >= EARLY_EVENTS.max(EARLY_EVENTS_A_GROUP * groups) || waiting >= FEW_EVENTS.max(enough)
         };
         if !all && !open().any(|pane| pays(pane, &self.order)) {
             return;
@@ -271,9 +278,10 @@ impl Fold {
     }
 }
 
-/// Keeps memory for panes that begin, if that is not too much.
+/// Keeps memory for panes that begin, if it is worth it and not too much.
 fn keep(waiting: Waiting, spare: &mut Vec<Waiting>) {
-    if spare.iter().chain([&waiting]).map(Waiting::room).sum::<usize>() <= SPARE_EVENTS {
+    if waiting.room() >= FEW_EVENTS && spare.iter().chain([&waiting]).map(Waiting::room).sum::<usize>() <= SPARE_EVENTS
+    {
         spare.push(waiting);
     }
 }
@@ -281,7 +289,10 @@ fn keep(waiting: Waiting, spare: &mut Vec<Waiting>) {
 /// Gives the codes their values: all of a small dictionary, else those in use.
 fn spell(dimension: &mut Dimension, values: &[seam_shared::view::value::Value]) {
     if values.len() <= dimension.codes.len() {
-        dimension.values = values.to_vec();
+        // most often it has not grown since the rows before
+        if dimension.values.len() < values.len() {
+            dimension.values = values.to_vec();
+        }
         return;
     }
     let mut used = dimension.codes.clone();

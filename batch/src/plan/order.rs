@@ -8,8 +8,8 @@ const RANKED_WHOLE: usize = 1 << 16;
 /// The rank of each key: the number of the combination of all dimensions but the last, and the code of the last.
 #[derive(Debug, Default)]
 pub struct Order {
-    high: Vec<u32>,
-    low: Vec<u32>,
+    high: Ranks,
+    low: Ranks,
     low_bits: u32,
     /// Of how many values it is the order; 0: of some keys only.
     whole: usize,
@@ -34,16 +34,17 @@ impl Order {
             keys.for_each(|key| used.mark(*key));
             used.spread(combinations);
         }
-        let mut ranked: Vec<Vec<u32>> =
-            dictionaries.iter().zip(&used.codes).map(|(d, u)| ranks(d.values(), u)).collect();
-        self.low = ranked.pop().unwrap_or_else(|| vec![0]);
-        self.high = ranked.first().cloned().unwrap_or_else(|| vec![0]);
-        for (level, combinations) in combinations.iter().enumerate() {
-            let rank = |key: &u64| pair(self.high[(key >> 32) as usize], ranked[level + 1][*key as u32 as usize]);
+        let mut ranked: Vec<Ranks> =
+            dictionaries.iter().zip(&used.codes).map(|(d, u)| Ranks::new(d.values(), u)).collect();
+        self.low = ranked.pop().unwrap_or_else(Ranks::of_one);
+        let mut ranked = ranked.into_iter();
+        self.high = ranked.next().unwrap_or_else(Ranks::of_one);
+        for ((combinations, last), used) in combinations.iter().zip(ranked).zip(&used.numbers) {
+            let rank = |key: &u64| pair(self.high.by_code[(key >> 32) as usize], last.by_code[*key as u32 as usize]);
             let keys: Vec<u64> = combinations.keys().iter().map(rank).collect();
-            self.high = ranks(&keys, &used.numbers[level]);
+            self.high = Ranks::new(&keys, used);
         }
-        self.low_bits = self.low.iter().max().map_or(0, |largest| u32::BITS - largest.leading_zeros());
+        self.low_bits = self.low.codes.len().next_power_of_two().trailing_zeros();
         self.whole = if size <= RANKED_WHOLE { size } else { 0 };
         self.version += 1;
     }
@@ -54,11 +55,18 @@ impl Order {
     /// The key's rank, of which some may be no key's.
     #[inline]
     pub fn rank(&self, key: u64) -> u64 {
-        u64::from(self.high[(key >> 32) as usize]) << self.low_bits | u64::from(self.low[key as u32 as usize])
+        let (high, low) = (self.high.by_code[(key >> 32) as usize], self.low.by_code[key as u32 as usize]);
+        u64::from(high) << self.low_bits | u64::from(low)
+    }
+    /// The key of that rank, which is one's.
+    #[inline]
+    pub fn key(&self, rank: u64) -> u64 {
+        let low = rank & ((1 << self.low_bits) - 1);
+        pair(self.high.codes[(rank >> self.low_bits) as usize], self.low.codes[low as usize])
     }
     /// All ranks are below this.
     pub fn end(&self) -> u64 {
-        (self.high.iter().max().map_or(0, |largest| u64::from(*largest)) + 1) << self.low_bits
+        (self.high.codes.len().max(1) as u64) << self.low_bits
     }
 }
 
@@ -104,11 +112,25 @@ impl Used {
     }
 }
 
-/// The rank of each value in use among those in use.
-fn ranks<T: Ord>(values: &[T], used: &[bool]) -> Vec<u32> {
-    let mut sorted: Vec<u32> = (0..).zip(used).filter(|(_, used)| **used).map(|(i, _)| i).collect();
-    sorted.sort_unstable_by(|&a: &u32, &b: &u32| values[a as usize].cmp(&values[b as usize]));
-    let mut ranks = vec![0; values.len()];
-    (0..).zip(sorted).for_each(|(rank, i)| ranks[i as usize] = rank);
-    ranks
+/// The ranks of values among those in use.
+#[derive(Debug, Default)]
+struct Ranks {
+    /// The rank by code; anything where the code is not in use.
+    by_code: Vec<u32>,
+    /// The code by rank.
+    codes: Vec<u32>,
+}
+
+impl Ranks {
+    fn new<T: Ord>(values: &[T], used: &[bool]) -> Ranks {
+        let mut codes: Vec<u32> = (0..).zip(used).filter(|(_, used)| **used).map(|(code, _)| code).collect();
+        codes.sort_unstable_by(|&a: &u32, &b: &u32| values[a as usize].cmp(&values[b as usize]));
+        let mut by_code = vec![0; values.len()];
+        (0..).zip(&codes).for_each(|(rank, code)| by_code[*code as usize] = rank);
+        Ranks { by_code, codes }
+    }
+    /// Of the one value that a missing dimension has.
+    fn of_one() -> Ranks {
+        Ranks { by_code: vec![0], codes: vec![0] }
+    }
 }

@@ -86,14 +86,10 @@ impl Pane {
     pub fn all_keys(&self) -> impl Iterator<Item = &u64> {
         self.keys.iter().filter(|key| **key != NO_KEY).chain(&self.waiting.keys)
     }
-    /// Whether waiting events can be folded in place, or could if they were the first.
-    pub fn is_dense(&self, order: &Order) -> bool {
-        self.ranked == Some(order.version()) || is_dense(order, self.waiting.count())
-    }
     /// Folds what waits.
     pub fn fold(&mut self, view: &View, order: &Order, table: &mut Table) {
         if self.ranked == Some(order.version()) {
-            table.rank(order, &self.waiting.keys, &mut self.keys);
+            table.rank(order, self.waiting.keys.iter(), &mut self.keys);
         } else {
             self.settle();
             let (keys, is_ranked) = table.number(order, &self.keys, &self.waiting.keys);
@@ -160,17 +156,12 @@ fn moved(states: &mut States, to: &[u32], len: usize) -> States {
 /// Numbers the distinct keys of one pane after the other.
 #[derive(Debug, Default)]
 pub struct Table {
-    /// By rank, a bit for each key that occurs.
-    seen: Vec<u64>,
+    /// By rank, 1 for each key that occurs.
+    seen: Vec<u8>,
     /// By rank, the row.
     places: Vec<u32>,
     /// By key, the groups' first, the row.
     rows: Vec<u32>,
-}
-
-/// Whether so many events are as many as the ranks that there may be.
-fn is_dense(order: &Order, events: usize) -> bool {
-    order.end() <= events as u64
 }
 
 impl Table {
@@ -178,14 +169,12 @@ impl Table {
     fn number(&mut self, order: &Order, groups: &[u64], events: &[u64]) -> (Vec<u64>, bool) {
         let (count, end) = (groups.len() + events.len(), order.end());
         let all = || groups.iter().chain(events);
-        self.rows.clear();
-        self.rows.reserve(count);
-        let mut keys = Vec::new();
         if end > 64 * count as u64 {
             // a table by rank would be mostly empty
             let mut sorted: Vec<(u64, u32)> = all().map(|key| order.rank(*key)).zip(0..).collect();
             sorted.sort_unstable();
             self.rows.resize(count, 0);
+            let mut keys = Vec::new();
             for same in sorted.chunk_by(|a, b| a.0 == b.0) {
                 same.iter().for_each(|(_, i)| self.rows[*i as usize] = keys.len() as u32);
                 let first = same[0].1 as usize;
@@ -193,47 +182,50 @@ impl Table {
             }
             return (keys, false);
         }
-        if is_dense(order, events.len()) {
-            keys.resize(end as usize, NO_KEY);
-            self.add_ranks(order, all(), &mut keys);
+        if end <= events.len() as u64 {
+            let mut keys = vec![NO_KEY; end as usize];
+            self.rank(order, all(), &mut keys);
             return (keys, true);
         }
-        self.seen.clear();
-        self.seen.resize(end.div_ceil(64) as usize, 0);
+        self.see(order, all());
         if self.places.len() < end as usize {
             self.places.resize(end as usize, 0);
         }
-        for key in all() {
-            let rank = order.rank(*key);
-            self.rows.push(rank as u32);
-            self.seen[(rank / 64) as usize] |= 1 << (rank % 64);
+        let mut keys = Vec::with_capacity(count);
+        for rank in ones(&self.seen) {
+            self.places[rank] = keys.len() as u32;
+            keys.push(order.key(rank as u64));
         }
-        let mut len = 0;
-        for (word, bits) in self.seen.iter().enumerate() {
-            let mut bits = *bits;
-            while bits != 0 {
-                self.places[word * 64 + bits.trailing_zeros() as usize] = len;
-                len += 1;
-                bits &= bits - 1;
-            }
-        }
-        keys.resize(len as usize, 0);
-        for (row, key) in self.rows.iter_mut().zip(all()) {
-            *row = self.places[*row as usize];
-            keys[*row as usize] = *key;
-        }
+        self.rows.iter_mut().for_each(|row| *row = self.places[*row as usize]);
         (keys, false)
     }
     /// Takes ranks for rows, and notes the keys that occur.
-    fn rank(&mut self, order: &Order, events: &[u64], keys: &mut [u64]) {
-        self.rows.clear();
-        self.add_ranks(order, events.iter(), keys);
+    fn rank<'a>(&mut self, order: &Order, all: impl Iterator<Item = &'a u64>, keys: &mut [u64]) {
+        self.see(order, all);
+        ones(&self.seen).for_each(|rank| keys[rank] = order.key(rank as u64));
     }
-    fn add_ranks<'a>(&mut self, order: &Order, all: impl Iterator<Item = &'a u64>, keys: &mut [u64]) {
-        self.rows.extend(all.map(|key| {
+    /// Takes ranks for rows, and notes which there are.
+    fn see<'a>(&mut self, order: &Order, all: impl Iterator<Item = &'a u64>) {
+        let Table { seen, rows, .. } = self;
+        seen.clear();
+        seen.resize(order.end().next_multiple_of(8) as usize, 0);
+        rows.clear();
+        rows.extend(all.map(|key| {
             let rank = order.rank(*key);
-            keys[rank as usize] = *key;
+            seen[rank as usize] = 1;
             rank as u32
         }));
     }
+}
+
+/// The places of ones among zeros, eight at a time.
+fn ones(bytes: &[u8]) -> impl Iterator<Item = usize> {
+    let eights = bytes.as_chunks::<8>().0.iter().map(|eight| u64::from_le_bytes(*eight));
+    (0..).step_by(8).zip(eights).flat_map(|(first, mut eight)| {
+        std::iter::from_fn(move || {
+            let at = (eight != 0).then(|| first + eight.trailing_zeros() as usize / 8);
+            eight &= eight.wrapping_sub(1);
+            at
+        })
+    })
 }

@@ -316,7 +316,7 @@ impl Values {
 }
 
 /// From so many values a row on, statistics are first added up in 64 bits.
-const VALUES_A_ROW: usize = 4;
+pub const VALUES_A_ROW: usize = 4;
 
 /// Half as large as [`FixedStats`], of which more stay in the processor's caches.
 #[derive(Debug, Clone, Copy)]

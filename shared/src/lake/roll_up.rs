@@ -237,7 +237,7 @@ impl Wide {
     pub fn finish(mut self) -> Result<Vec<Content>> {
         self.pack();
         self.write(|_| true)?;
-        let (Some(width), Some(file)) = (self.width, self.file) else { return Ok(Vec::new()) };
+        let (Some(width), Some(mut file)) = (self.width, self.file) else { return Ok(Vec::new()) };
         let mut out = Vec::new();
         let mut finer = self.rows;
         let rows = file.rows();

@@ -30,7 +30,7 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 use parquet::file::statistics::Statistics;
 
 use self::cells::{read_dimension, read_fixed, read_float, read_partials, unsigned};
-use self::columns::Columns;
+use self::columns::{Columns, Memory};
 use crate::error::{Error, Result};
 use crate::lake::archive_file::{DECIMAL_DIGITS, column_type, timestamp_type};
 use crate::lake::parquet_file::{self, GROUP_ROWS, KEYED_GROUP_ROWS, PLAIN_ROWS, Spelling, unbuilt, unread};
@@ -118,13 +118,15 @@ pub fn write(view: &View, rows: &Rows) -> Result<Written> {
     writer.finish()
 }
 
-/// A file whose rows come piece by piece.
+/// A file whose rows come piece by piece, and then the next.
 #[derive(Debug)]
 pub struct Writer {
     view: View,
     schema: Arc<Schema>,
     /// Once there are rows; by pane.
     file: Option<Columns>,
+    /// Of the file before.
+    memory: Option<Memory>,
     rows: u64,
     /// The rows of a keyed view, which are put in order when all have come.
     held: Groups,
@@ -134,7 +136,7 @@ impl Writer {
     /// No rows yet.
     pub fn new(view: &View) -> Writer {
         let held = Groups::new(view.dimensions.len(), &view.kinds());
-        Writer { view: view.clone(), schema: Arc::new(coded_schema(view)), file: None, rows: 0, held }
+        Writer { view: view.clone(), schema: Arc::new(coded_schema(view)), file: None, memory: None, rows: 0, held }
     }
     /// Appends rows that follow those before in canonical order.
     ///
@@ -175,11 +177,12 @@ impl Writer {
     pub fn rows(&self) -> u64 {
         self.rows
     }
-    /// The file.
+    /// The file; the rows that are pushed from now on are the next one's.
     ///
     /// # Errors
     /// `Internal` if the rows do not fit into a file.
-    pub fn finish(mut self) -> Result<Written> {
+    pub fn finish(&mut self) -> Result<Written> {
+        self.rows = 0;
         if self.view.keyed {
             return self.finish_by_key();
         }
@@ -187,11 +190,14 @@ impl Writer {
             Some(file) => file,
             None => self.begin_columns(0)?,
         };
-        Ok(Written { bytes: file.finish()?, footer: None })
+        let (bytes, memory) = file.finish()?;
+        self.memory = Some(memory);
+        Ok(Written { bytes, footer: None })
     }
 
-    fn finish_by_key(mut self) -> Result<Written> {
-        let mut rows = std::mem::take(&mut self.held).into_unsorted();
+    fn finish_by_key(&mut self) -> Result<Written> {
+        let empty = Groups::like(self.held.rows());
+        let mut rows = std::mem::replace(&mut self.held, empty).into_unsorted();
         rows.sort_by_key();
         let mut file = self.begin(rows.len())?;
         let numbers: Vec<u32> = (0..rows.len() as u32).collect();
@@ -202,8 +208,9 @@ impl Writer {
         Ok(Written { bytes, footer: Some(footer) })
     }
 
-    fn begin_columns(&self, rows: usize) -> Result<Columns> {
-        Columns::new(self.begin(rows)?, &self.schema, self.view.dimensions.len(), rows > PLAIN_ROWS)
+    fn begin_columns(&mut self, rows: usize) -> Result<Columns> {
+        let memory = self.memory.take().unwrap_or_else(|| Memory::new(&self.schema, self.view.dimensions.len()));
+        Columns::new(self.begin(rows)?, memory, rows > PLAIN_ROWS)
     }
 
     fn begin(&self, rows: usize) -> Result<parquet_file::Writer> {

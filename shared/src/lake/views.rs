@@ -8,6 +8,7 @@ mod rollback;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use object_store::ObjectStore;
 use object_store::path::Path;
 use serde_json::{Value as Json, json};
@@ -184,9 +185,7 @@ impl ViewTable {
         slice_end: Timestamp,
     ) -> Result<ViewFile> {
         let Written { bytes, footer } = file;
-        let name = format!("part-{}.parquet", &verified::hash(&bytes)[..32]);
-        let path = self.table.file(&name);
-        let blake3 = verified::put(self.table.store().as_ref(), &path, &bytes).await?;
+        let (path, blake3) = self.put_named("part", &bytes).await?;
         let bytes = bytes.len() as u64;
         Ok(ViewFile { path, blake3, bytes, rows, slice_start, slice_end, footer, rollups: Vec::new() })
     }
@@ -196,9 +195,15 @@ impl ViewTable {
     /// `Unavailable` when the store refuses.
     pub async fn put_roll_up(&self, content: roll_up::Content, start: Timestamp, end: Timestamp) -> Result<RollUp> {
         let roll_up::Content { level, bytes, rows } = content;
-        let path = self.table.file(&format!("rollup-{}.parquet", &verified::hash(&bytes)[..32]));
-        let blake3 = verified::put(self.table.store().as_ref(), &path, &bytes).await?;
+        let (path, blake3) = self.put_named("rollup", &bytes).await?;
         Ok(RollUp { path, blake3, bytes: bytes.len() as u64, rows, level, start, end })
+    }
+    /// Stores a file under its content's name, and tells its path and content hash.
+    async fn put_named(&self, kind: &str, bytes: &Bytes) -> Result<(Path, String)> {
+        let blake3 = verified::hash(bytes);
+        let path = self.table.file(&format!("{kind}-{}.parquet", &blake3[..32]));
+        verified::put(self.table.store().as_ref(), &path, bytes).await?;
+        Ok((path, blake3))
     }
     /// The rows of a file, verified.
     ///

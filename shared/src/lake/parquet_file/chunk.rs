@@ -111,6 +111,7 @@ impl Chunk {
 }
 
 /// Makes chunks; with memory that is used again.
+#[derive(Default)]
 pub struct Spelling {
     zstd: Option<Compressor<'static>>,
     page: Vec<u8>,
@@ -129,14 +130,13 @@ impl std::fmt::Debug for Spelling {
 }
 
 impl Spelling {
-    /// One that compresses pages, or not.
+    /// Begins a file whose pages are compressed, or not. Its compressor knows nothing of files before.
     ///
     /// # Errors
     /// `Internal` if there is no compressor.
-    pub fn new(compressed: bool) -> Result<Spelling> {
-        let zstd = compressed.then(|| Compressor::new(LEVEL)).transpose().map_err(unpacked)?;
-        let (page, dictionary) = (Vec::new(), Vec::new());
-        Ok(Spelling { zstd, page, dictionary, codes: Vec::new(), seen: Vec::new(), before: Vec::new() })
+    pub fn begin(&mut self, compressed: bool) -> Result<()> {
+        self.zstd = compressed.then(|| Compressor::new(LEVEL)).transpose().map_err(unpacked)?;
+        Ok(())
     }
     /// Integers by their differences.
     ///

@@ -28,10 +28,16 @@ const TEXT_BYTES: usize = 16 << 20;
 pub struct Columns {
     file: SerializedFileWriter<Vec<u8>>,
     arrow: ArrowRowGroupWriterFactory,
-    spelling: Spelling,
-    columns: Vec<Column>,
+    memory: Memory,
     /// Rows of the group that is not written yet.
     rows: usize,
+}
+
+/// What the columns of a file wait in and are spelled with, to be used again for the next file.
+#[derive(Debug)]
+pub struct Memory {
+    columns: Vec<Column>,
+    spelling: Spelling,
 }
 
 #[derive(Debug)]
@@ -58,13 +64,9 @@ struct Texts {
     bytes: usize,
 }
 
-impl Columns {
-    /// No rows yet of a view with so many dimensions.
-    ///
-    /// # Errors
-    /// `Internal` if there is no compressor.
-    pub fn new(file: Writer, schema: &Schema, dimensions: usize, compressed: bool) -> Result<Columns> {
-        let (file, arrow) = file.into_columns()?;
+impl Memory {
+    /// Of files of a view with so many dimensions.
+    pub fn new(schema: &Schema, dimensions: usize) -> Memory {
         let column = |(i, field): (usize, &FieldRef)| match field.data_type() {
             DataType::Timestamp(..) if i == 0 => {
                 Column::Integers { cells: Cells::default(), statistics: true, nullable: field.is_nullable() }
@@ -76,8 +78,19 @@ impl Columns {
             DataType::Decimal128(..) if i > dimensions => Column::Decimals(Cells::default()),
             _ => Column::Arrow(Arc::clone(field), None),
         };
-        let columns = schema.fields().iter().enumerate().map(column).collect();
-        Ok(Columns { file, arrow, spelling: Spelling::new(compressed)?, columns, rows: 0 })
+        Memory { columns: schema.fields().iter().enumerate().map(column).collect(), spelling: Spelling::default() }
+    }
+}
+
+impl Columns {
+    /// No rows yet.
+    ///
+    /// # Errors
+    /// `Internal` if there is no compressor.
+    pub fn new(file: Writer, mut memory: Memory, compressed: bool) -> Result<Columns> {
+        let (file, arrow) = file.into_columns()?;
+        memory.spelling.begin(compressed)?;
+        Ok(Columns { file, arrow, memory, rows: 0 })
     }
     /// Appends rows.
     ///
@@ -89,28 +102,28 @@ impl Columns {
             let to = rows.len().min(from + GROUP_ROWS - self.rows);
             self.append(view, rows, from..to)?;
             let long = |column: &Column| matches!(column, Column::Texts(texts) if texts.bytes > TEXT_BYTES);
-            if self.rows == GROUP_ROWS || self.columns.iter().any(long) {
+            if self.rows == GROUP_ROWS || self.memory.columns.iter().any(long) {
                 self.flush()?;
             }
             from = to;
         }
         Ok(())
     }
-    /// The file.
+    /// The file, and memory for the next.
     ///
     /// # Errors
     /// `Internal` if the rows do not fit into one.
-    pub fn finish(mut self) -> Result<bytes::Bytes> {
+    pub fn finish(mut self) -> Result<(bytes::Bytes, Memory)> {
         if self.rows > 0 {
             self.flush()?;
         }
-        Ok(self.file.into_inner().map_err(unwritten)?.into())
+        Ok((self.file.into_inner().map_err(unwritten)?.into(), self.memory))
     }
 
     fn append(&mut self, view: &View, rows: &Rows, range: Range<usize>) -> Result<()> {
         self.begin_arrow()?;
         self.rows += range.len();
-        let mut columns = self.columns.iter_mut();
+        let mut columns = self.memory.columns.iter_mut();
         let mut next = || columns.next().ok_or_else(strange);
         next()?.extend(rows.panes[range.clone()].iter().map(|pane| pane.0))?;
         for (definition, dimension) in view.dimensions.iter().zip(&rows.dimensions) {
@@ -142,11 +155,11 @@ impl Columns {
     /// Makes the writers of Arrow's columns for a group that begins.
     fn begin_arrow(&mut self) -> Result<()> {
         let is_arrow = |column: &Column| matches!(column, Column::Arrow(..));
-        if self.rows > 0 || !self.columns.iter().any(is_arrow) {
+        if self.rows > 0 || !self.memory.columns.iter().any(is_arrow) {
             return Ok(());
         }
         let writers = self.arrow.create_column_writers(self.file.flushed_row_groups().len()).map_err(unwritten)?;
-        for (column, writer) in self.columns.iter_mut().zip(writers) {
+        for (column, writer) in self.memory.columns.iter_mut().zip(writers) {
             if let Column::Arrow(_, made) = column {
                 *made = Some(Box::new(writer));
             }
@@ -155,7 +168,7 @@ impl Columns {
     }
     /// Writes the row group.
     fn flush(&mut self) -> Result<()> {
-        let Columns { file, spelling, columns, rows, .. } = self;
+        let Columns { file, memory: Memory { columns, spelling }, rows, .. } = self;
         let descriptions = file.schema_descr().columns().to_vec();
         let mut group = file.next_row_group().map_err(unwritten)?;
         // counts are often the same in two columns

@@ -18,6 +18,8 @@ const NOWHERE: u32 = u32::MAX;
 #[derive(Debug)]
 pub struct Rolled {
     groups: Groups,
+    /// By dimension and code of the rows merged last, the code here.
+    codes: Vec<Vec<u32>>,
     /// The pane that `places` is of.
     pane: Timestamp,
     /// The bits that each dimension's codes have in a place's number.
@@ -30,8 +32,8 @@ pub struct Rolled {
 impl Rolled {
     /// An empty table for a view with that many dimensions and those states.
     pub fn new(dimensions: usize, kinds: &[StateKind]) -> Rolled {
-        let groups = Groups::new(dimensions, kinds);
-        Rolled { groups, pane: Timestamp(i64::MIN), widths: Vec::new(), places: Vec::new(), merged: Vec::new() }
+        let (groups, codes) = (Groups::new(dimensions, kinds), vec![Vec::new(); dimensions]);
+        Rolled { groups, codes, pane: Timestamp(i64::MIN), widths: Vec::new(), places: Vec::new(), merged: Vec::new() }
     }
     /// Makes room for that many groups.
     pub fn reserve(&mut self, groups: usize) {
@@ -56,13 +58,13 @@ impl Rolled {
     /// Merges some rows into panes of a width that is a multiple of theirs, all values of the dimension `without` as null. Rows that do
     /// not have the last column, the count of rows merged, count once each.
     pub fn merge(&mut self, rows: &Rows, range: Range<usize>, width: Span, without: Option<usize>) {
-        let codes = self.translate(rows, without);
+        self.translate(rows, without);
         self.merged.clear();
         let mut from = range.start;
         while from < range.end {
             let pane = rows.panes[from].ceil(width);
             let run = rows.panes[from..range.end].iter().take_while(|narrow| narrow.ceil(width) == pane).count();
-            self.find(rows, from..from + run, pane, &codes);
+            self.find(rows, from..from + run, pane);
             from += run;
         }
         let is_first = rows.states.len() < self.groups.rows.states.len();
@@ -74,26 +76,32 @@ impl Rolled {
         }
     }
 
-    /// By dimension and code of `rows`, the code here.
-    fn translate(&mut self, rows: &Rows, without: Option<usize>) -> Vec<Vec<u32>> {
-        let groups = &mut self.groups;
-        let translated = |(d, dimension): (usize, &crate::view::rows::Dimension)| {
+    /// Notes by dimension and code of `rows` the code here: most often that of the rows before.
+    fn translate(&mut self, rows: &Rows, without: Option<usize>) {
+        let Rolled { groups, codes, .. } = self;
+        for (d, (dimension, codes)) in rows.dimensions.iter().zip(codes).enumerate() {
             if without == Some(d) {
-                return vec![groups.intern(d, &Value::Null); dimension.values.len()];
+                codes.clear();
+                codes.resize(dimension.values.len(), groups.intern(d, &Value::Null));
+                continue;
             }
-            dimension.values.iter().map(|value| groups.intern(d, value)).collect()
-        };
-        rows.dimensions.iter().enumerate().map(translated).collect()
+            codes.resize(dimension.values.len(), 0);
+            for (code, value) in codes.iter_mut().zip(&dimension.values) {
+                if groups.rows.dimensions[d].values.get(*code as usize) != Some(value) {
+                    *code = groups.intern(d, value);
+                }
+            }
+        }
     }
     /// Notes where the rows in `range`, all of them of one pane here, are merged into.
-    fn find(&mut self, rows: &Rows, range: Range<usize>, pane: Timestamp, codes: &[Vec<u32>]) {
-        let Rolled { groups, widths, places, merged, .. } = self;
+    fn find(&mut self, rows: &Rows, range: Range<usize>, pane: Timestamp) {
+        let Rolled { groups, codes, widths, places, merged, .. } = self;
         let bits = |codes: usize| usize::BITS - codes.leading_zeros();
         let needed: Vec<u32> = groups.rows.dimensions.iter().map(|d| bits(d.values.len())).collect();
         let few = 1usize.checked_shl(needed.iter().sum()).filter(|places| *places <= PLACES_A_ROW * range.len());
         let mut key = vec![0; codes.len()];
         let mut look_up = |i: usize, groups: &mut Groups| {
-            let of_row = rows.dimensions.iter().zip(codes);
+            let of_row = rows.dimensions.iter().zip(&*codes);
             key.iter_mut().zip(of_row).for_each(|(code, (d, codes))| *code = codes[d.codes[i] as usize]);
             groups.row(pane, &key) as u32
         };
@@ -108,7 +116,7 @@ impl Rolled {
         }
         let first = merged.len();
         merged.resize(first + range.len(), 0);
-        for ((dimension, codes), width) in rows.dimensions.iter().zip(codes).zip(&*widths) {
+        for ((dimension, codes), width) in rows.dimensions.iter().zip(&*codes).zip(&*widths) {
             let place = merged[first..].iter_mut().zip(&dimension.codes[range.clone()]);
             place.for_each(|(place, code)| *place = *place << width | codes[*code as usize]);
         }

@@ -28,6 +28,12 @@ fn read(column: &str, chunk: &Chunk) -> ArrayRef {
     Arc::clone(batches[0].column(0))
 }
 
+fn spelling(compressed: bool) -> Spelling {
+    let mut spelling = Spelling::default();
+    spelling.begin(compressed).unwrap();
+    spelling
+}
+
 /// Chance, the same each time.
 struct Chance(u64);
 
@@ -76,7 +82,7 @@ impl Chance {
 fn each_case(mut check: impl FnMut(&mut Spelling, &Cells<i64>, &[Option<i64>], String)) {
     let mut chance = Chance(1);
     for compressed in [false, true] {
-        let mut spelling = Spelling::new(compressed).unwrap();
+        let mut spelling = spelling(compressed);
         for rows in ROWS {
             for (kind, missing) in (0..8).flat_map(|kind| [0, 3, 10].map(|missing| (kind, missing))) {
                 let (cells, plain) = chance.cells(rows, kind, missing);
@@ -139,7 +145,7 @@ fn texts_are_read_as_they_were() {
             let present = |row: usize| cells.present.is_empty() || cells.present[row];
             let wanted: Vec<Option<&str>> =
                 (0..rows).map(|row| present(row).then(|| &*dictionary[*codes.next().unwrap() as usize])).collect();
-            let mut spelling = Spelling::new(compressed).unwrap();
+            let mut spelling = spelling(compressed);
             let chunk = spelling.texts(&cells, dictionary.iter().map(String::as_str)).unwrap();
             let found = read("optional binary a (utf8)", &chunk);
             assert_eq!(found.as_string::<i32>().iter().collect::<Vec<_>>(), wanted, "{distinct} texts, {rows} rows");
@@ -149,7 +155,7 @@ fn texts_are_read_as_they_were() {
 
 #[test]
 fn what_repeats_takes_few_bytes() {
-    let mut spelling = Spelling::new(true).unwrap();
+    let mut spelling = spelling(true);
     let same = Cells { values: vec![1_780_272_000_000_000; 131_072], present: Vec::new() };
     assert!(spelling.integers(&same, false, true).unwrap().bytes.len() < 200);
     assert!(spelling.decimals(&same).unwrap().bytes.len() < 200);
