@@ -2,8 +2,12 @@
 //!
 //! The archive is the only memory: a restart reads A from it and the ids that the duplicate rule needs from its last files. A
 //! crash leaves an object that no version names. Of two archivers one wins each commit; the other goes on from there.
+//!
+//! The open segment of a source that falls silent is kept as a [`Tail`] where the log may forget it, and read from there again: it is
+//! archived as ever once another record ends it.
 mod witness;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +17,9 @@ use seam_shared::error::{Error, Kind, Result};
 use seam_shared::event::batch::EventBatch;
 use seam_shared::event::decode::Decoder;
 use seam_shared::event::duplicates::Duplicates;
-use seam_shared::lake::archive::{ArchiveSnapshot, ArchiveTable, NewFile};
+use seam_shared::lake::archive::{ArchiveSnapshot, ArchiveTable, NewFile, Tail};
 use seam_shared::lake::archive_file;
+use seam_shared::log::tiered::TieredLog;
 use seam_shared::log::{Anchor, Chunk, EventLog, Offset, Partition, anchor};
 use seam_shared::segment::OpenSegment;
 use seam_shared::time::{Span, Timestamp};
@@ -36,7 +41,14 @@ pub struct Settings {
     pub chunk_events: usize,
     /// Bytes of one read.
     pub chunk_bytes: usize,
+    /// The records of an open segment are kept as a tail when nothing has come for so long. `None` for a log that forgets nothing by
+    /// itself.
+    pub tail_after: Option<Span>,
 }
+
+/// How long a source is silent before its open segment is kept as a tail: far less than any log keeps records, far more than lies
+/// between the events of a source that is not silent.
+pub const SILENCE: Span = Span(10 * Span::MINUTE.0);
 
 impl Default for Settings {
     fn default() -> Self {
@@ -46,6 +58,7 @@ impl Default for Settings {
             delay_max: Span(30 * Span::SECOND.0),
             chunk_events: 16_384,
             chunk_bytes: 8 << 20,
+            tail_after: None,
         }
     }
 }
@@ -67,6 +80,8 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Archiver {
     log: Arc<dyn EventLog>,
+    /// The same with the tail below.
+    tiered: TieredLog,
     archive: Arc<ArchiveTable>,
     source: Arc<Source>,
     partition: Partition,
@@ -96,6 +111,11 @@ struct Reading {
     /// Records and bytes at or above A.
     events: u64,
     bytes: u64,
+    /// When the last of them was read, and up to where they are kept as a tail.
+    taken: Timestamp,
+    kept: Offset,
+    /// Whether there is a tail from A on.
+    tailed: bool,
     /// The records at or above A (the first part may begin below), decoded.
     parts: Vec<(EventBatch, Chunk)>,
 }
@@ -111,7 +131,8 @@ impl Archiver {
         settings: Settings,
     ) -> Archiver {
         let partition = Partition::new(source.name.as_str(), partition);
-        Archiver { log, archive, source, partition, clock, settings, witness: None, reading: None }
+        let tiered = TieredLog::new(log.clone(), BTreeMap::from([(source.name.clone(), archive.clone())]));
+        Archiver { log, tiered, archive, source, partition, clock, settings, witness: None, reading: None }
     }
     /// The same, which archives nothing while the log does not hold what `witness` says it held.
     #[must_use]
@@ -202,9 +223,15 @@ impl Archiver {
         let archive = self.archive.latest().await?;
         let archived = match archive.position(self.partition.number) {
             Some(position) => position,
-            None => self.log.bounds(&self.partition).await?.0,
+            None => self.tiered.bounds(&self.partition).await?.0,
         };
         self.check(&archive, archived).await?;
+        let mut tailed = false;
+        if self.settings.tail_after.is_some() {
+            let archived = archive.position(self.partition.number);
+            tailed = self.archive.tail(self.partition.number, archived).await?.is_some();
+            self.drop_tails(archived.unwrap_or_default()).await;
+        }
         let duplicates = self.archive.duplicates(&archive, self.partition.number, self.source.duplicates).await?;
         Ok(Reading {
             decoder: Decoder::new(Arc::clone(&self.source)),
@@ -218,6 +245,9 @@ impl Archiver {
             closed_since: Timestamp::default(),
             events: 0,
             bytes: 0,
+            taken: self.clock.now(),
+            kept: archived,
+            tailed,
             parts: Vec::new(),
         })
     }
@@ -241,7 +271,7 @@ impl Archiver {
     }
     async fn read(&mut self, mut reading: Reading) -> Result<Step> {
         let (records, bytes) = (self.settings.chunk_events, self.settings.chunk_bytes);
-        let chunk = match self.log.read(&self.partition, reading.position, records, bytes).await {
+        let chunk = match self.tiered.read(&self.partition, reading.position, records, bytes).await {
             Ok(chunk) => chunk,
             Err(error) if error.kind() == Kind::NotFound => return Err(self.lost(reading.archived, error)),
             Err(error) => {
@@ -249,10 +279,36 @@ impl Archiver {
                 return Err(error);
             }
         };
-        let step = if chunk.is_empty() { Step::Idle } else { Step::Read(chunk.len()) };
+        let read = chunk.len();
         reading.take_in(chunk, &self.source, self.clock.now());
-        self.reading = Some(reading);
-        Ok(step)
+        let kept = if read == 0 { self.keep(&mut reading).await } else { Ok(()) };
+        self.reading = match &kept {
+            Err(error) if error.kind() == Kind::Conflict => return Ok(Step::Moved),
+            Ok(()) | Err(_) => Some(reading),
+        };
+        kept.map(|()| if read == 0 { Step::Idle } else { Step::Read(read) })
+    }
+    /// Keeps the open segment as a tail if that is wanted, and it has waited long enough for its end.
+    async fn keep(&self, reading: &mut Reading) -> Result<()> {
+        let waited = self.clock.now().0.saturating_sub(reading.taken.0);
+        let silent = self.settings.tail_after.is_some_and(|after| !(0..after.0).contains(&waited));
+        // What is closed is archived within `delay_max`: the open segment alone is left then.
+        if !silent || !reading.closed.is_empty() || reading.events == 0 || reading.kept >= reading.position {
+            return Ok(());
+        }
+        self.log.open(&self.partition.source, self.source.partitions).await?;
+        self.hear().await?;
+        self.archive.keep_tail(self.partition.number, &reading.tail()).await?;
+        (reading.kept, reading.tailed) = (reading.position, true);
+        let (partition, events) = (&self.partition, reading.events);
+        tracing::info!(%partition, events, "nothing comes: the segment that waits for its end is kept beside the archive");
+        Ok(())
+    }
+    /// Drops the tails of what is archived by now. That none is left behind is a matter of tidiness alone.
+    async fn drop_tails(&self, archived: Offset) {
+        if let Err(error) = self.archive.drop_tails(self.partition.number, archived).await {
+            tracing::warn!(partition = %self.partition, %error, "tails of what is archived could not be dropped");
+        }
     }
     async fn write(&mut self, reading: Reading) -> Result<Step> {
         // A topic that was made again since these records were read is noticed here, before they are archived.
@@ -266,6 +322,9 @@ impl Archiver {
         let file = NewFile { partition: self.partition.number, from, to, boundaries, content, anchor };
         match self.archive.commit_file(file).await {
             Ok(_) => {
+                if reading.tailed {
+                    self.drop_tails(to).await;
+                }
                 self.reading = Some(reading.archived());
                 Ok(Step::Archived(to))
             }
@@ -299,6 +358,7 @@ impl Reading {
         }
         self.position = chunk.next;
         if !chunk.is_empty() {
+            self.taken = now;
             let mut batch = self.decoder.decode(&chunk);
             self.duplicates.mark(&mut batch);
             self.parts.push((batch, chunk));
@@ -312,10 +372,21 @@ impl Reading {
         };
         self.parts.iter().rev().find_map(|(_, chunk)| last(chunk))
     }
+    /// All records at or above A.
+    fn tail(&self) -> Tail {
+        let mut records = Chunk::at(self.archived);
+        for record in self.parts.iter().flat_map(|(_, chunk)| chunk.iter()) {
+            if record.offset >= self.archived {
+                records.push(record.offset, record.timestamp, record.value);
+            }
+        }
+        records.next = self.position;
+        Tail { from: self.archived, records }
+    }
     /// The same after all closed segments were archived.
     fn archived(mut self) -> Reading {
         let start = self.segment.start;
-        self.archived = start;
+        (self.archived, self.kept, self.tailed) = (start, start, false);
         self.parts.retain(|(_, chunk)| chunk.next > start);
         self.events -= self.closed_events;
         self.bytes -= self.closed_bytes;

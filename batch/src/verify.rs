@@ -1,4 +1,5 @@
-//! `seam archive verify`: walks an archive file by file. No gap, no offset twice, every hash, count and boundary as the table says.
+//! `seam archive verify`: walks an archive file by file. No gap, no offset twice, every hash, count and boundary as the table says;
+//! and the tails of silent sources behind it.
 use std::collections::BTreeMap;
 
 use seam_shared::error::{Kind, Result};
@@ -88,6 +89,7 @@ pub async fn verify(table: &ArchiveTable, source: &Source) -> Result<Report> {
         }
     }
     for (&number, &position) in &archive.positions.0 {
+        report.check_tail(table, number, position).await?;
         if ends.get(&number) != Some(&position) {
             let root = format!("archive/{}", source.name);
             report.problem(
@@ -105,6 +107,20 @@ impl Report {
     }
     fn problem_in(&mut self, file: &ArchiveFile, what: impl Into<String>) {
         self.problem(file.path.as_ref(), what);
+    }
+
+    /// A tail that is damaged is what a silent source's last records would be read from.
+    async fn check_tail(&mut self, table: &ArchiveTable, number: u32, position: Offset) -> Result<()> {
+        let Some(path) = table.tail(number, Some(position)).await? else { return Ok(()) };
+        match table.read_tail(&path).await {
+            Err(error) if error.kind() == Kind::Unavailable => return Err(error),
+            Err(error) if error.kind() == Kind::Corrupt => self.problem(path.as_ref(), error.to_string()),
+            Ok(tail) if tail.from != position => {
+                self.problem(path.as_ref(), format!("begins at {}, the archive ends at {position}", tail.from));
+            }
+            Ok(_) | Err(_) => {} // gone: its segment was archived just now
+        }
+        Ok(())
     }
 
     fn check(&mut self, file: &ArchiveFile, source: &Source, records: &EventBatch) {

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use seam_batch::archive::{self, Archiver};
 use seam_batch::job::Archive;
 use seam_shared::config::Mode;
+use seam_shared::log::tiered::TieredLog;
 use seam_shared::telemetry::Telemetry;
 use seam_shared::time::Span;
 use seam_shared::{Error, Result};
@@ -25,7 +26,8 @@ pub async fn start(process: &mut Process) -> Result<()> {
     let archives = ports.archives().await?.clone();
     let membership = ports.join("archive").await?;
     let board = Board::new("archive", &ports.telemetry);
-    let watch = Arc::new(Watch { ports, archives, board: board.clone() });
+    let tiered = ports.tiered().await?;
+    let watch = Arc::new(Watch { ports, archives, tiered, board: board.clone() });
     let hire: Hire = {
         let watch = watch.clone();
         Box::new(move |partition, cancel| {
@@ -47,20 +49,23 @@ pub async fn start(process: &mut Process) -> Result<()> {
     Ok(())
 }
 
-/// Closed segments wait for a file at most half as long as batch runs are apart: a run that finds nothing new is a waste.
+/// Closed segments wait for a file at most half as long as batch runs are apart: a run that finds nothing new is a waste. The embedded
+/// log forgets nothing that is not archived, so only Kafka's needs tails.
 pub fn settings(ports: &Ports) -> archive::Settings {
     let standard = archive::Settings::default();
     let now = ports.clock.now();
     let next = |from| ports.config.batch.schedule.as_ref().and_then(|schedule| schedule.next_after(from));
     let apart = next(now).and_then(|first| Some(next(first)?.0 - first.0)).unwrap_or(i64::MAX);
     let delay_max = Span((apart / 2).clamp(Span::SECOND.0, standard.delay_max.0));
-    archive::Settings { delay_max, ..standard }
+    archive::Settings { delay_max, tail_after: ports.log_forgets().then_some(archive::SILENCE), ..standard }
 }
 
 /// How far the archives have come.
 struct Watch {
     ports: Arc<Ports>,
     archives: BTreeMap<String, Archive>,
+    /// The log with archives and tails below.
+    tiered: Arc<TieredLog>,
     board: Arc<Board>,
 }
 
@@ -82,7 +87,10 @@ impl Part for Watch {
             let Some(archive) = self.archives.get(&partition.source) else { continue };
             let Ok(archive) = archive.table.latest().await else { continue };
             let Ok((start, end)) = self.ports.log.bounds(&partition).await else { continue };
-            let archived = archive.position(partition.number).unwrap_or(start);
+            let mut archived = archive.position(partition.number).unwrap_or(start);
+            if archived < start {
+                archived = self.tiered.held(&partition, archived).await.unwrap_or(archived);
+            }
             let labels = Telemetry::partition_labels(&partition);
             telemetry.archive_lag_records.get_or_create(&labels).set(gauge(end.0.saturating_sub(archived.0)));
             telemetry.retention_headroom_records.get_or_create(&labels).set(gauge(archived.0.saturating_sub(start.0)));

@@ -51,6 +51,8 @@ pub struct Summary {
     pub rollbacks: u64,
     /// Logs that lost their end after it was used, which somebody noticed.
     pub truncations: u64,
+    /// Open segments that the log forgot while their source was silent.
+    pub silences: u64,
     /// Where chance stood at the end: two runs of one seed that differ anywhere differ here.
     pub end: u64,
 }
@@ -65,6 +67,7 @@ impl Summary {
         self.generations += other.generations;
         self.rollbacks += other.rollbacks;
         self.truncations += other.truncations;
+        self.silences += other.silences;
         self.end ^= other.end;
     }
 }

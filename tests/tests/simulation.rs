@@ -26,6 +26,7 @@ fn simulation_every_answer_equals_the_oracle_at_its_stamp() {
         all.answers > 4 * seeds && all.generations > 2 * seeds && all.rollbacks > seeds / 8,
         "the world hardly moved: {all:?}"
     );
+    assert!(all.silences > seeds / 60, "hardly a source fell silent: {all:?}");
     assert!(all.excluded > seeds, "hardly an answer knew what it left out: {all:?}");
 }
 

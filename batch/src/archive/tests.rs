@@ -244,3 +244,150 @@ async fn a_log_that_was_truncated_or_rewritten_is_found_out() {
         assert!(error.message().contains("clicks/0 was truncated or rewritten"), "{error}");
     }
 }
+
+fn patient(settings: Settings) -> Settings {
+    Settings { tail_after: Some(SILENCE), ..settings }
+}
+
+impl World {
+    pub(crate) async fn patient(&self, store: &Arc<dyn ObjectStore>) -> Result<Archiver> {
+        let archiver = self.archiver(store).await?;
+        Ok(Archiver { settings: patient(archiver.settings), ..archiver })
+    }
+    /// Up to where the lake holds everything: what a retention may forget.
+    async fn held(&self) -> Offset {
+        let table = self.archive(&self.memory).await.unwrap();
+        let archived = table.latest().await.unwrap().position(0).unwrap_or_default();
+        let log = TieredLog::new(Arc::clone(&self.log) as _, BTreeMap::from([("clicks".to_owned(), table)]));
+        log.held(&self.partition, archived).await.unwrap()
+    }
+    /// All that is archived: boundaries, and each record with its verdict.
+    async fn archived(&self) -> (Vec<Offset>, Vec<(Offset, Timestamp, Vec<u8>, Verdict)>) {
+        let archive = self.archive(&self.memory).await.unwrap().latest().await.unwrap();
+        let mut all = Vec::new();
+        for file in &archive.files {
+            let bytes = verified::get(self.memory.as_ref(), &file.path, &file.blake3).await.unwrap();
+            let (records, ids) = (archive_file::read_records(&bytes).unwrap(), archive_file::read_ids(&bytes).unwrap());
+            assert_eq!(records.len(), ids.verdicts.len());
+            let rows = records.iter().zip(ids.verdicts);
+            all.extend(rows.map(|(r, verdict)| (r.offset, r.timestamp, r.value.to_vec(), verdict)));
+        }
+        (archive.boundaries(0), all)
+    }
+    async fn tails(&self) -> usize {
+        let objects: Vec<_> = futures::TryStreamExt::try_collect(self.memory.list(None)).await.unwrap();
+        objects.iter().filter(|object: &&object_store::ObjectMeta| object.location.as_ref().contains("_tails")).count()
+    }
+}
+
+/// Two worlds whose logs are alike; the second one's forgets nothing.
+async fn twins() -> [World; 2] {
+    [World::new().await, World::new().await]
+}
+
+async fn append_to_both(worlds: &mut [World; 2], count: u64) {
+    for world in worlds {
+        world.append(count).await;
+    }
+}
+
+async fn fall_silent(worlds: &[World; 2]) {
+    worlds.iter().for_each(|world| world.clock.advance(SILENCE.0));
+}
+
+#[tokio::test]
+async fn a_silent_source_loses_nothing_to_a_retention_that_is_shorter() {
+    for first in [10, 300] {
+        let mut worlds = twins().await;
+        append_to_both(&mut worlds, first).await;
+        let world = &worlds[0];
+        let mut archiver = world.patient(&world.memory).await.unwrap();
+        let archived = archiver.drain().await.unwrap();
+        let end = world.log.bounds(&world.partition).await.unwrap().1;
+        assert_eq!((world.held().await, world.tails().await), (archived, 0), "it may speak yet");
+        assert!(archived < end);
+        fall_silent(&worlds).await;
+        let world = &worlds[0];
+        assert_eq!(archiver.step().await.unwrap(), Step::Idle);
+        assert_eq!((world.held().await, world.tails().await), (end, 1));
+        world.log.trim(&world.partition, end).await.unwrap();
+        // Whoever begins anew has all of it, whether the segment has ended meanwhile or not, and writes nothing twice.
+        for count in [0, 1, 70] {
+            append_to_both(&mut worlds, count).await;
+            let world = &worlds[0];
+            let mut next = world.patient(&world.memory).await.unwrap();
+            while next.step().await.unwrap() != Step::Idle {}
+            fall_silent(&worlds).await;
+            assert!(worlds[0].held().await >= end, "{count} more");
+        }
+        append_to_both(&mut worlds, 60).await;
+        for world in &worlds {
+            world.patient(&world.memory).await.unwrap().drain().await.unwrap();
+        }
+        worlds[1].check().await;
+        let [found, expected] = [worlds[0].archived().await, worlds[1].archived().await];
+        assert_eq!(found, expected, "after {first} events");
+        assert_eq!(worlds[0].tails().await, 0, "what is archived has no tail");
+    }
+}
+
+#[tokio::test]
+async fn a_tail_is_for_logs_that_forget_by_themselves() {
+    let mut world = World::new().await;
+    world.append(30).await;
+    let mut archiver = world.archiver(&world.memory).await.unwrap();
+    archiver.drain().await.unwrap();
+    world.clock.advance(SILENCE.0 * 100);
+    assert_eq!(archiver.step().await.unwrap(), Step::Idle);
+    assert_eq!(world.tails().await, 0);
+}
+
+#[tokio::test]
+async fn silence_retention_rivals_and_lost_replies_change_nothing() {
+    let mut forgotten = 0;
+    for seed in 0..40u64 {
+        let mut worlds = twins().await;
+        let faulty = Arc::new(FaultyStore::new(Arc::clone(&worlds[0].memory), seed, 50));
+        let store = Arc::clone(&faulty) as Arc<dyn ObjectStore>;
+        let mut archivers: [Option<Archiver>; 2] = [None, None];
+        for turn in 0..260u64 {
+            let dice = (seed + 1).wrapping_mul(turn + 7).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+            match dice / 64 % 9 {
+                0..3 => append_to_both(&mut worlds, 1 + dice % 9).await,
+                3 => fall_silent(&worlds).await,
+                4 => {
+                    let (start, held) =
+                        (worlds[0].log.bounds(&worlds[0].partition).await.unwrap().0, worlds[0].held().await);
+                    let archive = worlds[0].archive(&worlds[0].memory).await.unwrap().latest().await.unwrap();
+                    forgotten += u64::from(held > start.max(archive.position(0).unwrap_or_default()));
+                    worlds[0].log.trim(&worlds[0].partition, held).await.unwrap();
+                }
+                _ => {}
+            }
+            let slot = &mut archivers[(dice % 2) as usize];
+            if dice % 23 == 0 {
+                *slot = None; // a crash
+            }
+            if slot.is_none() {
+                *slot = worlds[0].patient(&store).await.ok();
+            }
+            let Some(archiver) = slot else { continue };
+            for _ in 0..1 + dice % 5 {
+                match archiver.step().await {
+                    Ok(_) => {}
+                    Err(error) => assert_eq!(error.kind(), Kind::Unavailable, "seed {seed} turn {turn}: {error}"),
+                }
+            }
+        }
+        faulty.release().await;
+        append_to_both(&mut worlds, 60).await;
+        for world in &worlds {
+            world.patient(&world.memory).await.unwrap().drain().await.unwrap();
+        }
+        let [found, expected] = [worlds[0].archived().await, worlds[1].archived().await];
+        assert_eq!(found, expected, "seed {seed}");
+        assert!(worlds[0].patient(&worlds[0].memory).await.unwrap().step().await.is_ok());
+        assert_eq!(worlds[0].tails().await, 0, "seed {seed}");
+    }
+    assert!(forgotten > 40, "an open segment was forgotten {forgotten} times");
+}

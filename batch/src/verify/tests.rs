@@ -6,6 +6,7 @@ use object_store::ObjectStoreExt;
 use seam_shared::log::EventLog;
 
 use super::*;
+use crate::archive::SILENCE;
 use crate::archive::tests::World;
 
 #[tokio::test]
@@ -34,6 +35,25 @@ async fn damage_is_named_and_nothing_else() {
     let named: Vec<&str> = found.problems.iter().map(|problem| problem.file.as_str()).collect();
     assert_eq!(named, [flipped.path.as_ref(), removed.path.as_ref(), swapped.path.as_ref()], "{found:?}");
     assert!(found.problems[0].what.contains("damaged") && found.problems[1].what.contains("missing"), "{found:?}");
+}
+
+#[tokio::test]
+async fn a_damaged_tail_is_named() {
+    let mut world = World::new().await;
+    world.append(100).await;
+    let mut archiver = world.patient(&world.memory).await.unwrap();
+    let archived = archiver.drain().await.unwrap();
+    world.clock.advance(SILENCE.0);
+    archiver.step().await.unwrap();
+    let table = world.archive(&world.memory).await.unwrap();
+    assert_eq!(verify(&table, &world.source).await.unwrap().problems, []);
+    let path = table.tail(0, Some(archived)).await.unwrap().expect("it is silent");
+    let mut damaged = world.memory.get(&path).await.unwrap().bytes().await.unwrap().to_vec();
+    damaged[3] ^= 1;
+    world.memory.put(&path, damaged.into()).await.unwrap();
+    let found = verify(&table, &world.source).await.unwrap();
+    let named: Vec<&str> = found.problems.iter().map(|problem| problem.file.as_str()).collect();
+    assert_eq!(named, [path.as_ref()], "{found:?}");
 }
 
 #[tokio::test]

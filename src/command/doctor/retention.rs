@@ -29,6 +29,10 @@ pub async fn check(config: &Config, log: &KafkaLog) -> Vec<Advice> {
         for (&number, &archived) in &archived.positions.0 {
             let partition = Partition::new(source.name.as_str(), number);
             found.extend(match log.bounds(&partition).await {
+                Ok((start, end)) if archived < start => match held(&table, &partition, archived).await {
+                    Ok(held) => headroom(&partition, held, start, end),
+                    Err(error) => Some(Advice::refuse(error.to_string())),
+                },
                 Ok((start, end)) => headroom(&partition, archived, start, end),
                 Err(error) => Some(Advice::refuse(error.to_string())),
             });
@@ -49,6 +53,14 @@ fn identity(source: &str, made: &str, now: Result<String>) -> Option<Advice> {
         "the topic of {source} {how}, but there is an archive of it. Give the source another name, or set aside its archive and its \
          speed state"
     )))
+}
+
+/// Up to where a partition is in the lake: behind the archive there may be the tail of a source that is silent.
+async fn held(table: &ArchiveTable, partition: &Partition, archived: Offset) -> Result<Offset> {
+    match table.tail(partition.number, Some(archived)).await? {
+        Some(path) => Ok(table.read_tail(&path).await?.records.next.max(archived)),
+        None => Ok(archived),
+    }
 }
 
 /// What the archive's position in a log that keeps `[start, end)` means.

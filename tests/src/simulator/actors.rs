@@ -56,6 +56,8 @@ pub struct Stage {
     pub real: bool,
     /// Whether workers read from the archive what the log no longer holds.
     pub tiered: bool,
+    /// Whether the log forgets open segments whose tails are kept; workers are tiered then.
+    pub silent: bool,
     /// What somebody found that must never be.
     pub wrong: Arc<Mutex<Option<String>>>,
 }
@@ -163,6 +165,7 @@ impl Stage {
             file_events: 1 + self.dice.below(20),
             chunk_events: self.records(),
             delay_max: Span(self.dice.below(20) as i64 * Span::SECOND.0),
+            tail_after: self.silent.then_some(Span(Span::SECOND.0)),
             ..ArchiverSettings::default()
         };
         let note = self.note("archiver");

@@ -12,10 +12,11 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use seam_serving::{Serving, Settings, Stores};
 use seam_shared::clock::Clock;
 use seam_shared::config::Config;
-use seam_shared::lake::archive::ArchiveTable;
+use seam_shared::lake::archive::{ArchiveSnapshot, ArchiveTable};
 use seam_shared::lake::faulty::FaultyStore;
 use seam_shared::lake::views::ViewTable;
 use seam_shared::log::memory::MemoryLog;
+use seam_shared::log::tiered::TieredLog;
 use seam_shared::log::{EventLog, NewRecord, Offset, OffsetVector, Partition};
 use seam_shared::state::ViewId;
 use seam_shared::telemetry::Telemetry;
@@ -61,7 +62,7 @@ pub struct World {
     servings: Vec<Arc<Serving>>,
     readers: Vec<Reader>,
     tables: Vec<ViewTable>,
-    archive: Option<ArchiveTable>,
+    archive: Option<Arc<ArchiveTable>>,
     cuts: BTreeMap<ViewId, OffsetVector>,
     /// The log forgets what is not archived yet: what was lost so nobody can catch up with.
     forgetful: bool,
@@ -115,8 +116,10 @@ impl World {
         let tables = views.iter().cloned().map(table).collect();
         let views = views[..2].to_vec();
         let tiered = mutant.is_none() && dice.one_in(2);
-        let stage = Stage { dice: dice.clone(), source, views, batch, wire, real, tiered, wrong: Arc::default() };
         let truncates = mutant == Some(Mutant::NoAnchor) || (mutant.is_none() && dice.one_in(16));
+        let silent = tiered && !truncates && seed.is_multiple_of(2);
+        let wrong = Arc::default();
+        let stage = Stage { dice: dice.clone(), source, views, batch, wire, real, tiered, silent, wrong };
         let mut world = World {
             actors: roles.iter().map(|&role| stage.start(role)).collect(),
             zombies: Vec::new(),
@@ -258,13 +261,13 @@ impl World {
 
     /// The log's own retention: what is archived may go, whether or not a generation covers it.
     async fn forget_archived(&mut self) {
-        if !self.dice.one_in(3) {
+        if !self.stage.silent && !self.dice.one_in(3) {
             return;
         }
         if self.archive.is_none() {
             let (clock, lake): (Arc<dyn Clock>, Arc<dyn ObjectStore>) = (self.clock.clone(), self.objects.clone());
             let incarnation = &self.stage.batch.incarnation;
-            self.archive = ArchiveTable::open(lake, &self.stage.source, incarnation, clock).await.ok();
+            self.archive = ArchiveTable::open(lake, &self.stage.source, incarnation, clock).await.ok().map(Arc::new);
         }
         let Some(Ok(archived)) = (match &self.archive {
             Some(table) => Some(table.latest().await),
@@ -272,6 +275,9 @@ impl World {
         }) else {
             return;
         };
+        if self.stage.silent && self.dice.one_in(2) {
+            return self.forget_silent(&archived).await;
+        }
         for (&number, &position) in &archived.positions.0 {
             let partition = self.partition(number);
             let kept = self.stage.source.duplicates.map_or(0, |rule| rule.max_records) * 4;
@@ -281,6 +287,20 @@ impl World {
                 Offset(position.0.saturating_sub(kept))
             };
             self.log.trim(&partition, before).await.expect("a log in memory");
+        }
+    }
+
+    /// A retention that is shorter than the source is silent: what is archived or kept as a tail may go.
+    async fn forget_silent(&mut self, archived: &ArchiveSnapshot) {
+        let archives = self.archive.iter().map(|table| (self.stage.source.name.clone(), table.clone())).collect();
+        let tiered = TieredLog::new(self.log.clone(), archives);
+        for number in 0..self.stage.source.partitions {
+            let partition = self.partition(number);
+            let (start, _) = self.log.bounds(&partition).await.expect("a log in memory");
+            let position = archived.position(number).unwrap_or(start);
+            let held = tiered.held(&partition, position).await.expect("a lake without faults");
+            self.summary.silences += u64::from(held > position && held > start);
+            self.log.trim(&partition, held).await.expect("a log in memory");
         }
     }
 

@@ -159,3 +159,89 @@ async fn a_damaged_file_is_named_and_never_read() {
     let before = log.read(&partition, Offset(0), 5, usize::MAX).await.unwrap();
     assert_eq!(before.len(), 5, "other files are read");
 }
+
+/// A log of sixty records with gaps, of which forty offsets are archived; what a tail of it from there on holds.
+async fn silent() -> (Arc<MemoryLog>, Arc<ArchiveTable>, TieredLog, Tail) {
+    let clock = Arc::new(ManualClock::at(Timestamp(1_000)));
+    let memory = Arc::new(MemoryLog::new(clock.clone() as Arc<dyn Clock>));
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let table = Arc::new(ArchiveTable::open(store, &source("clicks"), "first", clock.clone()).await.unwrap());
+    let tiered = TieredLog::new(memory.clone(), [("clicks".to_owned(), table.clone())].into());
+    let partition = Partition::new("clicks", 0);
+    tiered.open("clicks", 1).await.unwrap();
+    for round in 0..21 {
+        tiered.append("clicks", contract::records(0, "a", 3)).await.unwrap();
+        clock.advance(17);
+        memory.skip(&partition, round % 2).unwrap();
+    }
+    archive(&*memory, &table, &partition, Offset(40), 10).await;
+    let from = table.latest().await.unwrap().position(0).unwrap();
+    let mut records = memory.read(&partition, from, usize::MAX, usize::MAX).await.unwrap();
+    records.next = memory.bounds(&partition).await.unwrap().1;
+    (memory, table, tiered, Tail { from, records })
+}
+
+#[tokio::test]
+async fn the_tail_of_a_silent_source_is_read_as_if_the_log_still_held_it() {
+    let (memory, table, tiered, tail) = silent().await;
+    let partition = Partition::new("clicks", 0);
+    let all = contract::everything(&*memory, &partition).await;
+    let end = tail.records.next;
+    memory.trim(&partition, Offset(tail.from.0 + 4)).await.unwrap();
+    assert_eq!(tiered.bounds(&partition).await.unwrap().0, Offset(tail.from.0 + 4), "a gap without it");
+    assert_eq!(tiered.read(&partition, tail.from, 5, usize::MAX).await.unwrap_err().kind(), Kind::NotFound);
+    table.keep_tail(0, &tail).await.unwrap();
+    for hot_start in [tail.from.0 + 4, end.0 - 1, end.0] {
+        memory.trim(&partition, Offset(hot_start)).await.unwrap();
+        assert_eq!(tiered.bounds(&partition).await.unwrap(), (Offset(0), end));
+        assert_eq!(contract::everything(&tiered, &partition).await, all, "hot from {hot_start}");
+        assert_eq!(tiered.held(&partition, tail.from).await.unwrap(), end);
+        for from in 0..all.last().unwrap().0 {
+            let chunk = tiered.read(&partition, Offset(from), 5, usize::MAX).await.unwrap();
+            let expected: Vec<_> = all.iter().filter(|(offset, ..)| *offset >= from).take(5).cloned().collect();
+            let found: Vec<_> = chunk.iter().map(|r| (r.offset.0, r.timestamp.0, r.value.to_vec())).collect();
+            assert!(!found.is_empty() && expected.starts_with(&found), "from {from}: {found:?}");
+        }
+    }
+    // The source speaks again, and the log forgets what nobody kept.
+    tiered.append("clicks", contract::records(0, "b", 2)).await.unwrap();
+    let behind = tiered.read(&partition, end, 5, usize::MAX).await.unwrap();
+    assert_eq!(behind.len(), 2);
+    memory.trim(&partition, Offset(end.0 + 1)).await.unwrap();
+    assert_eq!(tiered.bounds(&partition).await.unwrap().0, Offset(end.0 + 1), "a record is in nobody's hands");
+    assert_eq!(tiered.read(&partition, end, 5, usize::MAX).await.unwrap_err().kind(), Kind::NotFound);
+}
+
+#[tokio::test]
+async fn a_tail_holds_the_gap_at_the_logs_end_too() {
+    let (memory, table, tiered, mut tail) = silent().await;
+    let partition = Partition::new("clicks", 0);
+    let gap = tail.records.next;
+    memory.skip(&partition, 2).unwrap();
+    tail.records.next = Offset(gap.0 + 2);
+    table.keep_tail(0, &tail).await.unwrap();
+    memory.trim(&partition, tail.records.next).await.unwrap();
+    for from in [gap, Offset(gap.0 + 1)] {
+        let chunk = tiered.read(&partition, from, 5, usize::MAX).await.unwrap();
+        assert_eq!((chunk.len(), chunk.next), (0, tail.records.next));
+    }
+    tiered.append("clicks", contract::records(0, "b", 1)).await.unwrap();
+    assert_eq!(tiered.read(&partition, gap, 5, usize::MAX).await.unwrap().len(), 1, "over the gap");
+}
+
+#[tokio::test]
+async fn a_tail_that_the_log_contradicts_is_not_read() {
+    for grown in [0, 1, 40] {
+        let (memory, table, tiered, tail) = silent().await;
+        let partition = Partition::new("clicks", 0);
+        table.keep_tail(0, &tail).await.unwrap();
+        memory.truncate(&partition, Offset(tail.from.0 + 3)).unwrap();
+        if grown > 0 {
+            tiered.append("clicks", contract::records(0, "other", grown)).await.unwrap();
+        }
+        memory.trim(&partition, Offset(tail.from.0 + 2)).await.unwrap();
+        let error = tiered.read(&partition, tail.from, 5, usize::MAX).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt, "{grown} others: {error}");
+        assert!(error.message().contains("clicks/0 was truncated or rewritten"), "{error}");
+    }
+}

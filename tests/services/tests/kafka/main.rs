@@ -5,6 +5,7 @@ mod faults;
 mod groups;
 mod outlets;
 mod prefix;
+mod silence;
 mod tls;
 mod topics;
 mod transactions;
