@@ -12,6 +12,7 @@ pub mod panes;
 pub mod raw;
 pub mod sheet;
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -172,13 +173,14 @@ impl Serving {
     pub async fn answer(&self, question: &Question, known: Option<&str>) -> Result<Answer, Refusal> {
         let query = &question.query;
         let keep = question.asked.swap(true, Ordering::Relaxed);
-        within(query.timeout, async {
+        // Pinned where it is made: it is large to be moved.
+        let work = pin!(async {
             match &query.cursor {
                 Some(cursor) => Box::pin(self.page(query, cursor, known)).await,
                 None => self.first_page(question, known, keep).await,
             }
-        })
-        .await
+        });
+        within(query.timeout, work).await
     }
 
     /// Answers with the first page. What has more pages is kept as a list.
@@ -188,7 +190,7 @@ impl Serving {
         known: Option<&str>,
         keep: bool,
     ) -> Result<Answer, Refusal> {
-        let Question { query, digest, .. } = question;
+        let Question { query, spelling, .. } = question;
         let body = |pin: &Pin, tag: &str, queries: &[Arc<Query>], merged: Vec<Merged>| {
             let (Some((points, shares)), [query]) = (merged.into_iter().next(), queries) else {
                 return Err(Error::internal("one query was asked, and another number answered").into());
@@ -202,7 +204,7 @@ impl Serving {
             }
             Ok(body)
         };
-        let answer = self.compute(std::slice::from_ref(query), digest, known, keep, body).await?;
+        let answer = self.compute(std::slice::from_ref(query), spelling, known, keep, body).await?;
         Ok(Answer { format: query.format, ..answer })
     }
 
@@ -302,7 +304,12 @@ impl Serving {
     }
 
     /// Pins for queries of one layer, waiting until each one's `min_position` is covered.
-    async fn pin_for(&self, queries: &[Arc<Query>], views: &[Arc<View>], fresh: bool) -> Result<Arc<Pin>, Refusal> {
+    pub(crate) async fn pin_for(
+        &self,
+        queries: &[Arc<Query>],
+        views: &[Arc<View>],
+        fresh: bool,
+    ) -> Result<Arc<Pin>, Refusal> {
         if let Some((query, which)) = queries.iter().find_map(|query| Some((query, query.generation?))) {
             let [_] = queries else {
                 let detail = "several queries at once are answered from one moment, the newest; ask for it alone";

@@ -130,7 +130,15 @@ impl Json {
     }
     /// Text.
     pub fn text(&mut self, text: &str) -> &mut Self {
-        self.serialize(text)
+        if text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+            return self.serialize(text);
+        }
+        self.before_item();
+        self.out.push(b'"');
+        self.out.extend_from_slice(text.as_bytes());
+        self.out.push(b'"');
+        self.separate = true;
+        self
     }
     /// null
     pub fn null(&mut self) -> &mut Self {
@@ -214,6 +222,17 @@ mod tests {
             let mut json = Json::default();
             json.double(value);
             assert_eq!(json.into_bytes(), serde_json::to_vec(&value).expect("a number"), "{value}");
+        }
+    }
+
+    #[test]
+    fn texts_are_escaped_as_others_escape_them() {
+        for byte in 0..=0x7f_u8 {
+            let text = format!("an ordinary text, then {}, and é", char::from(byte));
+            let mut json = Json::default();
+            json.open('[').text(&text).text(&text);
+            let expected = serde_json::to_string(&[&text, &text]).expect("a text");
+            assert_eq!(String::from_utf8(json.close(']').out.clone()).expect("UTF-8"), expected);
         }
     }
 

@@ -43,7 +43,7 @@ pub const WINDOW_MAX: Span = Span(36_525 * Span::DAY.0);
 pub const TIMEOUT_MAX: Span = Span(30 * Span::SECOND.0);
 
 /// About what a question's spelling takes.
-const SPELLING_BYTES: usize = 512;
+const SPELLING_BYTES: usize = 256;
 
 /// Which halves an answer is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -249,8 +249,6 @@ pub struct Question {
     pub query: Arc<Query>,
     /// All that the answer depends on besides the stored data: equal bytes, equal answer.
     pub spelling: Vec<u8>,
-    /// The hash of the spelling.
-    pub digest: [u8; 32],
     /// Whether it was asked before: answers to questions that nobody asks again are not kept.
     pub asked: AtomicBool,
 }
@@ -259,18 +257,28 @@ impl From<Query> for Question {
     fn from(query: Query) -> Self {
         let mut spelling = Spelling(Vec::with_capacity(SPELLING_BYTES));
         query.hash(&mut spelling);
-        let digest = *blake3::hash(&spelling.0).as_bytes();
-        Question { spelling: spelling.0, digest, query: Arc::new(query), asked: AtomicBool::new(false) }
+        Question { spelling: spelling.0, query: Arc::new(query), asked: AtomicBool::new(false) }
     }
 }
 
-/// Keeps all that is hashed. What `Hash` writes of two unequal things never is the same, nor one a beginning of the other.
+/// Keeps all that is hashed. What `Hash` writes of two unequal things never is the same, nor one a beginning of the other; so it is with
+/// lengths and variants, which are small as a rule and written in seven bits a byte.
 #[derive(Debug, Default)]
 pub struct Spelling(pub Vec<u8>);
 
 impl Hasher for Spelling {
     fn write(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
+    }
+    fn write_usize(&mut self, mut number: usize) {
+        while number >= 0x80 {
+            self.0.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        self.0.push(number as u8);
+    }
+    fn write_isize(&mut self, number: isize) {
+        self.write_usize(number as usize);
     }
     fn finish(&self) -> u64 {
         0

@@ -143,12 +143,12 @@ impl<'q> Scan<'q> {
         if is_outside {
             return Ok(share);
         }
-        let Some(mut merge) = Merge::new(&self.sums, access, &block.dimensions, Some(&block.dictionaries)) else {
+        let Some(mut merge) = Merge::new(&self.sums, access, &block.dimensions, Some(block)) else {
             return Ok(share);
         };
         let cells = self.cells.clone();
         let mut stretches = Stretches::new(&cells, block, part);
-        for key in merge.slices.keys(block) {
+        for key in merge.run.clone() {
             if !merge.matches(key) {
                 continue;
             }
@@ -241,7 +241,7 @@ impl<'q> Scan<'q> {
         let dimensions: Vec<usize> = (0..by_cell.dimensions.len()).collect();
 
         let mut out = Sums::new(dimensions.len(), &kinds(query), query.times.count());
-        let mut keys = Keys::new(&out, &dimensions, &by_cell.dimensions, &[]);
+        let mut keys = Keys::new(&out, &dimensions, &by_cell.dimensions, &[], by_cell.len());
         let mut slide = Slide::new(&by_cell.states);
         let is_same = |a: usize, b: usize| by_cell.dimensions.iter().all(|d| d.codes[a] == d.codes[b]);
         let mut start = 0;
@@ -289,30 +289,30 @@ fn kinds(query: &Query) -> Vec<StateKind> {
 struct Merge<'b> {
     dimensions: &'b [Dimension],
     slices: Slices,
+    /// The keys (or rows) that can match.
+    run: Range<usize>,
     /// Per term: its conditions, its state in the view, its place in the query, and whether the key or row at hand matches.
     terms: Vec<(Conditions<'b>, usize, usize, bool)>,
     keys: Keys<'b>,
 }
 
 impl<'b> Merge<'b> {
-    /// `None` when nothing in the block can match.
-    /// `dictionaries` are the hashes of those of a block by key.
+    /// `None` when nothing in the block, which may be one by key, can match.
     fn new(
         sums: &Sums,
         access: &'b Access<'_>,
         dimensions: &'b [Dimension],
-        dictionaries: Option<&'b [[u8; 32]]>,
+        by_key: Option<&'b ByKey>,
     ) -> Option<Merge<'b>> {
         let (_, first) = access.terms.first()?;
-        let slices = Slices::new(first, dimensions, dictionaries.is_some())?;
+        let slices = Slices::new(first, dimensions, by_key.is_some())?;
+        let rows = dimensions.first().map_or(0, |dimension| dimension.codes.len());
+        let run = by_key.map_or(0..rows, |block| slices.keys(block));
+        let dictionaries = by_key.map_or(&[][..], |block| &block.dictionaries);
         let terms = access.terms.iter();
         let terms = terms.map(|(place, term)| (Conditions::new(term, dimensions), term.state, *place, false)).collect();
-        Some(Merge {
-            dimensions,
-            slices,
-            terms,
-            keys: Keys::new(sums, &first.dimensions, dimensions, dictionaries.unwrap_or_default()),
-        })
+        let keys = Keys::new(sums, &first.dimensions, dimensions, dictionaries, run.len());
+        Some(Merge { dimensions, slices, run, terms, keys })
     }
     /// Whether any term counts a key or row; notes which.
     #[inline]

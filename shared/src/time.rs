@@ -111,20 +111,23 @@ impl Timestamp {
             }
         };
         let (seconds, fraction) = (micros / Span::SECOND.0, micros % Span::SECOND.0);
-        let mut text = *b"0000-00-00T00:00:00";
-        let parts = [(0, year / 100), (2, year % 100), (5, month), (8, day)];
-        let clock = [(11, seconds / 3_600), (14, seconds / 60 % 60), (17, seconds % 60)];
-        for (place, number) in parts.into_iter().chain(clock) {
-            text[place] += (number / 10) as u8;
-            text[place + 1] += (number % 10) as u8;
-        }
+        let mut text = *b"0000-00-00T00:00:00Z";
+        put_pair(&mut text, 0, year / 100);
+        put_pair(&mut text, 2, year % 100);
+        put_pair(&mut text, 5, month);
+        put_pair(&mut text, 8, day);
+        put_pair(&mut text, 11, seconds / 3_600);
+        put_pair(&mut text, 14, seconds / 60 % 60);
+        put_pair(&mut text, 17, seconds % 60);
         out.extend_from_slice(&text);
-        match (fraction, fraction % 1_000) {
-            (0, _) => {}
-            (_, 0) => out.extend_from_slice(format!(".{:03}", fraction / 1_000).as_bytes()),
-            _ => out.extend_from_slice(format!(".{fraction:06}").as_bytes()),
+        if fraction == 0 {
+            return;
         }
-        out.push(b'Z');
+        out.pop();
+        match fraction % 1_000 {
+            0 => out.extend_from_slice(format!(".{:03}Z", fraction / 1_000).as_bytes()),
+            _ => out.extend_from_slice(format!(".{fraction:06}Z").as_bytes()),
+        }
     }
     /// Reads RFC 3339 with any offset (`2026-01-01T00:00:00Z`, `…+02:00`), or a date alone as its midnight in UTC.
     /// Digits beyond the microsecond are cut off.
@@ -145,6 +148,13 @@ impl Timestamp {
             _ => Timestamp(number.div_euclid(1_000)),
         }
     }
+}
+
+/// Writes a number below 100 over two zeros.
+#[inline]
+fn put_pair(text: &mut [u8; 20], place: usize, number: i64) {
+    text[place] += number as u8 / 10;
+    text[place + 1] += number as u8 % 10;
 }
 
 /// Year, month and day of a number of days since 1970-01-01: counted in eras of 400 years from a

@@ -31,8 +31,9 @@ pub struct Page {
 impl Page {
     /// The cursor of the page behind the one that begins after `rows`, if there is one.
     pub fn next(&self, rows: usize) -> Option<Cursor> {
-        let tag = self.tag.trim_matches('"').to_owned();
-        Some(Cursor { tag, rows: rows + self.query.limit }).filter(|next| next.rows < self.points.list.len())
+        let rows = rows + self.query.limit;
+        let cursor = || Cursor { tag: self.tag.trim_matches('"').to_owned(), rows };
+        (rows < self.points.list.len()).then(cursor)
     }
     /// The page that begins after `rows`.
     ///

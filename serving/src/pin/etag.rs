@@ -8,7 +8,7 @@ use crate::pin::pinned::PinnedView;
 use crate::query::{Layer, Spelling};
 
 /// Raised when the same inputs begin to be written as other bytes.
-const FORMAT: &str = concat!("seam-answer-5 ", env!("CARGO_PKG_VERSION"));
+const FORMAT: &str = concat!("seam-answer-6 ", env!("CARGO_PKG_VERSION"));
 
 /// The strong tag, in quotes, of what a question in that spelling is answered with from what was `pinned`, by its hash.
 pub fn tag(question: &[u8], pinned: &[u8; 32]) -> String {

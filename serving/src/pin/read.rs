@@ -153,7 +153,7 @@ impl Serving {
     }
 
     /// Refuses to read more rows of files than the settings say.
-    fn check_rows(&self, files: impl Iterator<Item = u64>) -> Result<(), Error> {
+    pub(crate) fn check_rows(&self, files: impl Iterator<Item = u64>) -> Result<(), Error> {
         let (files, rows) = files.fold((0_u64, 0_u64), |(files, rows), file| (files + 1, rows + file));
         if rows > self.settings.query_rows {
             let most = self.settings.query_rows;

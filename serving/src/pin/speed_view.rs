@@ -29,7 +29,7 @@ pub struct Held {
     /// The open segment's rows.
     pub open: Open,
     /// How often this process has seen the state fall back: part of the names of its closed segments.
-    epoch: u64,
+    pub(crate) epoch: u64,
 }
 
 /// Views of one partition at one moment; `None` for a view without state.
@@ -42,7 +42,7 @@ struct Earlier {
     progress: Progress,
     closed: Arc<[ClosedSegment]>,
     sorted: Arc<Sorted>,
-    epoch: u64,
+    pub(crate) epoch: u64,
 }
 
 /// Some views of one partition.

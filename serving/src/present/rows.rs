@@ -69,6 +69,9 @@ impl Points {
 /// The length of a moment's text in UTC without a fraction, in quotes.
 const WHOLE_SECONDS: usize = "\"2026-01-01T00:00:00Z\"".len();
 
+/// About what a moment's text takes.
+const MOMENT_BYTES: usize = 32;
+
 /// The members that say which window a row is of.
 struct Times {
     zone: Zone,
@@ -103,6 +106,7 @@ impl Moment {
     }
     fn write(&mut self, zone: Zone, time: Timestamp) {
         self.text.clear();
+        self.text.reserve(MOMENT_BYTES);
         self.text.push(b'"');
         zone.write(time, &mut self.text);
         self.text.push(b'"');

@@ -5,7 +5,7 @@ use arc_swap::ArcSwap;
 use hashbrown::HashMap;
 use seam_shared::Kind;
 use seam_shared::access::Caller;
-use seam_shared::config::{Config, MeasureOf, Metric};
+use seam_shared::config::{Config, MeasureOf, Metric, Mode};
 use seam_shared::log::OffsetVector;
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::{DimensionDefinition, Field, View};
@@ -136,7 +136,7 @@ pub fn parse(catalog: &Catalog, request: Request<'_>) -> Result<Query, Refusal> 
     let dimensions = dimensions(&parameters, &measures)?;
     let terms =
         measures.iter().map(|m| term(request.caller, m, &dimensions, &parameters)).collect::<Result<Vec<_>, _>>()?;
-    let names: Vec<String> = dimensions.into_iter().map(|d| d.name).collect();
+    let names: Vec<String> = dimensions.into_iter().map(|d| d.name.to_owned()).collect();
     let until = request.now.min(times.span().1);
     if is_final && parameters.one("layer") == Some("speed") {
         let detail =
@@ -144,6 +144,7 @@ pub fn parse(catalog: &Catalog, request: Request<'_>) -> Result<Query, Refusal> 
         return Err(Refusal::parameter("final", detail));
     }
     let generation = generation(&parameters, request.now, zone)?;
+    refuse_batch_of_kappa(&parameters, catalog.config.batch.mode)?;
     let query = Query {
         rate: rate(&parameters, &metric)?.map(|per| Rate { per, until }),
         top: parameters.one("top").map(|text| rows("top", text)).transpose()?,
@@ -221,9 +222,9 @@ fn default_window(view: &View, pane: Span) -> Span {
 }
 
 /// A dimension that was named, and the texts of the values that it is sliced to.
-struct Asks {
-    name: String,
-    values: Vec<String>,
+struct Asks<'a> {
+    name: &'a str,
+    values: Vec<&'a str>,
 }
 
 /// That a view has no such dimension, and which it has.
@@ -235,8 +236,8 @@ pub fn no_dimension(view: &View, name: &str) -> String {
     }
 }
 
-fn dimensions(parameters: &Parameters<'_>, measures: &[&MeasureOf]) -> Result<Vec<Asks>, Refusal> {
-    let mut out: Vec<Asks> = Vec::new();
+fn dimensions<'a>(parameters: &Parameters<'a>, measures: &[&MeasureOf]) -> Result<Vec<Asks<'a>>, Refusal> {
+    let mut out: Vec<Asks<'_>> = Vec::new();
     for (_, text) in parameters.0.iter().filter(|(name, _)| name == "dimension") {
         for item in split_list(text).into_iter().filter(|item| !item.is_empty()) {
             let (name, value) = item.split_once(':').map_or((item, None), |(n, v)| (n, Some(v)));
@@ -249,10 +250,10 @@ fn dimensions(parameters: &Parameters<'_>, measures: &[&MeasureOf]) -> Result<Ve
                 }
             }
             let at = out.iter().position(|asks| asks.name == name).unwrap_or_else(|| {
-                out.push(Asks { name: name.to_owned(), values: Vec::new() });
+                out.push(Asks { name, values: Vec::new() });
                 out.len() - 1
             });
-            out[at].values.extend(value.map(str::to_owned));
+            out[at].values.extend(value);
         }
     }
     Ok(out)
@@ -277,12 +278,17 @@ fn split_list(text: &str) -> Vec<&str> {
     items
 }
 
-fn term(caller: &Caller, measure: &MeasureOf, asked: &[Asks], parameters: &Parameters<'_>) -> Result<Term, Refusal> {
+fn term(
+    caller: &Caller,
+    measure: &MeasureOf,
+    asked: &[Asks<'_>],
+    parameters: &Parameters<'_>,
+) -> Result<Term, Refusal> {
     let view = &measure.view;
     let admission = caller.admit(view)?;
     let (mut dimensions, mut slices) = (Vec::new(), Vec::new());
     for asks in asked {
-        let d = view.dimension(&asks.name).expect("checked when the list was read");
+        let d = view.dimension(asks.name).expect("checked when the list was read");
         dimensions.push(d);
         if !asks.values.is_empty() {
             let values = asks.values.iter().map(|text| value_of(&view.dimensions[d], text));
@@ -407,6 +413,22 @@ fn timeout(parameters: &Parameters<'_>, configured: Span) -> Result<Span, Refusa
         return Err(Refusal::parameter("timeout", format!("timeout={timeout} is longer than the longest, {longest}")));
     }
     Ok(timeout)
+}
+
+/// Without a batch layer there is nothing to wait for: no generation will ever be.
+fn refuse_batch_of_kappa(parameters: &Parameters<'_>, mode: Mode) -> Result<(), Refusal> {
+    let names = [("layer", "batch"), ("generation", ""), ("as_of", "")];
+    let asked = names
+        .into_iter()
+        .find(|(name, value)| parameters.one(name).is_some_and(|text| value.is_empty() || text == *value));
+    match asked.filter(|_| mode == Mode::Kappa) {
+        Some((name, _)) => {
+            let detail =
+                "`batch: { mode: kappa }` has no batch layer, and never a generation: the speed layer holds everything";
+            Err(Refusal::parameter(name, detail))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The generation asked for: by its number, or by a moment at which it was the newest.

@@ -50,7 +50,7 @@ impl<'q> Access<'q> {
     pub fn new(query: &'q Query, view: &View) -> Access<'q> {
         let about = |(_, term): &(usize, &Term)| term.view.id == view.id;
         let terms: Vec<(usize, &Term)> = query.terms.iter().enumerate().filter(about).collect();
-        let mut needed = Vec::new();
+        let mut needed = Vec::with_capacity(view.dimensions.len() * 2);
         for (_, term) in &terms {
             needed.extend(&term.dimensions);
             needed.extend(term.slices.iter().map(|(d, _)| *d));

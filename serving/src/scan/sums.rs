@@ -313,31 +313,42 @@ pub struct Keys<'a> {
     dimensions: &'a [usize],
     /// The hashes of the dictionaries of what is scanned, if they are known.
     dictionaries: &'a [[u8; 32]],
-    /// By dimension and code of what is scanned, the table's code.
-    known: Vec<Vec<u32>>,
+    /// By dimension, the table's codes.
+    known: Vec<Known>,
     /// The codes of the key at hand.
     codes: Vec<u32>,
     last: u32,
 }
 
+/// The table's codes of a dimension of what is scanned.
+enum Known {
+    /// They are the same.
+    Same,
+    /// Those that were looked up already, by code; nothing where fewer keys are scanned than there are codes.
+    Found(Vec<u32>),
+}
+
 impl<'a> Keys<'a> {
-    /// Of rows with the dimensions `scanned`, of which the table has `dimensions`.
-    pub fn new(sums: &Sums, dimensions: &'a [usize], scanned: &[Dimension], dictionaries: &'a [[u8; 32]]) -> Self {
-        let known = dimensions.iter().zip(&sums.keys.names).map(|(&d, names)| {
-            let values = scanned[d].values.len();
-            match dictionaries.get(d) {
-                Some(dictionary) if names.dictionary == Some(*dictionary) => (0..values as u32).collect(),
-                _ => vec![NONE; values],
-            }
+    /// Of `count` keys (or rows) with the dimensions `scanned`, of which the table has `dimensions`.
+    pub fn new(
+        sums: &Sums,
+        dimensions: &'a [usize],
+        scanned: &[Dimension],
+        dictionaries: &'a [[u8; 32]],
+        count: usize,
+    ) -> Self {
+        let known = dimensions.iter().zip(&sums.keys.names).map(|(&d, names)| match dictionaries.get(d) {
+            Some(dictionary) if names.dictionary == Some(*dictionary) => Known::Same,
+            _ => Known::Found(vec![NONE; Some(scanned[d].values.len()).filter(|codes| *codes <= count).unwrap_or(0)]),
         });
         Keys { dimensions, dictionaries, known: known.collect(), codes: vec![NONE; dimensions.len()], last: NONE }
     }
     /// Remembers which of the dictionaries of what was scanned the table's are.
     pub fn learn(&self, sums: &mut Sums) {
         for ((&d, known), names) in self.dimensions.iter().zip(&self.known).zip(&mut sums.keys.names) {
-            if let Some(dictionary) = self.dictionaries.get(d)
-                && names.dictionary.is_none()
-                && known.iter().zip(0..).all(|(code, own)| *code == own)
+            if let (Some(dictionary), None, Known::Found(codes)) = (self.dictionaries.get(d), names.dictionary, known)
+                && !codes.is_empty()
+                && codes.iter().zip(0..).all(|(code, own)| *code == own)
             {
                 names.dictionary = Some(*dictionary);
             }
@@ -347,13 +358,23 @@ impl<'a> Keys<'a> {
     #[inline]
     pub fn of(&mut self, sums: &mut Sums, scanned: &[Dimension], i: usize) -> u32 {
         for (to, &from) in self.dimensions.iter().enumerate() {
-            let theirs = scanned[from].codes[i] as usize;
-            if self.known[to][theirs] == NONE {
-                let (guess, value) = (self.codes[to].wrapping_add(1), &scanned[from].values[theirs]);
-                let KeyTable { names, hasher, .. } = &mut sums.keys;
-                self.known[to][theirs] = names[to].code(value, guess, hasher);
-            }
-            self.codes[to] = self.known[to][theirs];
+            let theirs = scanned[from].codes[i];
+            self.codes[to] = match &mut self.known[to] {
+                Known::Same => theirs,
+                Known::Found(found) => match found.get(theirs as usize) {
+                    Some(&code) if code != NONE => code,
+                    place => {
+                        let is_kept = place.is_some();
+                        let (guess, value) = (self.codes[to].wrapping_add(1), &scanned[from].values[theirs as usize]);
+                        let KeyTable { names, hasher, .. } = &mut sums.keys;
+                        let code = names[to].code(value, guess, hasher);
+                        if is_kept {
+                            found[theirs as usize] = code;
+                        }
+                        code
+                    }
+                },
+            };
         }
         let held = &sums.keys.codes;
         let is_it = |key: u32| held.iter().zip(&self.codes).all(|(codes, code)| codes.get(key as usize) == Some(code));
@@ -417,7 +438,8 @@ mod tests {
                     let is_same = sorted.dimensions.iter().zip(&held.dimensions).all(|(a, b)| a.values == b.values);
                     let known = if is_same { &sorted.dictionaries[..] } else { &[] };
                     learnt += usize::from(is_same);
-                    let mut of = Keys::new(&sums, &[0, 1], &held.dimensions, known);
+                    let remembered = block.len() * dice.pick(2) as usize;
+                    let mut of = Keys::new(&sums, &[0, 1], &held.dimensions, known, remembered);
                     for (i, (cell, _, count)) in block.iter().enumerate() {
                         let key = of.of(&mut sums, &held.dimensions, i);
                         let row = sums.row(key, *cell);
@@ -448,7 +470,7 @@ mod tests {
                     Timestamp(0),
                     &[Value::text(&format!("k{}", dice.pick(50))), Value::Int(dice.pick(3) as i64)],
                 );
-                let key = Keys::new(&sums, &[0, 1], &held.dimensions, &[]).of(&mut sums, &held.dimensions, 0);
+                let key = Keys::new(&sums, &[0, 1], &held.dimensions, &[], 1).of(&mut sums, &held.dimensions, 0);
                 let row = sums.row(key, dice.pick(3) as i64);
                 sums.states_mut()[0].combine_state(row, &seam_shared::view::aggregate::State::Count(dice.pick(9)));
             }
