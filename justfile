@@ -52,6 +52,10 @@ bench *name:
 query-figures events="50000000" day="1000000" question="":
     SEAM_BENCH_EVENTS={{events}} SEAM_BENCH_DAY={{day}} cargo bench -p seam -p seam-serving --bench figures -- {{question}}
 
+# what an event and an answer cost in instructions, beside plain code (needs valgrind); UPDATE_GOLDEN=1 states what is measured
+costs:
+    cargo test --release -p seam -p seam-services --test costs -- --nocapture
+
 # write infra/grafana anew, from the demo's seam.yaml
 grafana:
     cargo run --release -- grafana --out infra/grafana --url http://serve:8080 --prometheus http://prometheus:9090 --sql serve:5433

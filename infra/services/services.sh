@@ -19,8 +19,8 @@
 # WHAT is one of: build (what the rdkafka crate compiles with), redis, kafka, s3, azure (Azurite; needs Node), gcs
 # (fake-gcs-server; needs Go), prometheus (promtool), alerting (vmalert, alertmanager), schemathesis (which asks an API whatever its
 # document allows, and what it forbids), browser (Chromium, for the page), sql (psql, PostgreSQL's driver for Java, SQLAlchemy),
-# grafana (the module of Grafana that asks a Prometheus data source; needs Go). All of these if none is named; and minio, which
-# needs Go and a quarter of an hour: faster than moto, and it checks signatures.
+# grafana (the module of Grafana that asks a Prometheus data source; needs Go), valgrind (which counts instructions). All of these if
+# none is named; and minio, which needs Go and a quarter of an hour: faster than moto, and it checks signatures.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cache="${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/seam"
@@ -40,7 +40,7 @@ go_version=go1.26.0
 # By their source: a change makes another one.
 gcs="$cache/services/gcs-$(cat "$here"/gcs/go.* "$here"/gcs/*.go | sha256sum | cut -c1-12)"
 grafana="$cache/services/grafana-$(cat "$here"/grafana/go.* "$here"/grafana/*.go | sha256sum | cut -c1-12)"
-everything=(build redis kafka s3 azure gcs prometheus alerting schemathesis browser sql grafana)
+everything=(build redis kafka s3 azure gcs prometheus alerting schemathesis browser sql grafana valgrind)
 
 usage() { sed -n '2,23s/^# \{0,1\}//p' "$0" >&2; exit 64; }
 has() { command -v "$1" >/dev/null 2>&1; }
@@ -65,6 +65,7 @@ missing() {
          [ -f "$jdbc/installed" ] || { has mvn || echo maven; echo driver; }
          [ -f "$sqlalchemy/installed" ] || { python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv; echo sqlalchemy; } ;;
     grafana) [ -x "$grafana" ] || { has go || echo golang-go; echo datasource; } ;;
+    valgrind) has valgrind || echo valgrind ;;
     browser) has chromium || has chromium-browser || has google-chrome || echo chromium; has chromedriver || echo chromium-driver ;;
     *) echo "services.sh: no service is called $1" >&2; exit 64 ;;
   esac

@@ -70,9 +70,9 @@ fn cases(world: &World) -> Vec<Case<'_>> {
         case(
             "plain loop, 1 fine view",
             None,
-            Box::new(|_| plain::run(&world.lines, 1, 0)) as Box<dyn Fn(usize) -> u64>,
+            Box::new(|_| plain::run(world.lines(), 1, 0)) as Box<dyn Fn(usize) -> u64>,
         ),
-        case("plain loop, 4 fine and 12 coarse views", None, Box::new(|_| plain::run(&world.lines, 4, 12))),
+        case("plain loop, 4 fine and 12 coarse views", None, Box::new(|_| plain::run(world.lines(), 4, 12))),
         case("log read", None, Box::new(|_| world.read(|_| {}))),
     ];
     for ids in [false, true] {

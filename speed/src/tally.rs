@@ -1,4 +1,5 @@
 //! What a worker tells the platform's metrics about the records that it folded, a chunk at a time.
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use hashbrown::HashSet;
@@ -6,7 +7,7 @@ use hashbrown::HashSet;
 use seam_shared::clock::Clock;
 use seam_shared::event::batch::{Column, EventBatch, Verdict};
 use seam_shared::log::Partition;
-use seam_shared::telemetry::{ErrorLabels, EventLabels, SourceLabels, Telemetry};
+use seam_shared::telemetry::{ErrorLabels, EventLabels, FAILED, SourceLabels, Telemetry, TypeLabels};
 use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::{Source, View};
 use seam_shared::view::value::Value;
@@ -113,16 +114,19 @@ impl Meter {
     /// Records were folded; what was committed with them arrived in the log at `arrived` or later.
     pub fn folded(&mut self, tally: Tally, arrived: Option<Timestamp>) {
         let labels = SourceLabels { source: self.source.clone() };
+        let mut timed = BTreeSet::new();
         for (text, count) in tally.types {
             let known = self.types.contains(&text) || self.types.len() < TYPES_MAX;
             let name = if known { text.to_string() } else { OTHER.to_owned() };
             self.types.extend(known.then_some(text));
+            timed.insert(name.clone());
             let labels = EventLabels { r#type: name, source: self.source.clone() };
             self.telemetry.events_processed.get_or_create(&labels).inc_by(count);
         }
         self.telemetry.duplicate_events.get_or_create(&labels).inc_by(tally.duplicates);
         self.telemetry.late_events.get_or_create(&labels).inc_by(tally.late);
         if tally.invalid > 0 {
+            timed.insert(FAILED.to_owned());
             self.failed("invalid", tally.invalid);
         }
         if let Some(latest) = tally.latest {
@@ -135,7 +139,10 @@ impl Meter {
         }
         if let Some(arrived) = arrived {
             let micros = self.clock.now().0.saturating_sub(arrived.0).max(0);
-            self.telemetry.processing_seconds.observe(micros as f64 / 1e6);
+            for name in timed {
+                let timer = self.telemetry.processing_seconds.get_or_create(&TypeLabels { r#type: name });
+                timer.observe(micros as f64 / 1e6);
+            }
         }
     }
 
@@ -230,7 +237,7 @@ mod tests {
         assert!(text.contains("data_pipeline_events_processed_total{type=\"t0\",source=\"clicks\"} 2\n"), "{text}");
         assert!(text.contains("data_pipeline_events_processed_total{type=\"other\",source=\"clicks\"} 72\n"), "{text}");
         assert!(text.contains("data_pipeline_watermark_timestamp_seconds{source=\"clicks\"} 99"), "{text}");
-        assert!(text.contains("data_pipeline_processing_seconds_sum 4"), "{text}");
+        assert!(text.contains("data_pipeline_processing_seconds_sum{type=\"t0\"} 4"), "{text}");
         assert_eq!(text.matches("events_processed_total{").count(), TYPES_MAX + 1);
     }
 }

@@ -1,6 +1,5 @@
 //! The yardstick: one thread, typed parse, one hash map a view. Same panes and keys as ours, far fewer promises.
 use std::io::BufRead;
-use std::path::Path;
 
 use hashbrown::HashMap;
 
@@ -36,14 +35,12 @@ struct Stats {
 }
 
 /// Aggregates by minute, type and region, and product for `fine` of the views. Answers with the events taken.
-pub fn run(lines: &Path, fine: usize, coarse: usize) -> u64 {
-    let file = std::fs::File::open(lines).expect("the events were written");
-    let mut reader = std::io::BufReader::with_capacity(4 << 20, file);
+pub fn run(mut lines: impl BufRead, fine: usize, coarse: usize) -> u64 {
     let (mut types, mut regions, mut products) = (Codes::default(), Codes::default(), Codes::default());
     let mut views: Vec<HashMap<(i64, u64), Stats>> = (0..fine + coarse).map(|_| HashMap::new()).collect();
     let (mut events, mut users, mut held) = (0u64, 0u64, 0usize);
     let mut line = Vec::new();
-    while reader.read_until(b'\n', &mut line).expect("the file can be read") > 0 {
+    while lines.read_until(b'\n', &mut line).expect("the events can be read") > 0 {
         let event: Event = serde_json::from_slice(&line).expect("the generator writes valid events");
         let minute = event.ts.div_euclid(60_000);
         let coarse_key = types.of(event.event_type) << 40 | regions.of(event.region) << 20;

@@ -1,5 +1,6 @@
 //! The events, as lines in a file and as records in an embedded log, and workers that fold them.
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -26,8 +27,7 @@ const TOPIC: &str = "shop";
 const EVENTS_A_DAY: u64 = 5_000_000;
 
 pub struct World {
-    /// One event a line.
-    pub lines: PathBuf,
+    lines: PathBuf,
     pub runtime: tokio::runtime::Runtime,
     places: Places,
     events: u64,
@@ -45,7 +45,7 @@ impl World {
         let state = EmbeddedState::open(&database).expect("a new state store");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(log.open(TOPIC, 1)).expect("a topic");
-        let mut file = std::fs::File::create(&lines).expect("a new file");
+        let mut file = File::create(&lines).expect("a new file");
         let mut generator = Generator::new(1, EVENTS_A_DAY.max(events)).take(usize::try_from(events).expect("memory"));
         let mut text = Vec::new();
         loop {
@@ -62,6 +62,11 @@ impl World {
         }
         let places = Places { log: Arc::new(log), state: Arc::new(state), cuts: Arc::new(CutsByHand::default()) };
         Self { lines, runtime, places, events, directory }
+    }
+
+    /// The file of the events, one a line.
+    pub fn lines(&self) -> impl BufRead {
+        BufReader::with_capacity(4 << 20, File::open(&self.lines).expect("the events were written"))
     }
 
     /// Bytes of an event on average, with its line end.

@@ -1,4 +1,7 @@
 //! The rows of one view in the open segment: an index over small integers, and typed state columns.
+//!
+//! Not `shared`'s `Groups`, which merge rows whose codes are each their own: here events come by the thousand with codes of dictionaries
+//! that all views share and with hashes made a column at a time, and a commit takes only the rows that changed since the last.
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
