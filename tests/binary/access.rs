@@ -100,78 +100,104 @@ pub fn start(folder: &Folder) -> Up {
     up
 }
 
+/// A running Seam, and a key for each kind of caller.
+struct Guarded {
+    /// Ends before its folder goes.
+    up: Up,
+    folder: Folder,
+    admin: String,
+    /// May send events, and nothing else.
+    ingest: String,
+    /// Sees the rows of one region.
+    eu: String,
+    metrics: String,
+    expired: String,
+}
+
+impl Guarded {
+    /// `None` without openssl or curl.
+    fn start() -> Option<Guarded> {
+        let folder = Folder::new("access");
+        folder.write("seam.yaml", CONFIG);
+        if !certificate(&folder) {
+            return None;
+        }
+        let admin = create(&folder, &["--scope", "admin", "--name", "admin"]);
+        let ingest = create(&folder, &["--scope", "ingest:clicks", "--expires", "90d"]);
+        let eu = create(&folder, &["--scope", "query:by_region", "--filter", "region=eu", "--rate", "1000/s"]);
+        let metrics = create(&folder, &["--scope", "metrics"]);
+        let expired = create(&folder, &["--scope", "admin", "--expires", "2020-01-01T00:00:00Z"]);
+        let up = start(&folder);
+        Some(Guarded { up, folder, admin, ingest, eu, metrics, expired })
+    }
+    fn keys(&self) -> [&str; 5] {
+        [&self.admin, &self.ingest, &self.eu, &self.metrics, &self.expired]
+    }
+    /// Whether any key can be read in a text.
+    fn is_told(&self, text: &str) -> bool {
+        self.keys().iter().any(|key| text.contains(&key[5..]))
+    }
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.up.url)
+    }
+    fn get(&self, key: &str, path: &str) -> (u16, String) {
+        curl(&self.folder, &["-H", &format!("Authorization: Bearer {key}"), &self.url(path)])
+    }
+    /// A command of the program that asks this process.
+    fn client(&self, arguments: &[&str]) -> (i32, String, String) {
+        let mut program = seam();
+        run(&self.folder, program.args(["--cacert", "ca.pem"]).args(arguments).env("SEAM_URL", &self.up.url))
+    }
+}
+
 /// The terminal's views of a running Seam.
-fn check_terminal(client: &dyn Fn(&[&str]) -> (i32, String, String), admin: &str, metrics: &str) {
-    let (code, tapped, err) = client(&["tap", "clicks", "--from", "-5", "--limit", "3", "--key", admin]);
+fn check_terminal(guarded: &Guarded) {
+    let Guarded { admin, metrics, .. } = guarded;
+    let (code, tapped, err) = guarded.client(&["tap", "clicks", "--from", "-5", "--limit", "3", "--key", admin]);
     assert_eq!((code, tapped.lines().count()), (0, 3), "{tapped}{err}");
     let first: Value = serde_json::from_str(tapped.lines().next().expect("a line")).expect("JSON");
     assert_eq!((first["offset"].as_u64(), first["event"]["id"].as_str()), (Some(25), Some("25")), "{first}");
-    let (code, top, err) = client(&["top", "--once", "--interval", "0.2", "-o", "json", "--key", metrics]);
+    let (code, top, err) = guarded.client(&["top", "--once", "--interval", "0.2", "-o", "json", "--key", metrics]);
     let top: Value = serde_json::from_str(&top).unwrap_or_else(|e| panic!("{e}: {top}{err}"));
     assert_eq!((code, top["partitions"][0]["lag_records"].as_f64()), (0, Some(0.0)), "{top}");
-    let (code, top, _) = client(&["top", "--once", "--interval", "0.2", "--key", metrics]);
+    let (code, top, _) = guarded.client(&["top", "--once", "--interval", "0.2", "--key", metrics]);
     assert!(code == 0 && top.contains("clicks/0") && top.contains("EVENTS/S"), "{top}");
 }
 
-#[test]
-fn keys_rows_and_tls_hold_from_the_door_to_the_answer() {
-    let folder = Folder::new("access");
-    folder.write("seam.yaml", CONFIG);
-    if !certificate(&folder) {
-        return;
-    }
-    let admin = create(&folder, &["--scope", "admin", "--name", "admin"]);
-    let ingest = create(&folder, &["--scope", "ingest:clicks", "--expires", "90d"]);
-    let eu = create(&folder, &["--scope", "query:by_region", "--filter", "region=eu", "--rate", "1000/s"]);
-    let metrics = create(&folder, &["--scope", "metrics"]);
-    let expired = create(&folder, &["--scope", "admin", "--expires", "2020-01-01T00:00:00Z"]);
-    let kept = std::fs::read_to_string(folder.0.join("keys.yaml")).expect("the keys file");
-    for key in [&admin, &ingest, &eu, &metrics, &expired] {
-        assert!(!kept.contains(&key[5..]), "hashes alone are kept");
-    }
-    let (code, list, err) = run(&folder, seam().args(["keys", "list"]));
-    assert!(code == 0 && list.contains("ingest:clicks") && list.contains("(expired)"), "{list}{err}");
-    let up = start(&folder);
-    let bearer = |key: &str| format!("Authorization: Bearer {key}");
-    let get = |key: &str, path: &str| curl(&folder, &["-H", &bearer(key), &format!("{}{path}", up.url)]);
-
-    // In through the client, with the key from a file.
-    folder.write("key.txt", &ingest);
-    let events: String = (0..30)
-        .map(|i| {
-            let region = ["eu", "us", "cn"][i % 3];
-            format!("{{\"id\":\"{i}\",\"time\":\"2026-01-01T00:00:{i:02}Z\",\"region\":\"{region}\",\"value\":1}}\n")
-        })
-        .collect();
-    folder.write("events.ndjson", &events);
-    let client = |arguments: &[&str]| {
-        let program = &mut seam();
-        run(&folder, program.args(["--cacert", "ca.pem"]).args(arguments).env("SEAM_URL", &up.url))
+/// In through the client, with the key from a file.
+fn check_ingest(guarded: &Guarded) {
+    guarded.folder.write("key.txt", &guarded.ingest);
+    let event = |i: usize| {
+        let region = ["eu", "us", "cn"][i % 3];
+        format!("{{\"id\":\"{i}\",\"time\":\"2026-01-01T00:00:{i:02}Z\",\"region\":\"{region}\",\"value\":1}}\n")
     };
-    let (code, out, err) = run(
-        &folder,
-        seam()
-            .args(["ingest", "--cacert", "ca.pem", "events.ndjson"])
-            .env("SEAM_URL", &up.url)
-            .env("SEAM_KEY_FILE", folder.0.join("key.txt")),
-    );
+    guarded.folder.write("events.ndjson", &(0..30).map(event).collect::<String>());
+    let mut program = seam();
+    program.args(["ingest", "--cacert", "ca.pem", "events.ndjson"]).env("SEAM_URL", &guarded.up.url);
+    let (code, out, err) = run(&guarded.folder, program.env("SEAM_KEY_FILE", guarded.folder.0.join("key.txt")));
     assert!(code == 0 && out.contains("30 accepted"), "{out}{err}");
-    let (code, _, err) = client(&["ingest", "--key", &eu, "events.ndjson"]);
+    let (code, _, err) = guarded.client(&["ingest", "--key", &guarded.eu, "events.ndjson"]);
     assert!(code == 77 && err.contains("ingest:clicks"), "exit code {code}: {err}");
+}
 
-    // Out: all rows, and those of one caller.
+/// Out: all rows, and those of one caller.
+fn check_query(guarded: &Guarded) {
     let query = ["query", "events", "--by", "region", "--to", "2026-01-01T00:01:00Z", "--min-position", "clicks/0@30"];
-    let rows = |key: &str| client(&[&query[..], &["-o", "csv", "--key", key]].concat());
-    let (code, all, err) = rows(&admin);
+    let rows = |key: &str| guarded.client(&[&query[..], &["-o", "csv", "--key", key]].concat());
+    let (code, all, err) = rows(&guarded.admin);
     assert_eq!((code, all.lines().count()), (0, 4), "{all}{err}");
-    let (code, some, err) = rows(&eu);
+    let (code, some, err) = rows(&guarded.eu);
     assert!(code == 0 && some.lines().count() == 2 && some.contains(",eu,10"), "{some}{err}");
-    assert_eq!(rows(&ingest).0, 77);
+    assert_eq!(rows(&guarded.ingest).0, 77);
     assert_eq!(rows("seam_guess").0, 77);
-    let (code, _, err) = run(&folder, seam().args(["query", "events", "--url", &up.url, "--key", &eu]));
+    let mut program = seam();
+    program.args(["query", "events", "--url", &guarded.up.url, "--key", &guarded.eu]);
+    let (code, _, err) = run(&guarded.folder, &mut program);
     assert_eq!(code, 69, "a certificate that nobody vouches for: {err}");
+}
 
-    // Every route of the process.
+/// Every route of the process, as every caller.
+fn check_routes(guarded: &Guarded) {
     let routes = [
         ("/api/analytics/metrics", [200, 403, 200, 403]),
         ("/api/analytics/metrics/events", [200, 403, 200, 403]),
@@ -183,48 +209,63 @@ fn keys_rows_and_tls_hold_from_the_door_to_the_answer() {
         ("/nothing/here", [404, 404, 404, 404]),
     ];
     for (path, expected) in routes {
-        for (key, expected) in [&admin, &ingest, &eu, &metrics].into_iter().zip(expected) {
-            assert_eq!(get(key, path).0, expected, "{path}");
+        for (key, expected) in
+            [&guarded.admin, &guarded.ingest, &guarded.eu, &guarded.metrics].into_iter().zip(expected)
+        {
+            assert_eq!(guarded.get(key, path).0, expected, "{path}");
         }
-        ["seam_guess", &expired, "a.b.c"].iter().for_each(|wrong| assert_eq!(get(wrong, path).0, 401, "{path}"));
-        let (status, body) = curl(&folder, &[&format!("{}{path}", up.url)]);
+        ["seam_guess", &guarded.expired, "a.b.c"]
+            .iter()
+            .for_each(|wrong| assert_eq!(guarded.get(wrong, path).0, 401, "{path}"));
+        let (status, body) = curl(&guarded.folder, &[&guarded.url(path)]);
         let problem: Value = serde_json::from_str(&body).expect("a problem document");
         assert_eq!((status, problem["status"].as_u64()), (401, Some(401)), "{path}");
     }
     for open in ["/livez", "/readyz"] {
-        assert_eq!(curl(&folder, &[&format!("{}{open}", up.url)]).0, 200);
+        assert_eq!(curl(&guarded.folder, &[&guarded.url(open)]).0, 200);
     }
     let post = |key: &str, source: &str| {
-        let url = format!("{}/v1/events/{source}", up.url);
-        curl(&folder, &["-u", &format!("{key}:"), "-H", "content-type: application/json", "-d", "{}", &url]).0
+        let url = guarded.url(&format!("/v1/events/{source}"));
+        curl(&guarded.folder, &["-u", &format!("{key}:"), "-H", "content-type: application/json", "-d", "{}", &url]).0
     };
-    assert_eq!((post(&ingest, "clicks"), post(&ingest, "other"), post(&eu, "clicks")), (422, 403, 403));
-    assert_eq!(post(&admin, "%63licks"), 422, "a path is decoded before it is compared");
+    let Guarded { admin, ingest, eu, .. } = guarded;
+    assert_eq!((post(ingest, "clicks"), post(ingest, "other"), post(eu, "clicks")), (422, 403, 403));
+    assert_eq!(post(admin, "%63licks"), 422, "a path is decoded before it is compared");
+}
 
-    // A feed with its key in the URL; a key that is taken away ends it.
-    let feed = format!("{}/api/analytics/live?metric=events&to=2026-01-01T00:01:00Z&token={eu}", up.url);
+/// A feed with its key in the URL; a key that is taken away ends it.
+fn check_feed(guarded: &Guarded, kept: &str) {
+    let feed = guarded.url("/api/analytics/live?metric=events&to=2026-01-01T00:01:00Z");
+    let feed = format!("{feed}&token={}", guarded.eu);
     let mut watching = Command::new("curl");
-    watching.current_dir(&folder.0).args(["-sSN", "--cacert", "ca.pem", "--max-time", "20", &feed]);
+    watching.current_dir(&guarded.folder.0).args(["-sSN", "--cacert", "ca.pem", "--max-time", "20", &feed]);
     let watching = watching.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("curl runs");
     std::thread::sleep(Duration::from_millis(500));
     let without: Vec<&str> = kept.split("  - name: ").filter(|entry| !entry.contains("region")).collect();
-    folder.write("keys.yaml", &without.join("  - name: "));
+    guarded.folder.write("keys.yaml", &without.join("  - name: "));
     let begun = Instant::now();
     let feed = watching.wait_with_output().expect("curl ends");
     assert!(begun.elapsed() < Duration::from_secs(10), "the feed went on without its key");
     assert!(String::from_utf8_lossy(&feed.stdout).contains("\"value\":10"), "its rows alone");
-    assert_eq!(get(&eu, "/api/analytics/metrics/events").0, 401, "read again without a restart");
-    assert_eq!(get(&admin, "/api/analytics/metrics/events").0, 200);
+    assert_eq!(guarded.get(&guarded.eu, "/api/analytics/metrics/events").0, 401, "read again without a restart");
+    assert_eq!(guarded.get(&guarded.admin, "/api/analytics/metrics/events").0, 200);
+}
 
-    check_terminal(&client, &admin, &metrics);
-
-    // Nothing of it is in the log.
-    drop(up);
-    let log = std::fs::read_to_string(folder.0.join("server.log")).expect("the log");
+#[test]
+fn keys_rows_and_tls_hold_from_the_door_to_the_answer() {
+    let Some(guarded) = Guarded::start() else { return };
+    let kept = std::fs::read_to_string(guarded.folder.0.join("keys.yaml")).expect("the keys file");
+    assert!(!guarded.is_told(&kept), "hashes alone are kept");
+    let (code, list, err) = run(&guarded.folder, seam().args(["keys", "list"]));
+    assert!(code == 0 && list.contains("ingest:clicks") && list.contains("(expired)"), "{list}{err}");
+    check_ingest(&guarded);
+    check_query(&guarded);
+    check_routes(&guarded);
+    check_feed(&guarded, &kept);
+    check_terminal(&guarded);
+    let log = std::fs::read_to_string(guarded.folder.0.join("server.log")).expect("the log");
     assert!(log.contains("keys were read again"), "{log}");
-    for key in [&admin, &ingest, &eu, &metrics, &expired] {
-        assert!(!log.contains(&key[5..]), "a key is in the log");
-    }
+    assert!(!guarded.is_told(&log), "a key is in the log");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -14,7 +15,7 @@ use seam_services::{Kafka, Proxy, Redis, S3};
 use seam_shared::failpoint::Failpoint;
 use serde_json::Value;
 
-use crate::fleet::{Cluster, PARTITIONS, below, check_lake, configuration, end, read_topic, send, wait_fresh};
+use crate::fleet::{Cluster, PARTITIONS, Topic, below, check_lake, configuration, end, read_topic, send, wait_fresh};
 use crate::flights::{self, Flight, Question, compare, one_day, random};
 use crate::server::{Folder, agent};
 
@@ -25,8 +26,20 @@ const S3_FAULTS: u64 = 6;
 /// Between two faults.
 const PAUSE: Duration = Duration::from_millis(250);
 
-type Answers = Arc<Mutex<Vec<(Question, String)>>>;
-type Faults = BTreeMap<String, u32>;
+/// What was asked and answered.
+type Answers = Vec<(Question, String)>;
+/// What was done to the cluster, and how often.
+#[derive(Debug, Default)]
+struct Faults(BTreeMap<String, u32>);
+
+impl Faults {
+    fn note(&mut self, name: &str) {
+        *self.0.entry(name.to_owned()).or_default() += 1;
+    }
+    fn total(&self) -> u32 {
+        self.0.iter().filter(|(name, _)| *name != "none").map(|(_, times)| times).sum()
+    }
+}
 
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().map_or(default, |text| text.parse().expect("a number"))
@@ -38,7 +51,7 @@ fn reader(
     flights: Arc<Vec<Flight>>,
     mut seed: u64,
     done: Arc<AtomicBool>,
-    answers: Answers,
+    answers: Arc<Mutex<Answers>>,
 ) {
     let agent = agent();
     while !done.load(Ordering::SeqCst) {
@@ -132,6 +145,100 @@ fn strike(redis: &Redis, seed: &mut u64) -> &'static str {
     }
 }
 
+/// What goes on beside the faults: readers that keep every answer, and another program that writes to the topic.
+struct Meanwhile {
+    done: Arc<AtomicBool>,
+    /// Who can be asked at the moment.
+    urls: Arc<Mutex<Vec<String>>>,
+    answers: Arc<Mutex<Answers>>,
+    readers: Vec<JoinHandle<()>>,
+    other: JoinHandle<(u32, u32)>,
+}
+
+impl Meanwhile {
+    fn start(bootstrap: String, flights: &Arc<Vec<Flight>>, urls: Vec<String>) -> Meanwhile {
+        let (done, answers) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let urls = Arc::new(Mutex::new(urls));
+        let read = |number| {
+            let (urls, flights, done, answers) = (urls.clone(), flights.clone(), done.clone(), Arc::clone(&answers));
+            std::thread::spawn(move || reader(urls, flights, number, done, answers))
+        };
+        let readers = (0..2).map(read).collect();
+        let other = {
+            let (flights, done) = (flights.clone(), done.clone());
+            std::thread::spawn(move || transactions(&bootstrap, &flights, 3, &done))
+        };
+        Meanwhile { done, urls, answers, readers, other }
+    }
+
+    /// The answers, and how many transactions were aborted and committed.
+    fn end(self) -> (Answers, (u32, u32)) {
+        self.done.store(true, Ordering::SeqCst);
+        self.readers.into_iter().for_each(|reader| reader.join().expect("no answer but exact ones and 503"));
+        let decided = self.other.join().expect("the other program ends");
+        let answers = std::mem::take(&mut *self.answers.lock().expect("the answers are whole"));
+        (answers, decided)
+    }
+}
+
+/// The faults of one turn; whoever died or stood still before goes on.
+fn hurt(turn: usize, cluster: &mut Cluster, kafka: &Kafka, redis: &Redis, seed: &mut u64, faults: &mut Faults) {
+    faults.note(strike(redis, seed));
+    if turn.is_multiple_of(3) {
+        let (_, failpoint) = Failpoint::NAMES[turn / 3 % Failpoint::NAMES.len()];
+        cluster.arm(failpoint, 1 + random(seed) % 3, seed);
+    } else if turn.is_multiple_of(5) {
+        faults.note(cluster.hurt(seed));
+    }
+    if turn.is_multiple_of(60) {
+        kafka.process.kill();
+        kafka.process.restart();
+        faults.note("broker killed");
+    }
+    cluster.resume(false);
+    cluster.revive().into_iter().for_each(|died| faults.note(died));
+}
+
+fn lines(flights: &[Flight]) -> String {
+    flights.iter().map(|flight| format!("{}\n", flight.line)).collect()
+}
+
+/// The topic, once each flight can be read from it, and how many of its records count.
+fn whole_topic(config: &str, flights: &[Flight]) -> (Topic, usize) {
+    let give_up = Instant::now() + Duration::from_secs(60);
+    loop {
+        let topic = read_topic(config, flights);
+        let counted = topic.values().flatten().filter(|(_, flight)| flight.is_some()).count();
+        if counted >= flights.len() {
+            return (topic, counted);
+        }
+        assert!(Instant::now() < give_up, "{counted} of {} flights can be read", flights.len());
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// How much was compared.
+#[derive(Default)]
+struct Compared {
+    figures: usize,
+    generations: HashSet<String>,
+    coverages: HashSet<String>,
+}
+
+/// Recomputes each answer from the topic at the answer's own stamp.
+fn compare_all(answers: &Answers, topic: &Topic, flights: &[Flight]) -> Compared {
+    let mut compared = Compared::default();
+    for (question, answer) in answers {
+        let answer: Value = serde_json::from_str(answer).expect("JSON");
+        let stamp = &answer["meta"]["stamp"];
+        let coverage = stamp["coverage"].as_str().expect("every answer is stamped");
+        compared.figures += compare(below(topic, flights, coverage), coverage, question, &answer);
+        compared.generations.insert(stamp["views"][0]["generation"].to_string());
+        compared.coverages.insert(coverage.to_owned());
+    }
+    compared
+}
+
 #[test]
 fn everything_fails_at_once_and_every_answer_is_exact() {
     // What nobody decides is aborted soon: until then nobody reads past it.
@@ -150,92 +257,46 @@ fn everything_fails_at_once_and_every_answer_is_exact() {
     environment.retain(|(name, _)| *name != "AWS_ENDPOINT");
     environment.push(("AWS_ENDPOINT", format!("http://127.0.0.1:{}", proxy.port)));
     let mut cluster = Cluster::start(folder, environment);
-
-    let done = Arc::new(AtomicBool::new(false));
-    let answers = Answers::default();
-    let urls = Arc::new(Mutex::new(cluster.urls("serve")));
-    let readers: Vec<_> = (0..2)
-        .map(|number| {
-            let (urls, flights, done, answers) = (urls.clone(), flights.clone(), done.clone(), answers.clone());
-            std::thread::spawn(move || reader(urls, flights, number, done, answers))
-        })
-        .collect();
-    let other = {
-        let (bootstrap, flights, done) = (kafka.bootstrap(), flights.clone(), done.clone());
-        std::thread::spawn(move || transactions(&bootstrap, &flights, 3, &done))
-    };
+    let meanwhile = Meanwhile::start(kafka.bootstrap(), &flights, cluster.urls("serve"));
     proxy.set_faults(S3_FAULTS);
 
-    let mut faults = Faults::new();
-    let mut note = |name: &str| *faults.entry(name.to_owned()).or_default() += 1;
+    let mut faults = Faults::default();
     let (begun, length) = (Instant::now(), Duration::from_secs(seconds));
     let (mut sent, mut turn) = (0, 0_usize);
     while begun.elapsed() < length {
         let part = begun.elapsed().as_secs_f64() / length.as_secs_f64();
         let until = ((flights.len() as f64 * part) as usize).clamp(sent, flights.len());
         if until > sent {
-            let body: String = flights[sent..until].iter().map(|flight| format!("{}\n", flight.line)).collect();
-            send(&mut cluster, &body, &mut seed);
+            send(&mut cluster, &lines(&flights[sent..until]), &mut seed);
             sent = until;
         }
         turn += 1;
-        note(strike(&redis, &mut seed));
-        if turn.is_multiple_of(3) {
-            let (_, failpoint) = Failpoint::NAMES[turn / 3 % Failpoint::NAMES.len()];
-            cluster.arm(failpoint, 1 + random(&mut seed) % 3, &mut seed);
-        } else if turn.is_multiple_of(5) {
-            note(cluster.hurt(&mut seed));
-        }
-        if turn.is_multiple_of(60) {
-            kafka.process.kill();
-            kafka.process.restart();
-            note("broker killed");
-        }
-        cluster.resume(false);
-        cluster.revive().into_iter().for_each(&mut note);
-        *urls.lock().expect("the list is whole") = cluster.urls("serve");
+        hurt(turn, &mut cluster, &kafka, &redis, &mut seed, &mut faults);
+        *meanwhile.urls.lock().expect("the list is whole") = cluster.urls("serve");
         std::thread::sleep(PAUSE);
     }
     proxy.set_faults(0);
-    done.store(true, Ordering::SeqCst);
-    readers.into_iter().for_each(|reader| reader.join().expect("no answer but exact ones and 503"));
-    let (aborted, committed) = other.join().expect("the other program ends");
-    let rest: String = flights[sent..].iter().map(|flight| format!("{}\n", flight.line)).collect();
-    send(&mut cluster, &rest, &mut seed);
+    let (answers, (aborted, committed)) = meanwhile.end();
+    send(&mut cluster, &lines(&flights[sent..]), &mut seed);
     cluster.resume(true);
-    cluster.revive().into_iter().for_each(&mut note);
+    cluster.revive().into_iter().for_each(|died| faults.note(died));
 
-    let (mut topic, mut counted) = (read_topic(&config, &flights), 0);
-    let give_up = Instant::now() + Duration::from_secs(60);
-    while counted < flights.len() {
-        assert!(Instant::now() < give_up, "{counted} of {} flights can be read", flights.len());
-        std::thread::sleep(PAUSE);
-        topic = read_topic(&config, &flights);
-        counted = topic.values().flatten().filter(|(_, flight)| flight.is_some()).count();
-    }
+    let (topic, counted) = whole_topic(&config, &flights);
     let fresh = wait_fresh(&cluster, counted as u64);
-    let answers = std::mem::take(&mut *answers.lock().expect("the answers are whole"));
-    let (mut compared, mut generations, mut coverages) = (0, HashSet::new(), HashSet::new());
-    for (question, answer) in &answers {
-        let answer: Value = serde_json::from_str(answer).expect("JSON");
-        let coverage = answer["meta"]["stamp"]["coverage"].as_str().expect("every answer is stamped");
-        compared += compare(below(&topic, &flights, coverage), coverage, question, &answer);
-        generations.insert(answer["meta"]["stamp"]["views"][0]["generation"].to_string());
-        coverages.insert(coverage.to_owned());
-    }
+    let Compared { figures, generations, coverages } = compare_all(&answers, &topic, &flights);
     let (requests, replies) = proxy.struck();
-    let hurt: u32 = faults.iter().filter(|(name, _)| *name != "none").map(|(_, times)| times).sum();
     println!(
-        "faults {faults:?}, S3 requests lost {requests}, S3 replies lost {replies}, transactions aborted {aborted}, committed {committed}; \
-         {} answers at {} coverages over {} generations, {compared} figures compared, 0 wrong; {} of {} records count; fresh after {fresh:.1?}",
+        "faults {:?}, S3 requests lost {requests}, S3 replies lost {replies}, transactions aborted {aborted}, committed {committed}; \
+         {} answers at {} coverages over {} generations, {figures} figures compared, 0 wrong; {counted} of {} records count; \
+         fresh after {fresh:.1?}",
+        faults.0,
         answers.len(),
         coverages.len(),
         generations.len(),
-        counted,
         topic.values().map(Vec::len).sum::<usize>()
     );
     check_lake(&cluster);
     cluster.processes.iter_mut().for_each(end);
-    let all = u64::from(hurt + aborted) + requests + replies;
+    let all = u64::from(faults.total() + aborted) + requests + replies;
     assert!(all >= seconds * 2 && answers.len() as u64 >= seconds * 20 && generations.len() > 1, "the run was a test");
 }

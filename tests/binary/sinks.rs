@@ -132,25 +132,88 @@ fn config(text: &str) -> String {
     format!("{config}batch: {{ schedule: \"@every 3s\" }}\n")
 }
 
-#[test]
-fn the_click_stream_processor_writes_each_change_once_whatever_is_killed() {
-    let often = "transaction.abort.timed.out.transaction.cleanup.interval.ms=500";
-    let (Some(kafka), Some(redis)) = (Kafka::start(&[often]), Redis::start(&[])) else { return };
-    let bootstrap = kafka.bootstrap();
+/// The processes of the example; those of [`SINKS`] write.
+const ROLES: [&str; 5] = ["speed", "archive", "batch", "sink", "sink"];
+const SINKS: [usize; 2] = [3, 4];
+
+/// The example as it is, on these services.
+fn example(bootstrap: &str, redis: &Redis) -> Cluster {
     let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", &bootstrap).create().expect("an admin client");
+        ClientConfig::new().set("bootstrap.servers", bootstrap).create().expect("an admin client");
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     let topic = NewTopic::new("click-events", EVENTS, TopicReplication::Fixed(1));
     runtime.block_on(admin.create_topics([&topic], &AdminOptions::new())).expect("the topic is made");
     let folder = Folder::new("click-stream");
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/click-stream-processor/seam.yaml");
     folder.write("seam.yaml", &config(&std::fs::read_to_string(example).expect("the example is there")));
-    let environment = vec![("KAFKA", bootstrap.clone()), ("REDIS", redis.url()), ("LAKE", "file://./data".to_owned())];
-    let roles = ["speed", "archive", "batch", "sink", "sink"];
-    let processes = roles.map(|role| spawn(&folder.0, &environment, role, None));
+    let environment =
+        vec![("KAFKA", bootstrap.to_owned()), ("REDIS", redis.url()), ("LAKE", "file://./data".to_owned())];
+    let processes = ROLES.map(|role| spawn(&folder.0, &environment, role, None));
     let mut cluster = Cluster { folder, environment, processes: processes.into(), agent: agent() };
-    (0..roles.len()).for_each(|at| cluster.wait_ready(at));
+    (0..ROLES.len()).for_each(|at| cluster.wait_ready(at));
+    cluster
+}
 
+/// One fault of those that write, by the number of the round.
+fn strike(cluster: &mut Cluster, round: u32, seed: &mut u64, faults: &mut BTreeMap<&str, u32>) {
+    match round % 4 {
+        // Whoever writes dies in the middle of a transaction, or after it without knowing; then the one that takes over.
+        0 => (0..4).for_each(|_| cluster.arm("sink.produced", 1, seed)),
+        1 => (0..4).for_each(|_| cluster.arm("sink.committed", 1, seed)),
+        2 => {
+            let at = SINKS[random(seed) as usize % 2];
+            cluster.processes[at].child.kill().expect("the process can be killed");
+            cluster.processes[at].child.wait().expect("the process can be waited for");
+            cluster.processes[at] = spawn(&cluster.folder.0, &cluster.environment, "sink", None);
+            *faults.entry("killed").or_default() += 1;
+        }
+        _ => {
+            // The other one takes over, and this one does not know when it goes on.
+            let at = SINKS[random(seed) as usize % 2];
+            cluster.processes[at].signal("STOP");
+            cluster.processes[at].stopped_until = Some(Instant::now() + Duration::from_secs(4));
+            *faults.entry("stopped").or_default() += 1;
+        }
+    }
+}
+
+/// Leaves time for some outputs, or for whoever is to die to do so.
+fn wait_for_outputs(cluster: &mut Cluster, bootstrap: &str, may_die: bool) {
+    let written = || sum(&ends(bootstrap, STATISTICS_TOPIC, "read_committed"));
+    let (before, begun) = (written(), Instant::now());
+    while begun.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(200));
+        let mut sinks = SINKS.map(|at| matches!(cluster.processes[at].child.try_wait(), Ok(Some(_)))).into_iter();
+        if sinks.all(|is_dead| is_dead) {
+            break;
+        }
+        if !may_die && begun.elapsed() > Duration::from_secs(5) && written() > before {
+            break;
+        }
+    }
+}
+
+/// The records once they say what was counted.
+fn settled(cluster: &mut Cluster, bootstrap: &str, counted: &Count) -> Vec<(String, Value)> {
+    let give_up = Instant::now() + Duration::from_secs(90);
+    loop {
+        cluster.revive();
+        let records = read(bootstrap, STATISTICS_TOPIC, "read_committed");
+        let last = last_of_each(&records);
+        if last == *counted {
+            return records;
+        }
+        assert!(Instant::now() < give_up, "{} of {} groups", last.len(), counted.len());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+#[test]
+fn the_click_stream_processor_writes_each_change_once_whatever_is_killed() {
+    let often = "transaction.abort.timed.out.transaction.cleanup.interval.ms=500";
+    let (Some(kafka), Some(redis)) = (Kafka::start(&[often]), Redis::start(&[])) else { return };
+    let bootstrap = kafka.bootstrap();
+    let mut cluster = example(&bootstrap, &redis);
     let (counted, done) = (Arc::new(Mutex::new(Count::new())), Arc::new(AtomicBool::new(false)));
     let producer = {
         let (bootstrap, counted, done) = (bootstrap.clone(), counted.clone(), done.clone());
@@ -160,54 +223,17 @@ fn the_click_stream_processor_writes_each_change_once_whatever_is_killed() {
     for round in 0..ROUNDS {
         cluster.resume(false);
         cluster.revive().into_iter().for_each(|died| *faults.entry(died).or_default() += 1);
-        match round % 4 {
-            // Whoever writes dies in the middle of a transaction, or after it without knowing; then the one that takes over.
-            0 => (0..4).for_each(|_| cluster.arm("sink.produced", 1, &mut seed)),
-            1 => (0..4).for_each(|_| cluster.arm("sink.committed", 1, &mut seed)),
-            2 => {
-                let at = 3 + random(&mut seed) as usize % 2;
-                cluster.processes[at].child.kill().expect("the process can be killed");
-                cluster.processes[at].child.wait().expect("the process can be waited for");
-                cluster.processes[at] = spawn(&cluster.folder.0, &cluster.environment, "sink", None);
-                *faults.entry("killed").or_default() += 1;
-            }
-            _ => {
-                // The other one takes over, and this one does not know when it goes on.
-                let at = 3 + random(&mut seed) as usize % 2;
-                cluster.processes[at].signal("STOP");
-                cluster.processes[at].stopped_until = Some(Instant::now() + Duration::from_secs(4));
-                *faults.entry("stopped").or_default() += 1;
-            }
-        }
-        let (written, until) = (sum(&ends(&bootstrap, STATISTICS_TOPIC, "read_committed")), Instant::now());
-        // Time for some outputs, or for whoever is to die to do so.
-        while until.elapsed() < Duration::from_secs(10) {
-            std::thread::sleep(Duration::from_millis(200));
-            let is_dead = |process: &mut crate::fleet::Process| matches!(process.child.try_wait(), Ok(Some(_)));
-            let dead = cluster.processes[3..].iter_mut().filter_map(|p| is_dead(p).then_some(())).count();
-            let now = sum(&ends(&bootstrap, STATISTICS_TOPIC, "read_committed"));
-            if dead == 2 || (round % 4 > 1 && until.elapsed() > Duration::from_secs(5) && now > written) {
-                break;
-            }
-        }
+        strike(&mut cluster, round, &mut seed, &mut faults);
+        wait_for_outputs(&mut cluster, &bootstrap, round % 4 < 2);
     }
     done.store(true, Ordering::SeqCst);
     producer.join().expect("the producer ends");
     cluster.resume(true);
     cluster.revive();
     let whole = counted.lock().expect("whole").clone();
-    let give_up = Instant::now() + Duration::from_secs(90);
-    let records = loop {
-        cluster.revive();
-        let records = read(&bootstrap, STATISTICS_TOPIC, "read_committed");
-        if last_of_each(&records) == whole {
-            break records;
-        }
-        assert!(Instant::now() < give_up, "{} of {} groups", last_of_each(&records).len(), whole.len());
-        std::thread::sleep(Duration::from_millis(500));
-    };
+    let records = settled(&mut cluster, &bootstrap, &whole);
     // Nothing comes after that, whoever takes over once more.
-    for at in [3, 4] {
+    for at in SINKS {
         end(&mut cluster.processes[at]);
         cluster.processes[at] = spawn(&cluster.folder.0, &cluster.environment, "sink", None);
         cluster.wait_ready(at);
@@ -227,9 +253,7 @@ fn the_click_stream_processor_writes_each_change_once_whatever_is_killed() {
     );
     let hurt: u32 = faults.values().sum();
     assert!(hurt >= 8 && records.len() > whole.len() && uncommitted > records.len(), "the run was a test");
-    for process in &mut cluster.processes {
-        end(process);
-    }
+    cluster.processes.iter_mut().for_each(end);
 }
 
 const EMBEDDED: &str = r#"

@@ -75,11 +75,11 @@ pub fn replacement(function: &Function, facts: &Facts) -> Result<Option<Expr>, S
             let error = || SqlError::unsupported("the origin of date_bin must be a constant");
             bucket(width, expr, origin.ok_or_else(error)?)?
         }
-        ("to_timestamp", [seconds]) => {
-            parse(&format!("CAST(CAST(ROUND(({seconds}) * 1000000.0) AS BIGINT) AS TIMESTAMP)"))?
-        }
         ("date_part", [part, expr]) if as_text(part).is_some_and(|part| part.eq_ignore_ascii_case("epoch")) => {
             epoch(expr)?
+        }
+        ("to_timestamp", [seconds]) => {
+            parse(&format!("CAST(CAST(ROUND(({seconds}) * 1000000.0) AS BIGINT) AS TIMESTAMP)"))?
         }
         ("to_timestamp", [text, _format]) => {
             let given = as_text(text).unwrap_or_default();

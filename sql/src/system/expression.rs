@@ -31,18 +31,7 @@ impl Evaluator<'_> {
                 [.., table, name] => column(scope, Some(&table.value), &name.value),
                 _ => Value::Null,
             },
-            Expr::Value(literal) => match &literal.value {
-                Literal::Number(digits, _) => {
-                    digits.parse().map(Value::Int).unwrap_or_else(|_| digits.parse().map_or(Value::Null, Value::Float))
-                }
-                Literal::Boolean(value) => Value::Bool(*value),
-                Literal::Placeholder(name) => {
-                    let place = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
-                    let bound = place.and_then(|place| self.parameters.get(place.checked_sub(1)?));
-                    bound.map_or(Ok(Value::Null), |bound| self.value(bound, &Scope::nothing(None)))?
-                }
-                _ => as_text(expr).map_or(Value::Null, Value::of),
-            },
+            Expr::Value(literal) => self.literal(&literal.value, expr)?,
             Expr::Cast { expr: inner, data_type, .. } => self.cast(of(inner)?, data_type)?,
             Expr::TypedString(typed) => {
                 let text = typed.value.value.clone().into_string().map_or(Value::Null, Value::Text);
@@ -71,17 +60,7 @@ impl Evaluator<'_> {
             Expr::Array(array) => Value::List(array.elem.iter().map(of).collect::<Result<_>>()?),
             Expr::Tuple(items) => Value::List(items.iter().map(of).collect::<Result<_>>()?),
             Expr::CompoundFieldAccess { root, access_chain } => {
-                let mut value = of(root)?;
-                for access in access_chain {
-                    value = match access {
-                        AccessExpr::Subscript(Subscript::Index { index }) => {
-                            let place = of(index)?.int().and_then(|place| usize::try_from(place).ok()?.checked_sub(1));
-                            place.and_then(|place| value.list()?.get(place).cloned()).unwrap_or(Value::Null)
-                        }
-                        _ => Value::Null,
-                    };
-                }
-                value
+                access_chain.iter().try_fold(of(root)?, |value, access| self.element(&value, access, scope))?
             }
             Expr::Substring { expr: inner, substring_from, substring_for, .. } => {
                 let number = |given: &Option<Box<Expr>>| given.as_ref().map(|expr| of(expr)).transpose();
@@ -97,6 +76,29 @@ impl Evaluator<'_> {
             Expr::Function(function) => self.call(function, scope)?,
             other => self.condition(other, scope)?,
         })
+    }
+
+    /// What is written out: a number, a truth, a text (`expr` is the whole of it), or the place of a parameter.
+    fn literal(&self, literal: &Literal, expr: &Expr) -> Result<Value> {
+        Ok(match literal {
+            Literal::Number(digits, _) => {
+                digits.parse().map(Value::Int).unwrap_or_else(|_| digits.parse().map_or(Value::Null, Value::Float))
+            }
+            Literal::Boolean(value) => Value::Bool(*value),
+            Literal::Placeholder(name) => {
+                let place = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
+                let bound = place.and_then(|place| self.parameters.get(place.checked_sub(1)?));
+                bound.map_or(Ok(Value::Null), |bound| self.value(bound, &Scope::nothing(None)))?
+            }
+            _ => as_text(expr).map_or(Value::Null, Value::of),
+        })
+    }
+
+    /// An element of an array, counted from 1; null where there is none.
+    fn element(&self, array: &Value, access: &AccessExpr, scope: &Scope<'_>) -> Result<Value> {
+        let AccessExpr::Subscript(Subscript::Index { index }) = access else { return Ok(Value::Null) };
+        let place = self.value(index, scope)?.int().and_then(|place| usize::try_from(place).ok()?.checked_sub(1));
+        Ok(place.and_then(|place| array.list()?.get(place).cloned()).unwrap_or(Value::Null))
     }
 
     /// Whether something is so; null for any other expression.

@@ -199,25 +199,8 @@ impl<'a> Evaluator<'a> {
             {
                 continue;
             }
-            let cell = |shown: &Shown<'_>| match shown {
-                Shown::Expr(expr) => self.value(expr, &scope),
-                Shown::Column(source, column) => {
-                    Ok(scope.tuple.get(*source).and_then(|row| row.get(*column)).cloned().unwrap_or(Value::Null))
-                }
-            };
-            let row: Vec<Value> = shown.iter().map(cell).collect::<Result<_>>()?;
-            let sort_key = |key: &OrderByExpr| -> Result<Value> {
-                let named = match &key.expr {
-                    Expr::Value(_) => key.expr.to_string().parse::<usize>().ok().and_then(|n| n.checked_sub(1)),
-                    Expr::Identifier(ident) => columns.iter().position(|(name, _)| *name == ident.value),
-                    _ => None,
-                };
-                match named.and_then(|at| row.get(at)) {
-                    Some(value) => Ok(value.clone()),
-                    None => self.value(&key.expr, &scope),
-                }
-            };
-            let sorted_by = keys.iter().map(sort_key).collect::<Result<_>>()?;
+            let row = self.row(&shown, &scope)?;
+            let sorted_by = self.sorted_by(keys, &columns, &row, &scope)?;
             rows.push((row, sorted_by));
         }
         rows.sort_by(|(_, a), (_, b)| {
@@ -229,6 +212,39 @@ impl<'a> Evaluator<'a> {
             rows = distinct(rows);
         }
         Ok(Answer { columns, rows })
+    }
+
+    /// The cells of one row.
+    fn row(&self, shown: &[Shown<'_>], scope: &Scope<'_>) -> Result<Vec<Value>> {
+        let cell = |shown: &Shown<'_>| match shown {
+            Shown::Expr(expr) => self.value(expr, scope),
+            Shown::Column(source, column) => {
+                Ok(scope.tuple.get(*source).and_then(|row| row.get(*column)).cloned().unwrap_or(Value::Null))
+            }
+        };
+        shown.iter().map(cell).collect()
+    }
+
+    /// What a row is sorted by: columns that are named by place or name, and any other expressions.
+    fn sorted_by(
+        &self,
+        keys: &[OrderByExpr],
+        columns: &[(String, Type)],
+        row: &[Value],
+        scope: &Scope<'_>,
+    ) -> Result<Vec<Value>> {
+        let value = |key: &OrderByExpr| {
+            let named = match &key.expr {
+                Expr::Value(_) => key.expr.to_string().parse::<usize>().ok().and_then(|n| n.checked_sub(1)),
+                Expr::Identifier(ident) => columns.iter().position(|(name, _)| *name == ident.value),
+                _ => None,
+            };
+            match named.and_then(|at| row.get(at)) {
+                Some(value) => Ok(value.clone()),
+                None => self.value(&key.expr, scope),
+            }
+        };
+        keys.iter().map(value).collect()
     }
 
     /// What a SELECT list shows: names, types, and where from.
