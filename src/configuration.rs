@@ -2,7 +2,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use seam_shared::config::{self, Config};
+use seam_shared::config::{self, Config, Report};
 use seam_shared::view::definition::{Source, View};
 use seam_shared::{Error, Result};
 
@@ -10,12 +10,17 @@ use crate::failure::Failure;
 
 /// The configuration, which must be right.
 pub fn load(file: &Path) -> Result<Config, Failure> {
-    Ok(config::load(&read(file)?, &file.display().to_string())?)
+    Ok(checked(&read(file)?, &file.display().to_string())?)
+}
+
+/// What a text says, which must be right: alert rules, too, whose expressions serving understands.
+pub fn checked(text: &str, name: &str) -> Result<Config, Report> {
+    config::load_checked(text, name, &seam_serving::alerts::check)
 }
 
 /// The configuration, if there is one and it is right: commands that ask a running Seam can do without.
 pub fn found(file: &Path) -> Option<Config> {
-    config::load(&read(file).ok()?, "seam.yaml").ok()
+    checked(&read(file).ok()?, "seam.yaml").ok()
 }
 
 /// The configuration, which must be right; a Seam that is named by its address is asked without one.

@@ -151,8 +151,9 @@ fn process(file: &Path, role: Role, command: &args::Process) -> Result<(), Failu
 
 fn listen(command: &args::Process) -> Result<Option<SocketAddr>> {
     let address = |text: &str| {
-        let error = |_| Error::invalid(format!("`{text}` is no address; write it like 127.0.0.1:8080"));
-        text.parse().map_err(error)
+        let error =
+            || Error::invalid(format!("`{text}` is no address; write it like 127.0.0.1:8080 or localhost:8080"));
+        config::address(text).ok_or_else(error)
     };
     command.listen.as_deref().map(address).transpose()
 }

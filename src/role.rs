@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use axum::Router;
 use seam_serving::Serving;
-use seam_serving::access::browsers::Browsers;
 use seam_serving::access::tls::Entrance;
 use seam_serving::access::{Access, check_listen};
 use seam_serving::http::openapi::{self, OpenApi};
@@ -188,8 +187,8 @@ impl Process {
         let shared = !matches!(config.storage.log, LogStorage::Embedded);
         let health = Arc::new(Health::new());
         let take = CancellationToken::new();
-        let browsers = Browsers::new(&config.server);
-        let server = tokio::spawn(health::serve(entrance, health.clone(), access.clone(), browsers, take.clone()));
+        let settings = config.server.clone();
+        let server = tokio::spawn(health::serve(entrance, health.clone(), access.clone(), settings, take.clone()));
         let (watched, until) = (access.clone(), take.clone());
         tokio::spawn(async move { watched.run(until).await });
         let ports = Arc::new(opened(config, shared, &health).await?);

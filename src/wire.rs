@@ -113,6 +113,11 @@ impl Ports {
         }
     }
 
+    /// Whether the log forgets by a retention of its own, whatever is archived.
+    pub fn log_forgets(&self) -> bool {
+        self.kafka.is_some()
+    }
+
     /// A source's topic, created if it does not exist.
     pub async fn topic(&self, source: &Source) -> Result<Topic> {
         self.log.open(&source.name, source.partitions).await
@@ -159,7 +164,7 @@ impl Ports {
     }
 
     /// The log with the archives below: records that it forgot are read from the lake.
-    pub async fn tiered(&self) -> Result<Arc<dyn EventLog>> {
+    pub async fn tiered(&self) -> Result<Arc<TieredLog>> {
         let archives = self.archives().await?.iter().map(|(name, archive)| (name.clone(), archive.table.clone()));
         Ok(Arc::new(TieredLog::new(self.log.clone(), archives.collect())))
     }

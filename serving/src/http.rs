@@ -11,6 +11,7 @@ pub mod metrics;
 pub mod negotiate;
 pub mod openapi;
 pub mod query;
+pub mod recommendations;
 pub mod telemetry;
 pub mod views;
 
@@ -65,11 +66,13 @@ pub fn routes(serving: Arc<Serving>) -> Router {
         .route("/api/analytics/views", get(views::list))
         .route("/api/analytics/views/{view}", get(views::keys))
         .route("/api/analytics/views/{view}/{*key}", get(views::answer))
+        .route("/api/analytics/recommendations/{user}", get(recommendations::answer))
         .route("/api/analytics/dashboard", get(dashboard::answer))
         .route("/api/analytics/live", get(live::feed))
         .with_state(serving.clone())
         .merge(assets::routes())
-        .merge(crate::prometheus::routes(serving))
+        .merge(crate::prometheus::routes(serving.clone()))
+        .merge(crate::alerts::routes(serving))
 }
 
 /// Adds what all routes share: the guard, a limit of bodies, problem documents for what no route answers, compression, the origins
@@ -115,7 +118,7 @@ async fn wrong_method(request: Request) -> Response {
 }
 
 /// The decoded parameters of a URL in order.
-fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Refusal> {
+pub(crate) fn parameters(uri: &Uri) -> Result<Vec<(String, String)>, Refusal> {
     let Some(query) = uri.query() else { return Ok(Vec::new()) };
     // Where nothing is encoded, there is nothing to decode.
     if !query.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
@@ -142,7 +145,7 @@ fn respond(answer: Answer, known: Option<&str>) -> Response {
     };
     let mut response = Response::default();
     let headers = response.headers_mut();
-    headers.reserve(8);
+    headers.reserve(6);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     headers.insert(header::VARY, HeaderValue::from_static("accept, accept-encoding"));
     headers.insert(header::ETAG, header_value(tag));

@@ -1,7 +1,7 @@
 //! Serving: generation ⊕ speed state -> answer. What comes in is a query; what goes out is a merged answer with its stamp.
 //!
 //! Promises: an answer counts each event below its coverage exactly once, or there is no answer; the same entity tag means the
-//! same bytes; nothing here ever writes to log, state or lake.
+//! same bytes; nothing here writes to log or state, and into the lake nothing but [`alerts`] the state of its rules.
 
 // the way of an answer: what is asked, what it is asked of, what is read of that, what it comes to, and how it leaves
 pub mod query;
@@ -16,10 +16,15 @@ pub mod present;
 
 pub mod answer;
 
+pub mod advice;
+
 // how it is asked for, and by whom
 pub mod access;
 pub mod http;
 pub mod prometheus;
+
+// who is told of what
+pub mod alerts;
 
 mod deadline;
 pub mod json;
@@ -47,6 +52,7 @@ use seam_shared::time::{Span, Timestamp};
 use seam_shared::view::definition::View;
 use tokio_util::sync::CancellationToken;
 
+use advice::Advice;
 use answer::again::Asked;
 use answer::kept::Body;
 use answer::page::{PAGES_BYTES, Page};
@@ -133,7 +139,11 @@ pub struct Serving {
     sheets: Lru<String, Arc<Sheet>>,
     /// Questions by URL and who asks.
     questions: Lru<String, Arc<Asked>>,
+    /// What is kept of recommendations.
+    advice: Advice,
     door: Door,
+    /// What is known of alerts.
+    alerts: alerts::Board,
     topics: Topics,
     /// The archives that were found in it, by source.
     archives: Mutex<HashMap<String, Arc<ArchiveTable>>>,
@@ -159,6 +169,7 @@ impl Serving {
             names: Names::new(Editions::new(stores.lake.clone(), clock.clone())),
             lake: stores.lake,
             topics: Topics::new(stores.log, &config),
+            alerts: alerts::Board::new(&config),
             catalog: Catalog::new(config),
             speed: SpeedView::new(stores.state),
             archives: Mutex::default(),
@@ -170,6 +181,7 @@ impl Serving {
             sheets: Lru::new(PAGES_BYTES),
             questions: Lru::new(QUESTIONS_BYTES),
             caught_up: Mutex::default(),
+            advice: Advice::default(),
             door: Door::default(),
             clock,
             telemetry,

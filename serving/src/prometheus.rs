@@ -7,6 +7,7 @@ pub mod catalogue;
 pub mod evaluate;
 pub mod failure;
 pub mod labels;
+pub mod moment;
 pub mod panes;
 pub mod plan;
 pub mod provisioning;
@@ -14,7 +15,7 @@ pub mod source;
 pub mod syntax;
 
 mod http;
-mod write;
+pub(crate) mod write;
 
 #[cfg(test)]
 mod conformance;
@@ -35,6 +36,7 @@ use tokio::time::Instant;
 use crate::Serving;
 use crate::answer::{Extent, Reading, views_of};
 use crate::pin::Pin;
+use crate::pin::pinned::PinnedView;
 use crate::query::{Query, Spelling};
 use catalogue::Catalogue;
 use evaluate::{Value, evaluate};
@@ -55,17 +57,22 @@ pub struct Prometheus {
 
 /// A result with what should be said about it.
 #[derive(Debug)]
-struct Told<T> {
-    data: T,
+pub(crate) struct Told<T> {
+    /// What was asked for.
+    pub(crate) data: T,
     /// What is missing.
-    warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
     /// What is good to know.
-    infos: Vec<String>,
+    pub(crate) infos: Vec<String>,
 }
 
-/// The routes below `/prometheus`.
+/// A result of which nothing else is to be said.
+pub(crate) fn told<T>(data: T) -> Told<T> {
+    Told { data, warnings: Vec::new(), infos: Vec::new() }
+}
+
+/// The routes below `/prometheus`, but those that tell of rules.
 pub fn routes(serving: Arc<Serving>) -> Router {
-    let catalogue = Arc::new(Catalogue::new(serving.config()));
     let api = Router::new()
         .route("/query", get(http::query).post(http::query))
         .route("/query_range", get(http::query_range).post(http::query_range))
@@ -74,18 +81,21 @@ pub fn routes(serving: Arc<Serving>) -> Router {
         .route("/label/{name}/values", get(http::label_values))
         .route("/series", get(http::series).post(http::series))
         .route("/metadata", get(http::metadata))
-        .route("/rules", get(http::rules))
-        .route("/alerts", get(http::alerts))
         .route("/parse_query", get(http::parse_query).post(http::parse_query))
         .route("/format_query", get(http::format_query).post(http::format_query))
         .route("/status/buildinfo", get(http::build_info))
         .fallback(http::not_found)
-        .with_state(Arc::new(Prometheus { serving, catalogue }));
+        .with_state(Arc::new(Prometheus::new(serving)));
     let signs = Router::new().route("/-/healthy", get(http::alive)).route("/-/ready", get(http::alive));
     Router::new().nest("/prometheus/api/v1", api).nest("/prometheus", signs)
 }
 
 impl Prometheus {
+    /// The views of `serving` as series.
+    pub fn new(serving: Arc<Serving>) -> Prometheus {
+        let catalogue = Arc::new(Catalogue::new(serving.config()));
+        Prometheus { serving, catalogue }
+    }
     /// How long a query may take, and how many series a selector may have.
     fn limits(&self) -> (Duration, usize) {
         let settings = self.serving.config().server.prometheus;
@@ -102,18 +112,23 @@ impl Prometheus {
             infos.extend(self.unknown(caller, &leaf.matchers));
         }
         infos.dedup();
-        let (views, halves, warnings) = self.read(&needed, deadline).await?;
+        let (views, halves, pin) = self.read(&needed, deadline).await?;
+        let warnings = pin.map_or(Vec::new(), |pin| missing(&pin));
         let (catalogue, serving, caller) = (self.catalogue.clone(), self.serving.clone(), caller.clone());
         let work = move || {
             let (cache, seen) = (serving.cache(), Seen { catalogue: &catalogue, caller: &caller });
-            let panes = Panes { seen, views, halves, cache, series_max };
+            let panes = Panes { seen, views, halves, cache, marks: serving.alerts.marks(&caller), series_max };
             evaluate(&plan, &panes, deadline)
         };
         let data = join(tokio::task::spawn_blocking(work).await)?;
         Ok(Told { data, warnings, infos })
     }
-    /// What the asks need of all views, at one moment; and what of it is missing.
-    async fn read(&self, asks: &[Ask], deadline: Instant) -> Result<(Vec<Arc<View>>, Halved, Vec<String>), Failure> {
+    /// What the asks need of all views, at one moment.
+    async fn read(
+        &self,
+        asks: &[Ask],
+        deadline: Instant,
+    ) -> Result<(Vec<Arc<View>>, Halved, Option<Arc<Pin>>), Failure> {
         let queries: Vec<Arc<Query>> = asks.iter().flat_map(Ask::queries).cloned().collect();
         if queries.is_empty() {
             return Ok(Default::default());
@@ -128,7 +143,7 @@ impl Prometheus {
         let halves = halves.unwrap_or_default();
         let by_query = queries.iter().zip(halves.chunks(views.len().max(1)));
         let halved = by_query.map(|(query, halves)| (panes::spelled(query), halves.to_vec())).collect();
-        Ok((views, halved, missing(&pin)))
+        Ok((views, halved, Some(pin)))
     }
     /// The names, as far as a caller may see them.
     fn seen<'a>(&'a self, caller: &'a Caller) -> Seen<'a> {
@@ -153,17 +168,22 @@ fn join<T>(done: Result<Result<T, Failure>, tokio::task::JoinError>) -> Result<T
 fn missing(pin: &Pin) -> Vec<String> {
     let mut out = Vec::new();
     for pinned in &pin.views {
-        let (view, source) = (&pinned.view.name, &pinned.view.source.name);
         if pinned.generation.is_none() {
+            let view = &pinned.view.name;
             out.push(format!("view {view} has no batch generation yet: the answer is what the speed layer holds"));
         }
-        for (&number, part) in pinned.parts.iter().filter(|(_, part)| part.held.is_none()) {
-            let partition = Partition::new(source.as_str(), number);
-            let why =
-                if part.away { "the state store cannot be reached" } else { "the speed layer holds no state of it" };
-            let upto = part.coverage;
-            out.push(format!("view {view} is answered only up to {partition}@{upto}: {why}"));
-        }
+        out.extend(missing_parts(pinned));
     }
     out
+}
+
+/// The partitions of a view that are answered from its generation alone, and why.
+fn missing_parts(pinned: &PinnedView) -> impl Iterator<Item = String> {
+    let (view, source) = (&pinned.view.name, &pinned.view.source.name);
+    pinned.parts.iter().filter(|(_, part)| part.held.is_none()).map(move |(&number, part)| {
+        let partition = Partition::new(source.as_str(), number);
+        let why = if part.away { "the state store cannot be reached" } else { "the speed layer holds no state of it" };
+        let upto = part.coverage;
+        format!("view {view} is answered only up to {partition}@{upto}: {why}")
+    })
 }

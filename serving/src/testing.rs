@@ -167,6 +167,9 @@ impl World {
         let mut groups = Groups::new(view.dimensions.len(), &view.kinds());
         for event in self.events.iter().filter(|e| e.partition == partition && (from..to).contains(&e.offset)) {
             let value = |field: usize| event.value(&view.source.fields[field].name);
+            if view.filter.as_ref().is_some_and(|filter| filter.matches(&value) != Some(true)) {
+                continue;
+            }
             let key: Vec<u32> =
                 (0..view.dimensions.len()).map(|d| groups.intern(d, &value(view.dimensions[d].field))).collect();
             let row = groups.row(view.pane_of(event.time), &key);
@@ -295,6 +298,7 @@ impl Event {
             "origin" => self.origin.clone(),
             "price" => self.price.map_or(Value::Null, |price| Value::Decimal(price, 2)),
             "delay" => self.delay.map_or(Value::Null, Value::Float),
+            "type" => Value::text(["view", "buy", "view", "other"][self.offset as usize % 4]),
             _ => Value::Null,
         }
     }

@@ -111,6 +111,19 @@ impl Caller {
         }
         Ok(Admission { view: view.id.clone(), rows: self.0.rows.over(view)? })
     }
+    /// As [`Caller::admit`], to a view that sums over the dimension `summed`: what its row filter says of that does not matter, since rows of
+    /// the view are of no one value of it. Only for sums that are meant for everybody who may see a part of what they are of.
+    ///
+    /// # Errors
+    /// As [`Caller::admit`].
+    pub fn admit_over(&self, view: &View, summed: &str) -> Result<Admission> {
+        if !self.may_query(&view.name) {
+            return Err(denied(format!("this key has no scope `query:{}`", view.name)));
+        }
+        let is_own = view.dimension(summed).is_some();
+        let rows = if is_own { self.0.rows.over(view)? } else { self.0.rows.without(summed).over(view)? };
+        Ok(Admission { view: view.id.clone(), rows })
+    }
     /// Whether it may still do what it once might: its key has not expired and was not taken away. For feeds that last.
     pub fn is_current(&self, now: Timestamp) -> bool {
         self.0.expires.is_none_or(|end| now < end) && !self.0.revoked.load(Ordering::Relaxed)

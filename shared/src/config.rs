@@ -2,7 +2,8 @@
 //!
 //! The text becomes a [`tree`] of nodes that know their line and column; `${VAR:-default}` is replaced in its strings
 //! ([`environment`]); [`shape`] checks it against the one table of [`keys`], from which [`schema`] is made too; and what
-//! is left, names and relations, is checked while the tree is compiled ([`sources`], [`views`], [`sinks`], [`metrics`], [`settings`]).
+//! is left, names and relations, is checked while the tree is compiled ([`sources`], [`views`], [`sinks`], [`metrics`],
+//! [`alerts`], [`settings`]).
 //! All of them add to one list of problems, so that a file is put right in one go.
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use crate::view::definition::{Figure, Measure, Source, View};
 use crate::view::expression::Expression;
 
 mod access;
+mod alerts;
 mod cases;
 mod compile;
 mod condition;
@@ -23,6 +25,7 @@ mod keys;
 mod measures;
 mod metrics;
 mod own_stream;
+mod recommend;
 mod redis;
 mod report;
 mod retract;
@@ -39,11 +42,14 @@ mod tree;
 mod views;
 
 pub use access::{AccessSettings, JwtSettings, Key, KeyHash, Keys, Rate, TlsSettings, keys_of};
+pub use alerts::{AlertGroup, AlertRule, Channel, Receiver, Severity, WebhookFormat, Written};
 pub use cases::TestCase;
 pub use kafka::KafkaStorage;
 pub use own_stream::OWN_STREAM;
+pub use recommend::{LIMIT_MAX as RECOMMENDED_MAX, Recommendation, WEIGHT_DIGITS, Weights};
 pub use redis::RedisSettings;
 pub use report::{Problem, Report};
+pub use scalars::address;
 pub use schedule::Schedule;
 pub use schema::schema;
 pub use secret::{KEY_PREFIX, Secret};
@@ -70,12 +76,18 @@ pub struct Config {
     pub sinks: Vec<Sink>,
     /// The metrics in the file's order. A file without `metrics` offers `<view>.<measure>` for every measure.
     pub metrics: Vec<Metric>,
+    /// The recommendations in the file's order. Their views are among `views`.
+    pub recommendations: Vec<Recommendation>,
     /// What the dashboard shows.
     pub dashboard: Dashboard,
     /// When the batch layer runs.
     pub batch: BatchSettings,
     /// The HTTP server.
     pub server: ServerSettings,
+    /// The groups of alert rules in the file's order. What their expressions and templates name is for [`load_checked`] to check.
+    pub alerts: Vec<AlertGroup>,
+    /// Who is told of alerts.
+    pub notify: Vec<Receiver>,
     /// Sources, views and metrics as a document of the same format, in one spelling: what [`crate::lake::editions`] keeps.
     pub definitions: Arc<str>,
     /// What `seam test` runs.
@@ -253,6 +265,8 @@ pub struct PrometheusSettings {
 pub struct ServerSettings {
     /// Address and port, `127.0.0.1:8080` by default.
     pub listen: std::net::SocketAddr,
+    /// Connections at once; 10,000 by default.
+    pub connections: usize,
     /// How long a query may take that does not say; 10 seconds by default.
     pub query_timeout: Span,
     /// Bytes of the largest request body, after decompression; 16 MiB by default.
@@ -299,6 +313,13 @@ pub fn load(text: &str, file: &str) -> Result<Config, Report> {
     load_with(text, file, &variable)
 }
 
+/// As [`load`]; in a file that is right so far, `check` looks for what only another part of the program can tell.
+pub fn load_checked(text: &str, file: &str, check: &dyn Fn(&Config) -> Vec<Problem>) -> Result<Config, Report> {
+    let config = load(text, file)?;
+    let found = check(&config);
+    if found.is_empty() { Ok(config) } else { Err(Report::of(file, text, found)) }
+}
+
 /// A variable of the process's environment, or what the file holds that `<name>_FILE` names there.
 pub fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().or_else(|| from_file(name))
@@ -317,6 +338,7 @@ pub fn load_with(text: &str, file: &str, variable: &dyn Fn(&str) -> Option<Strin
         problems.next_stage();
         shape::check(&root, &keys::FILE, &mut problems);
         problems.next_stage();
+        recommend::expand(&mut root, &mut problems);
         compile::compile(&root, &mut problems)
     });
     problems.finish(config, file, text)

@@ -69,6 +69,24 @@ pub struct ViewLabels {
     pub view: String,
 }
 
+/// One alert rule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct RuleLabels {
+    /// Its group.
+    pub group: String,
+    /// What its alerts are called.
+    pub rule: String,
+}
+
+/// What came of telling somebody of an alert.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReceiverLabels {
+    /// Who is told.
+    pub receiver: String,
+    /// `told`, `failed` (it is tried again), `refused` or `given up`.
+    pub outcome: &'static str,
+}
+
 /// One kind of answer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct QueryLabels {
@@ -77,6 +95,16 @@ pub struct QueryLabels {
     /// The HTTP status.
     pub status: u32,
 }
+
+/// A type of events.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TypeLabels {
+    /// What a source's events call themselves.
+    pub r#type: String,
+}
+
+/// The type of records that are no events.
+pub const FAILED: &str = "invalid";
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct BuildLabels {
@@ -91,8 +119,9 @@ type SecondsCounter = Counter<f64, std::sync::atomic::AtomicU64>;
 pub struct Telemetry {
     /// `data_pipeline_events_processed_total{type,source}`
     pub events_processed: Family<EventLabels, Counter>,
-    /// `data_pipeline_processing_seconds`: from an event's arrival in the log to its commit by the speed layer.
-    pub processing_seconds: Histogram,
+    /// `data_pipeline_processing_seconds{type}`: from arrival in the log to the commit by the speed layer, once a commit for each type of
+    /// event in it, and as [`FAILED`] for records that are no events.
+    pub processing_seconds: Family<TypeLabels, Histogram, fn() -> Histogram>,
     /// `data_pipeline_folded_records_total{source}`: records folded, whatever they were, replayed ones too.
     pub folded_records: Family<SourceLabels, Counter>,
     /// `data_pipeline_fold_seconds_total{source}`: what reading, folding and committing them took.
@@ -142,6 +171,10 @@ pub struct Telemetry {
     pub sink_failures: Family<ViewLabels, Counter>,
     /// `data_pipeline_sink_last_trigger_timestamp_seconds{view}`: the last trigger after which everything was written.
     pub sink_last_trigger_seconds: Family<ViewLabels, SecondsGauge>,
+    /// `data_pipeline_alert_rule_failures_total{group,rule}`: evaluations of an alert rule that failed.
+    pub alert_rule_failures: Family<RuleLabels, Counter>,
+    /// `data_pipeline_alert_notifications_total{receiver,outcome}`
+    pub alert_notifications: Family<ReceiverLabels, Counter>,
     /// `data_pipeline_query_seconds`: time to answer a query.
     pub query_seconds: Histogram,
     /// `data_pipeline_queries_total{route,status}`
@@ -160,7 +193,7 @@ impl Telemetry {
     pub fn new() -> Self {
         let mut telemetry = Self {
             events_processed: Family::default(),
-            processing_seconds: Histogram::new(exponential_buckets(0.000_1, 4.0, 11)),
+            processing_seconds: Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.000_1, 4.0, 11))),
             folded_records: Family::default(),
             fold_seconds: Family::default(),
             rebuild_records: Family::default(),
@@ -185,6 +218,8 @@ impl Telemetry {
             sink_late_events: Family::default(),
             sink_failures: Family::default(),
             sink_last_trigger_seconds: Family::default(),
+            alert_rule_failures: Family::default(),
+            alert_notifications: Family::default(),
             query_seconds: Histogram::new(exponential_buckets(0.000_05, 4.0, 10)),
             queries: Family::default(),
             registry: Registry::with_prefix("data_pipeline"),
@@ -249,6 +284,16 @@ impl Telemetry {
         registry.register("query_seconds", "Time to answer a query", self.query_seconds.clone());
         registry.register("queries", "Queries by route and status", self.queries.clone());
         registry.register("build_info", "The running version", build);
+        registry.register(
+            "alert_rule_failures",
+            "Evaluations of an alert rule that failed",
+            self.alert_rule_failures.clone(),
+        );
+        registry.register(
+            "alert_notifications",
+            "Alerts that somebody was told of, or could not be",
+            self.alert_notifications.clone(),
+        );
         self.register_sinks();
     }
 
@@ -313,14 +358,14 @@ mod tests {
         let telemetry = Telemetry::new();
         let labels = EventLabels { r#type: "counts".into(), source: "flights".into() };
         telemetry.events_processed.get_or_create(&labels).inc_by(3);
-        telemetry.processing_seconds.observe(0.002);
+        telemetry.processing_seconds.get_or_create(&TypeLabels { r#type: "flight".to_owned() }).observe(0.002);
         let text = telemetry.encode();
         assert!(text.contains("# TYPE data_pipeline_events_processed_total counter\n"), "{text}");
         assert!(
             text.contains("data_pipeline_events_processed_total{type=\"counts\",source=\"flights\"} 3\n"),
             "{text}"
         );
-        assert!(text.contains("data_pipeline_processing_seconds_count 1\n"), "{text}");
+        assert!(text.contains("data_pipeline_processing_seconds_count{type=\"flight\"} 1\n"), "{text}");
         assert!(text.contains("data_pipeline_build_info{version="), "{text}");
         assert!(!text.contains("# EOF"));
         assert!(telemetry.encode_openmetrics().ends_with("# EOF\n"));

@@ -196,3 +196,45 @@ fn a_redis_has_an_address_and_secrets_that_do_not_show() {
     let SpeedStorage::Redis(redis) = &plain.storage.speed else { panic!("{:?}", plain.storage) };
     assert_eq!(redis.namespace, "shop", "the deployment's name");
 }
+
+#[test]
+fn a_recommendation_is_two_views_like_any() {
+    let text = std::fs::read_to_string(folder("good").join("recommend.yaml")).expect("readable");
+    let config = good(&text);
+    let [products, pages] = config.recommendations.as_slice() else { panic!("{:?}", config.recommendations) };
+    let dimensions = |view: &str| {
+        let view = config.view(view).expect("made");
+        (view.keyed, view.pane.to_string(), view.dimensions.iter().map(|d| d.name.as_str()).collect::<Vec<_>>())
+    };
+    assert_eq!(dimensions("recommend.products.interest"), (true, "1d".to_owned(), vec!["user_id", "category"]));
+    assert_eq!(dimensions("recommend.products.items"), (false, "1d".to_owned(), vec!["product", "category"]));
+    assert_eq!(dimensions("recommend.pages.interest"), (true, "1h".to_owned(), vec!["user_id", "page"]));
+    assert_eq!(dimensions("recommend.pages.items"), (false, "1h".to_owned(), vec!["page"]));
+    let view = &products.interest;
+    let filter = view.filter.as_ref().expect("types count").display(&view.source.fields).to_string();
+    assert_eq!(filter, r#"type in ["Purchase", "add-to-cart", "say \"hi\"", "view"]"#);
+    let measures: Vec<&str> = view.measures.iter().map(|m| m.name.as_str()).collect();
+    assert_eq!(measures, ["purchase", "add_to_cart", "say__hi_", "view"]);
+    let weights: Vec<u64> = products.events.iter().map(|(_, weight)| *weight).collect();
+    assert_eq!(weights, [5_000, 2_500, 125, 1_000]);
+    assert_eq!((products.weights.interest, products.weights.popularity, products.weights.recency), (600, 300, 100));
+    assert_eq!((products.top, products.min_interval), (10, Some(Span::MINUTE)));
+    assert_eq!((pages.events.len(), pages.weights, pages.window), (0, products.weights, Span(2 * Span::DAY.0)));
+    assert!(config.metrics.is_empty() && config.dashboard.metrics.is_empty(), "they are no metrics");
+    assert_eq!(config.batch.views.len(), 4, "and are computed");
+    // an edition holds them as the views that they are
+    let again = good(&config.definitions);
+    assert_eq!(
+        again.view("recommend.pages.items").expect("kept").id,
+        config.view("recommend.pages.items").expect("made").id
+    );
+    // what scores are made of changes no view
+    let other = good(
+        &text.replace("view: 1,", "view: 3,").replace("half_life: 7d", "half_life: 9d").replace("top: 10", "top: 9"),
+    );
+    assert_eq!(other.view("recommend.products.items").expect("made").id, products.items.id);
+    assert_ne!(
+        good(&text.replace("Purchase", "buy")).view("recommend.products.items").expect("made").id,
+        products.items.id
+    );
+}

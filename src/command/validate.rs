@@ -1,17 +1,17 @@
 //! `seam validate`: says everything that is wrong with the configuration.
 use std::path::Path;
 
-use seam_shared::config::{self, Problem, Report};
+use seam_shared::config::{Problem, Report};
 use serde_json::{Value, json};
 
-use crate::configuration::read;
+use crate::configuration::{checked, read};
 use crate::failure::{BAD_CONFIGURATION, Failure};
 use crate::output::{counted, say};
 
 /// Prints what is wrong with it, or what it defines.
 pub fn run(file: &Path, json: bool) -> Result<u8, Failure> {
     let (text, name) = (read(file)?, file.display().to_string());
-    match config::load(&text, &name) {
+    match checked(&text, &name) {
         Ok(_) if json => say!("{}", json!({ "file": name, "problems": [] })),
         Ok(config) => say!(
             "{name} is right: {}, {}, {}",

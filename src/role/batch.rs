@@ -4,7 +4,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use seam_batch::audit::Drift;
 use seam_batch::job::{self, Context, Options, Outcome, Status};
-use seam_batch::schedule;
+use seam_batch::schedule::Moments;
 use seam_shared::Result;
 use seam_shared::config::{LogStorage, Mode};
 use seam_shared::telemetry::{ErrorLabels, Telemetry, ViewLabels};
@@ -59,8 +59,10 @@ async fn recompute(watch: Arc<Watch>, context: Context, cancel: CancellationToke
         tracing::warn!(%error, "leases of a process before this one could not be freed; they run out");
     }
     let options = Options { views: settings.views.clone(), full: false };
-    let report = |outcome: Result<Vec<Outcome>>| watch.note(outcome);
-    schedule::run(&context, &options, rule, settings.starting_deadline, &cancel, report).await;
+    let mut moments = Moments::new(rule, settings.starting_deadline, &*context.clock);
+    while moments.wait(&cancel).await {
+        watch.note(job::run(&context, &options).await);
+    }
 }
 
 impl Watch {

@@ -13,6 +13,7 @@ use seam_serving::access::browsers::Browsers;
 use seam_serving::access::tls::Entrance;
 use seam_serving::http::connections::{self, Patience};
 use seam_serving::http::health::{report, text};
+use seam_shared::config::ServerSettings;
 use seam_shared::lock::lock;
 use seam_shared::telemetry::Telemetry;
 use seam_shared::{Error, Result};
@@ -85,7 +86,7 @@ pub async fn serve(
     entrance: Entrance,
     health: Arc<Health>,
     access: Arc<Access>,
-    browsers: Browsers,
+    settings: ServerSettings,
     take: CancellationToken,
 ) {
     let probes = Router::new()
@@ -95,7 +96,8 @@ pub async fn serve(
         .with_state(health.clone());
     // The roles' routes have a guard of their own, as they come later.
     let router = access.guard(probes).merge(Router::new().fallback(pass_on).with_state(health));
-    connections::serve(entrance, router, browsers, Patience::default(), take).await;
+    let patience = Patience { connections: settings.connections, ..Patience::default() };
+    connections::serve(entrance, router, Browsers::new(&settings), patience, take).await;
 }
 
 async fn pass_on(State(health): State<Arc<Health>>, request: Request) -> Response {

@@ -1,4 +1,5 @@
-//! The serve role: answers. It holds nothing, so any number of them may stand behind a balancer.
+//! The serve role: answers. It holds nothing, so any number of them may stand behind a balancer; one of them evaluates the alert rules.
+mod alerts;
 mod pipeline;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ pub async fn start(process: &mut Process) -> Result<()> {
     process.route(seam_serving::http::routes(serving.clone()), openapi::analytics());
     let shown = pipeline::routes(process.ports.clone(), serving.clone(), process.roles.clone());
     process.route(shown, openapi::pipeline());
+    alerts::start(process, &serving)?;
     process.watch(Arc::new(Watch(serving)));
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Promises of the built program, seen from outside: real processes, real files, real HTTP, kill -9.
 mod access;
+mod alerts;
 mod api;
 mod browser;
 mod browsers;
@@ -14,6 +15,7 @@ mod keyed;
 mod life;
 mod page;
 mod prometheus;
+mod recommend;
 mod server;
 mod sinks;
 #[cfg(feature = "sql")]

@@ -35,7 +35,8 @@ pub fn of_headers(headers: &HeaderMap) -> Option<String> {
 
 /// Takes `token` out of a URL, so that no handler and no log ever sees it.
 pub fn take_parameter(uri: &mut Uri) -> Option<String> {
-    let is_token = |part: &&str| part.split('=').next() == Some(PARAMETER);
+    let is_token =
+        |part: &&str| part.strip_prefix(PARAMETER).is_some_and(|rest| rest.is_empty() || rest.starts_with('='));
     let query = uri.query().filter(|query| query.split('&').any(|part| is_token(&part)))?;
     let token =
         query.split('&').find(is_token).and_then(|part| part.split_once('=')).map(|(_, value)| value.to_owned());

@@ -19,7 +19,7 @@ pub enum Need {
 }
 
 /// `{name}` stands for one part of a path, a `*` at the end for any rest: of the path if it stands alone, else of its last part.
-const RULES: [(&str, Need); 32] = [
+const RULES: [(&str, Need); 34] = [
     ("/", Need::Nothing),
     ("/assets/*", Need::Nothing),
     ("/page/*", Need::Nothing),
@@ -43,12 +43,14 @@ const RULES: [(&str, Need); 32] = [
     ("/api/analytics/query.*", Need::Query),
     ("/api/analytics/dashboard", Need::Query),
     ("/api/analytics/live", Need::Query),
+    ("/api/analytics/alerts", Need::Query),
     ("/api/analytics/pipeline", Need::Query),
     ("/api/analytics/dead_letters", Need::Admin),
     ("/api/analytics/generations/{view}", Need::Query),
     ("/api/analytics/views", Need::Query),
     ("/api/analytics/views/{view}", Need::Query),
     ("/api/analytics/views/{view}/*", Need::Query),
+    ("/api/analytics/recommendations/{user}", Need::Query),
     ("/prometheus/api/v1/*", Need::Query),
     ("/prometheus/-/healthy", Need::Nothing),
     ("/prometheus/-/ready", Need::Nothing),

@@ -62,7 +62,8 @@ impl Serving {
         checks
     }
 
-    async fn caught_up(&self, view: &Arc<View>) -> Result<()> {
+    /// Whether a view has come to where the log ended when serving began.
+    pub(crate) async fn caught_up(&self, view: &Arc<View>) -> Result<()> {
         let pin = self.pin(std::slice::from_ref(view), Layer::Merged, false).await?;
         let source = &view.source.name;
         let wanted = self.ends_at_start(source);

@@ -13,15 +13,11 @@ use super::plan::{parse, plan};
 use super::source::Grid;
 use super::syntax::tree;
 use super::write::{labels as write_labels, respond, result, texts};
-use super::{Prometheus, STEPS_MAX, Told};
+use super::{Prometheus, STEPS_MAX, Told, told};
 use parameters::{Given, Parameters};
 
 type App = State<Arc<Prometheus>>;
 type By = Extension<Caller>;
-
-fn told<T>(data: T) -> Told<T> {
-    Told { data, warnings: Vec::new(), infos: Vec::new() }
-}
 
 /// `query`: one moment.
 pub async fn query(State(app): App, Extension(caller): By, given: Given) -> Response {
@@ -122,20 +118,6 @@ pub async fn metadata(State(app): App, Extension(caller): By, given: Given) -> R
     })
 }
 
-/// `rules`: none are kept here.
-pub async fn rules() -> Response {
-    respond(Ok(told(())), |json, ()| {
-        json.open('{').key("groups").open('[').close(']').close('}');
-    })
-}
-
-/// `alerts`: none.
-pub async fn alerts() -> Response {
-    respond(Ok(told(())), |json, ()| {
-        json.open('{').key("alerts").open('[').close(']').close('}');
-    })
-}
-
 /// An empty list, e.g. of exemplars.
 pub async fn nothing() -> Response {
     respond(Ok(told(())), |json, ()| {
@@ -175,6 +157,6 @@ pub async fn build_info() -> Response {
 
 /// What Prometheus has and Seam does not.
 pub async fn not_found() -> Response {
-    let text = "Seam does not have this endpoint: it scrapes no targets and keeps no rules of its own".to_owned();
+    let text = "Seam does not have this endpoint: it scrapes no targets".to_owned();
     respond::<()>(Err(Failure { reason: Reason::NotFound, text }), |_, ()| {})
 }

@@ -14,7 +14,7 @@ use seam_shared::view::rows::Rows;
 use super::catalogue::{Catalogue, Definition};
 use super::evaluate::{extreme, windows};
 use super::failure::{Failure, Reason};
-use super::source::{Leaf, Reads, Samples, Series, Source};
+use super::source::{Leaf, Mark, Reads, Samples, Series, Source};
 use crate::cache::BlockCache;
 use crate::pin::halves::Halves;
 use crate::query::{Query, Spelling};
@@ -67,6 +67,8 @@ pub struct Panes<'a> {
     pub halves: Halved,
     /// Roll-ups.
     pub cache: &'a BlockCache,
+    /// What there is beside the views.
+    pub marks: Vec<Mark>,
     /// Series of the largest leaf.
     pub series_max: usize,
 }
@@ -109,7 +111,10 @@ impl Panes<'_> {
 
 impl Source for Panes<'_> {
     fn values(&self, leaf: &Leaf) -> Result<Vec<Series>, Failure> {
-        let mut out = Vec::new();
+        let mut out: Vec<Series> = self.marks.iter().filter_map(|mark| mark.series(leaf)).collect();
+        if !out.is_empty() && leaf.reads != Reads::Value {
+            return Err(Failure::outside("ALERTS in a window", "ask for it as it is; query_range shows it over time"));
+        }
         for ask in asks(self.seen, leaf)? {
             let table = self.read(&ask)?;
             match leaf.reads.window().filter(|_| ask.extent == Extent::Samples) {

@@ -136,6 +136,27 @@ pub struct Samples {
     pub list: Vec<(Timestamp, f64)>,
 }
 
+/// A series that is 1 for a while.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Mark {
+    /// Its labels.
+    pub labels: Labels,
+    /// From then on.
+    pub from: Timestamp,
+    /// Until before then, if it is over.
+    pub until: Option<Timestamp>,
+}
+
+impl Mark {
+    /// What a leaf reads of it, if it is meant and was there.
+    pub fn series(&self, leaf: &Leaf) -> Option<Series> {
+        let there = |at: Timestamp| (self.from <= at && self.until.is_none_or(|until| at < until)).then_some(1.0);
+        let values: Vec<Option<f64>> = leaf.grid.iter().map(there).collect();
+        (leaf.matches(&self.labels) && values.iter().any(Option::is_some))
+            .then(|| Series { labels: self.labels.clone(), values })
+    }
+}
+
 /// Where series come from.
 pub trait Source {
     /// The values that a leaf reads, each series once.

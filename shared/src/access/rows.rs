@@ -41,6 +41,11 @@ impl RowFilter {
     pub fn dimensions(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
+    /// The same without what it says of a dimension.
+    pub(super) fn without(&self, dimension: &str) -> RowFilter {
+        let others = self.0.iter().filter(|(name, _)| *name != dimension);
+        RowFilter(others.map(|(name, values)| (name.clone(), values.clone())).collect())
+    }
     /// The condition over a view's dimensions; `None` when all rows may be seen.
     pub(super) fn over(&self, view: &View) -> Result<Option<Expression>> {
         let mut conditions = Vec::with_capacity(self.0.len());

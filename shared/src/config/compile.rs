@@ -1,7 +1,7 @@
 //! From the checked tree to the typed configuration: sources, then views, then what names them.
 use super::report::Problems;
 use super::tree::Node;
-use super::{Config, cases, definitions, metrics, settings, sinks, sources, views};
+use super::{Config, alerts, cases, definitions, metrics, recommend, settings, sinks, sources, views};
 
 /// Compiles what passed the check of shapes, adding the problems of names and relations. Parts with problems are left out.
 pub(super) fn compile(root: &Node, problems: &mut Problems) -> Option<Config> {
@@ -10,6 +10,7 @@ pub(super) fn compile(root: &Node, problems: &mut Problems) -> Option<Config> {
     problems.next_stage();
     let views = views::compile(root, &sources, problems);
     let metrics = metrics::compile(root, &views, problems);
+    let recommendations = recommend::compile(root, &views, problems);
     let dashboard = settings::dashboard(root, &metrics, problems);
     let tests = cases::compile(root, &sources, &metrics, problems);
     let storage = settings::storage(root, problems);
@@ -24,8 +25,11 @@ pub(super) fn compile(root: &Node, problems: &mut Problems) -> Option<Config> {
         views,
         sinks,
         metrics,
+        recommendations,
         dashboard,
         server: settings::server(root, problems),
+        alerts: alerts::groups(root, problems),
+        notify: alerts::receivers(root, problems),
         definitions: definitions::of(root).into(),
     })
 }

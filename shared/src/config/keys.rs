@@ -34,10 +34,10 @@ pub(super) static FILE: Shape = Shape::Table(&[
     key("dashboard", &DASHBOARD, "what the dashboard shows"),
     key("batch", &BATCH, "when the batch layer recomputes"),
     key("server", &SERVER, "the HTTP server"),
-    later("alerts"),
+    key("alerts", &Shape::List(&ALERT_GROUP, 0), "alert rules: the `groups` of a Prometheus rule file, word for word"),
     later("enrich"),
-    later("notify"),
-    later("recommend"),
+    key("notify", &Shape::List(&RECEIVER, 1), "who is told of alerts; the process's own log by default"),
+    key("recommend", &Shape::Named("recommendation", &RECOMMENDATION), "what is recommended to users, by name"),
     key("tests", &Shape::List(&TEST, 0), "what `seam test` runs: events, a question, and what its answer must say"),
 ]);
 
@@ -214,6 +214,33 @@ static METRIC: Shape = Shape::Table(&[
     key("unit", &Shape::Text, "the unit of its value"),
 ]);
 
+static RECOMMENDATION: Shape = Shape::Table(&[
+    required("from", &Shape::Text, "the source's name"),
+    required("user", &Shape::Text, "the field that names the user"),
+    required("item", &Shape::Text, "the field that names what is recommended"),
+    key("category", &Shape::Text, "the field that interest is told by; the item itself by default"),
+    key(
+        "events",
+        &Shape::Anything,
+        "the types of the events that count: a list, or each with its weight, from 0 to 1000; all count 1 by default",
+    ),
+    key("score", &SCORE, "what the parts of a score weigh; 0.6, 0.3 and 0.1 by default"),
+    key("half_life", &Shape::Duration, "after so long an event counts half; 7d by default"),
+    key("window", &Shape::Duration, "older events do not count; 30d by default"),
+    key("pane", &Shape::Duration, "how finely ages are told; 1d by default, 1h if the half-life is shorter than 1d"),
+    key(
+        "top",
+        &Shape::Integer(1, super::RECOMMENDED_MAX as i64),
+        "items of an answer that does not ask for a number; 10 by default",
+    ),
+    key("min_interval", &Shape::Duration, "a user's answer is given again for so long; by default each is made anew"),
+]);
+static SCORE: Shape = Shape::Table(&[
+    required("interest", &Shape::Scalar, "the user's interest in the item's category"),
+    required("popularity", &Shape::Scalar, "how often the item occurs"),
+    required("recency", &Shape::Scalar, "how lately it did"),
+]);
+
 static DASHBOARD: Shape = Shape::Table(&[
     key(
         "window",
@@ -268,7 +295,8 @@ static TEST: Shape = Shape::Table(&[
 static TEST_LAYERS: [Choice; 3] = [word("speed"), word("batch"), word("merged")];
 
 static SERVER: Shape = Shape::Table(&[
-    key("listen", &Shape::Address, "address and port; 127.0.0.1:8080 by default"),
+    key("listen", &Shape::Address, "address (or localhost) and port; 127.0.0.1:8080 by default"),
+    key("connections", &Shape::Integer(1, 1_000_000), "connections at once; 10000 by default"),
     key("query_timeout", &Shape::Duration, "how long a query may take that does not say; 10s by default"),
     key(
         "max_body",
@@ -296,7 +324,7 @@ static PROMETHEUS: Shape = Shape::Table(&[
     key("timeout", &Shape::Duration, "how long a query may take at most; 30s by default"),
 ]);
 static SQL: Shape = Shape::Table(&[
-    key("listen", &Shape::Address, "address and port; 127.0.0.1:5433 by default"),
+    key("listen", &Shape::Address, "address (or localhost) and port; 127.0.0.1:5433 by default"),
     key("user", &Shape::Text, "the user that clients log in as; seam by default"),
     key(
         "password",
@@ -343,3 +371,43 @@ static JWT: Shape = Shape::Table(&[
 /// A file of keys.
 pub(super) static KEYS_FILE: Shape =
     Shape::Table(&[required("keys", &Shape::List(&KEY, 0), "the keys; `seam keys create` makes them")]);
+
+static ALERT_GROUP: Shape = Shape::Table(&[
+    required("name", &Shape::Text, "what the group is called"),
+    key("interval", &Shape::Duration, "how often its rules are evaluated; 1m by default"),
+    key(
+        "limit",
+        &Shape::Integer(0, 1 << 20),
+        "the most alerts that one rule may have at a time; 0, the default: any number",
+    ),
+    required("rules", &Shape::List(&ALERT_RULE, 0), "the rules, which are evaluated at one moment"),
+    later("query_offset"),
+    later("labels"),
+]);
+static ALERT_RULE: Shape = Shape::Table(&[
+    required("alert", &Shape::Text, "what the alert is called"),
+    required("expr", &Shape::Text, "PromQL; each series that it answers with is an alert"),
+    key("for", &Shape::Delay, "how long it must answer so before the alert fires; at once by default"),
+    key("keep_firing_for", &Shape::Delay, "how long the alert goes on firing after it no longer does; 0 by default"),
+    key("labels", &Shape::Labels, "labels of the alert; `severity` is info, warning (the default) or critical"),
+    key("annotations", &Shape::Labels, "what people are told, like summary and description"),
+    later("record"),
+]);
+/// The severities; [`super::Severity`] in words.
+pub(super) static SEVERITIES: [Choice; 3] = [word("info"), word("warning"), word("critical")];
+static RECEIVER: Shape = Shape::Either(
+    &Shape::OneOf(&[word("log")]),
+    &Shape::Table(&[
+        key("alertmanager", &Shape::Scalar, "the URL of an Alertmanager; an empty one is passed over"),
+        key("webhook", &WEBHOOK, "a URL that each alert is posted to when it fires and when it is resolved"),
+    ]),
+);
+static WEBHOOK: Shape = Shape::Table(&[
+    required("url", &Shape::Scalar, "the URL; an empty one is passed over"),
+    key(
+        "format",
+        &Shape::OneOf(&[word("generic"), word("slack")]),
+        "generic: the body of Alertmanager's webhooks, version 4 (default); slack: a text",
+    ),
+    key("severity", &Shape::List(&Shape::OneOf(&SEVERITIES), 1), "only alerts of these severities; all by default"),
+]);

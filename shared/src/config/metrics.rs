@@ -2,6 +2,7 @@
 use std::sync::Arc;
 
 use super::condition::expression;
+use super::recommend::PREFIX;
 use super::report::{Place, Problems};
 use super::tree::{Content, Key, Node};
 use super::{MeasureOf, Metric, MetricKind};
@@ -11,7 +12,7 @@ use crate::view::definition::{DimensionDefinition, Field, View};
 /// What is made of other metrics has one of these.
 const MADE: [&str; 2] = ["ratio", "rate"];
 
-/// The metrics in the file's order; without `metrics`, one for each measure of each view.
+/// The metrics in the file's order; without `metrics`, one for each measure of each view that it declares.
 pub(super) fn compile(root: &Node, views: &[Arc<View>], problems: &mut Problems) -> Vec<Metric> {
     let Some(table) = root.get("metrics") else { return every_measure(views) };
     let mut metrics: Vec<Option<Metric>> = Vec::new();
@@ -34,7 +35,7 @@ pub(super) fn compile(root: &Node, views: &[Arc<View>], problems: &mut Problems)
 }
 
 fn every_measure(views: &[Arc<View>]) -> Vec<Metric> {
-    let all = views.iter().flat_map(|view| {
+    let all = views.iter().filter(|view| !view.name.starts_with(PREFIX)).flat_map(|view| {
         view.measures.iter().enumerate().map(|(measure, definition)| Metric {
             name: format!("{}.{}", view.name, definition.name),
             kind: MetricKind::Measure(MeasureOf { view: view.clone(), measure, filter: None }),

@@ -54,6 +54,8 @@ pub(super) struct Problems {
 
 /// Problems shown in full; a file that is no Seam file at all would fill the screen otherwise.
 const SHOWN: usize = 100;
+/// Names that a suggestion lists; enough for the keys at the top of the file.
+const NAMED_MAX: usize = 16;
 /// Characters of a source line that are shown around the place.
 const WIDTH: usize = 160;
 
@@ -150,12 +152,18 @@ pub(super) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str> +
     match all.as_slice() {
         [] => None,
         [one] => Some(format!("the only one is {one}")),
-        [..] if all.len() <= 12 => Some(format!("there are {}", all.join(", "))),
+        [..] if all.len() <= NAMED_MAX => Some(format!("there are {}", all.join(", "))),
         [..] => None,
     }
 }
 
 impl Report {
+    /// What was found wrong in a file that could be read. There is at least one problem.
+    pub(super) fn of(file: &str, text: &str, found: Vec<Problem>) -> Report {
+        let problems = Problems { all: found, ..Problems::default() };
+        let made: Result<(), Report> = problems.finish(None, file, text);
+        made.expect_err("nothing was made")
+    }
     fn fragment(&self, problem: &Problem) -> Option<(String, String)> {
         let line: Vec<char> = self.lines.get(&problem.line)?.chars().collect();
         let at = (problem.column - 1).min(line.len());

@@ -1,4 +1,5 @@
 //! What the single texts of the file mean: names, paths, numbers, sizes, zones, types of fields.
+use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
 use super::report::nearest;
@@ -34,6 +35,14 @@ pub(super) fn identifier(text: &str) -> Result<(), String> {
 /// Reads `65536` and `65_536`.
 pub(super) fn whole_number(text: &str) -> Option<i64> {
     if text.starts_with('_') || text.ends_with('_') { None } else { text.replace('_', "").parse().ok() }
+}
+
+/// Reads `127.0.0.1:8080`, or `localhost:8080` as the same. Other names are for a resolver to know, and a file means the same anywhere.
+pub fn address(text: &str) -> Option<SocketAddr> {
+    match text.strip_prefix("localhost:") {
+        Some(port) => port.parse().ok().map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
+        None => text.parse().ok(),
+    }
 }
 
 /// Reads `512`, `64KiB`, `16MiB`, `1GB` as bytes, at least 1.

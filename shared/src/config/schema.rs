@@ -26,7 +26,7 @@ fn of(shape: &'static Shape) -> Value {
         Shape::Scalar => json!({ "type": ["string", "number", "boolean"] }),
         Shape::Integer(low, high) if low == high => json!({ "const": low }),
         Shape::Integer(low, high) => or_variable(json!({ "type": "integer", "minimum": low, "maximum": high })),
-        Shape::Duration => pattern(r"^([0-9]+(us|ms|s|m|h|d|w))+$"),
+        Shape::Duration | Shape::Delay => pattern(r"^([0-9]+(us|ms|s|m|h|d|w))+$"),
         Shape::Size(_) => or_variable(json!({ "anyOf": [
             { "type": "integer", "minimum": 1 },
             { "type": "string", "pattern": "^[0-9]+ *(B|kB|KB|MB|GB|KiB|MiB|GiB)?$" },
@@ -42,6 +42,11 @@ fn of(shape: &'static Shape) -> Value {
         Shape::Named(_, each) => {
             json!({ "type": "object", "propertyNames": { "pattern": NAME }, "additionalProperties": of(each) })
         }
+        Shape::Labels => json!({
+            "type": "object",
+            "propertyNames": { "pattern": "^[a-zA-Z_][a-zA-Z0-9_]*$" },
+            "additionalProperties": of(&Shape::Scalar),
+        }),
         Shape::Either(scalar, other) => json!({ "anyOf": [of(scalar), of(other)] }),
         Shape::Table(keys) => {
             let mut properties = Map::new();

@@ -25,6 +25,7 @@ const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Ad
 const QUERY_TIMEOUT: Span = Span(10 * Span::SECOND.0);
 const MAX_SERIES: usize = 50_000;
 const PROMETHEUS_TIMEOUT: Span = Span(30 * Span::SECOND.0);
+const CONNECTIONS: usize = 10_000;
 const MAX_BODY: u64 = 16 << 20;
 
 /// Where things are kept.
@@ -240,7 +241,8 @@ pub(super) fn server(root: &Node, problems: &mut Problems) -> ServerSettings {
     ServerSettings {
         prometheus: prometheus(node.and_then(|n| n.get("prometheus"))),
         sql: node.and_then(|n| n.get("sql")).map(|node| super::sql::settings(root, node, problems)),
-        listen: node.and_then(|n| n.text_of("listen")).and_then(|text| text.parse().ok()).unwrap_or(LISTEN),
+        listen: node.and_then(|n| n.text_of("listen")).and_then(scalars::address).unwrap_or(LISTEN),
+        connections: connections(node),
         query_timeout: node.and_then(|n| n.duration("query_timeout")).unwrap_or(QUERY_TIMEOUT),
         max_body: node.and_then(|n| n.text_of("max_body")).and_then(scalars::size).unwrap_or(MAX_BODY),
         access: access::access(root, problems),
@@ -252,6 +254,11 @@ pub(super) fn server(root: &Node, problems: &mut Problems) -> ServerSettings {
         hosts: access::hosts(root, problems),
         insecure: node.and_then(|n| n.text_of("insecure")) == Some("true"),
     }
+}
+
+fn connections(node: Option<&Node>) -> usize {
+    let connections = node.and_then(|n| n.text_of("connections")).and_then(scalars::whole_number);
+    connections.and_then(|n| usize::try_from(n).ok()).unwrap_or(CONNECTIONS)
 }
 
 fn prometheus(node: Option<&Node>) -> PrometheusSettings {

@@ -1,8 +1,6 @@
 //! What may stand where in the file, as data; the one check that walks a tree along it, and the readers of what passed it.
-use std::str::FromStr;
-
 use super::report::{Place, Problems, nearest};
-use super::scalars::{Wrong, field_type, identifier, path, size, whole_number, zone};
+use super::scalars::{Wrong, address, field_type, identifier, path, size, whole_number, zone};
 use super::schedule::Schedule;
 use super::tree::{Content, Node, Scalar};
 use crate::time::Span;
@@ -18,6 +16,8 @@ pub(super) enum Shape {
     Integer(i64, i64),
     /// A length of time above zero, like `5m`.
     Duration,
+    /// A length of time, which may be `0s`.
+    Delay,
     /// A number of bytes, like `16MiB`.
     Size(u64),
     /// A place in the event's JSON, like `$.user.id`.
@@ -40,6 +40,8 @@ pub(super) enum Shape {
     Table(&'static [Key]),
     /// A mapping from names that the user chooses, and what a name stands for.
     Named(&'static str, &'static Shape),
+    /// A mapping from names of labels, as Prometheus has them, to texts.
+    Labels,
     /// Whatever it is; its reader checks it.
     Anything,
     /// The first for a scalar, the second for anything else.
@@ -89,6 +91,15 @@ pub(super) fn check(node: &Node, shape: &'static Shape, problems: &mut Problems)
                 check(value, each, problems);
             }
         }
+        (Shape::Labels, Content::Mapping(entries)) => {
+            for (key, value) in entries {
+                if !is_label(&key.name) {
+                    let hint = "it has letters, digits and _, and begins with no digit".to_owned();
+                    problems.suggest(key.place, format!("`{}` is no label's name", key.name), Some(hint));
+                }
+                check(value, &Shape::Scalar, problems);
+            }
+        }
         (Shape::List(each, least), Content::Sequence(items)) => {
             if items.len() < *least {
                 problems.add(node.place, format!("expected {}, found an empty list", expected(shape)));
@@ -109,7 +120,13 @@ pub(super) fn check(node: &Node, shape: &'static Shape, problems: &mut Problems)
 }
 
 fn is_collection(shape: &Shape) -> bool {
-    matches!(shape, Shape::List(..) | Shape::Table(_) | Shape::Named(..))
+    matches!(shape, Shape::List(..) | Shape::Table(_) | Shape::Named(..) | Shape::Labels)
+}
+
+/// Whether Prometheus takes it as the name of a label.
+pub(super) fn is_label(name: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !name.is_empty() && name.chars().all(is_word) && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 fn check_table(node: &Node, keys: &'static [Key], problems: &mut Problems) {
@@ -146,6 +163,7 @@ fn check_scalar(scalar: &Scalar, shape: &Shape) -> Result<(), Wrong> {
             Ok(_) => Ok(()),
             Err(message) => Err(plainly(message)),
         },
+        Shape::Delay => Span::parse(text).map(|_| ()).map_err(plainly),
         Shape::Size(most) => match size(text) {
             None => Err(plainly(unlike())),
             Some(bytes) if bytes > *most => {
@@ -158,7 +176,7 @@ fn check_scalar(scalar: &Scalar, shape: &Shape) -> Result<(), Wrong> {
         Shape::Zone => zone(text).map(|_| ()),
         Shape::Cron if text == "off" => Ok(()),
         Shape::Cron => Schedule::parse(text, chrono_tz::UTC).map(|_| ()).map_err(plainly),
-        Shape::Address => std::net::SocketAddr::from_str(text).map(|_| ()).map_err(|_| plainly(unlike())),
+        Shape::Address => address(text).map(|_| ()).ok_or_else(|| plainly(unlike())),
         Shape::Flag => matches!(text, "true" | "false").then_some(()).ok_or_else(|| plainly(unlike())),
         Shape::OneOf(choices) => match choices.iter().find(|c| c.word == text) {
             Some(Choice { refused: Some(reason), .. }) => Err(plainly(format!("`{text}` {reason}"))),
@@ -171,6 +189,7 @@ fn check_scalar(scalar: &Scalar, shape: &Shape) -> Result<(), Wrong> {
         | Shape::List(..)
         | Shape::Table(_)
         | Shape::Named(..)
+        | Shape::Labels
         | Shape::Either(..) => Ok(()),
     }
 }
@@ -188,13 +207,13 @@ fn expected(shape: &Shape) -> String {
         Shape::Integer(low, high) if *high == i64::MAX => format!("a whole number, at least {low}"),
         Shape::Integer(low, high) if low == high => format!("{low}"),
         Shape::Integer(low, high) => format!("a whole number from {low} to {high}"),
-        Shape::Duration => "a duration like 30s, 5m, 1h or 7d".to_owned(),
+        Shape::Duration | Shape::Delay => "a duration like 30s, 5m, 1h or 7d".to_owned(),
         Shape::Size(_) => "a size like 64KiB or 16MiB".to_owned(),
         Shape::Path => "a path like $.user.id".to_owned(),
         Shape::FieldType => "a field's type".to_owned(),
         Shape::Zone => "a time zone like Europe/Berlin".to_owned(),
         Shape::Cron => "a cron schedule like \"*/15 * * * *\"".to_owned(),
-        Shape::Address => "an address with a port like 127.0.0.1:8080".to_owned(),
+        Shape::Address => "an address with a port like 127.0.0.1:8080 or localhost:8080".to_owned(),
         Shape::Flag => "true or false".to_owned(),
         Shape::OneOf(choices) => {
             let all: Vec<String> = words(choices).map(|w| format!("`{w}`")).collect();
@@ -210,6 +229,7 @@ fn expected(shape: &Shape) -> String {
         }
         Shape::Anything => "anything".to_owned(),
         Shape::Named(what, _) => format!("a mapping from {what} names"),
+        Shape::Labels => "a mapping from names of labels to texts".to_owned(),
         Shape::Either(scalar, other) => format!("{} or {}", expected(scalar), expected(other)),
     }
 }

@@ -31,7 +31,7 @@ pub struct SqlSettings {
 
 /// What `server.sql` says.
 pub(super) fn settings(root: &Node, node: &Node, problems: &mut Problems) -> SqlSettings {
-    let listen = node.text_of("listen").and_then(|text| text.parse().ok()).unwrap_or(LISTEN);
+    let listen = node.text_of("listen").and_then(scalars::address).unwrap_or(LISTEN);
     let password = node.text_of("password").map(Secret::new);
     let asks_for_keys = root.get("server").and_then(|server| server.get("access")).is_some();
     if !listen.ip().is_loopback() && password.is_none() && !asks_for_keys {

@@ -24,8 +24,10 @@ pub fn analytics() -> OpenApi {
         ("/api/analytics/views", views()),
         ("/api/analytics/views/{view}", keys()),
         ("/api/analytics/views/{view}/{key}", key_state()),
+        ("/api/analytics/recommendations/{user}", recommendations()),
         ("/api/analytics/dashboard", dashboard()),
         ("/api/analytics/live", live()),
+        ("/api/analytics/alerts", alerts()),
         ("/", page()),
     ];
     for (path, operation) in reads {
@@ -115,6 +117,18 @@ fn key_state() -> OperationBuilder {
         .responses(in_every_format("KeyState"))
 }
 
+fn recommendations() -> OperationBuilder {
+    let whole = "The items with the highest scores: what the user's interest in their category, how often and how lately they occurred \
+         come to, all at one pin. Of equal scores the item that comes first in order is first.";
+    let own = ["at", "layer", "min_position", "timeout"].map(query_parameter);
+    operation(TAG, "recommend", "What is recommended to a user", whole)
+        .parameter(path_parameter("user", "Text", "The user, percent-encoded"))
+        .parameter(parameter("name", "Text", "The recommendation, if there are several"))
+        .parameter(parameter("limit", "FewItems", "The most items"))
+        .parameters(Some(own))
+        .responses(in_every_format("Recommendations"))
+}
+
 fn dashboard() -> OperationBuilder {
     operation(TAG, "dashboard", "The configured metrics", "All of them at one snapshot, over one window each.")
         .parameters(Some(["window", "at", "layer"].map(query_parameter)))
@@ -135,6 +149,12 @@ fn live() -> OperationBuilder {
         .parameter(named)
         .parameters(Some(known.map(query_parameter)))
         .responses(answered)
+}
+
+fn alerts() -> OperationBuilder {
+    let whole = "Those that are pending, fire, or were over in the last 15 minutes, with the answer that fired each and what is answered for \
+         that moment by now; and how each rule fares.";
+    operation(TAG, "listAlerts", "The alerts", whole).responses(answers("The alerts", "AlertList", &FEW))
 }
 
 fn page() -> OperationBuilder {

@@ -1,5 +1,5 @@
 //! The schemas of what is asked and answered, with limits from the code and names from the running configuration.
-use seam_shared::config::Config;
+use seam_shared::config::{Config, RECOMMENDED_MAX};
 use serde_json::{Map, Value, json};
 
 use crate::answer::raw;
@@ -51,6 +51,7 @@ pub fn parameters(config: &Config) -> Value {
         },
         "Span": {"type": "string", "description": "A length of time, a multiple of the view's pane", "examples": windows},
         "Limit": {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
+        "FewItems": {"type": "integer", "minimum": 1, "maximum": RECOMMENDED_MAX},
         "Fill": {
             "type": "string", "enum": ["none", "null", "zero"],
             "description": "none: no row; null, zero: a row for every group at every time. By default a row only where there are no dimensions",
@@ -83,12 +84,14 @@ pub fn answers(config: &Config) -> Value {
         }),
     );
     put("KeyState", key_state());
+    put("Recommendations", recommendations());
     put("KeyList", key_list());
     put("ViewList", view_list());
     put("Time", json!({"type": "string", "format": "date-time"}));
     put("Scalar", json!({"type": ["string", "number", "boolean", "null"]}));
     put("MetricList", metric_list());
     put("GenerationList", generation_list());
+    put("AlertList", alert_list());
     put("Explanation", explanation());
     put("Dashboard", dashboard());
     put("RawRows", raw_rows());
@@ -103,6 +106,24 @@ fn key_state() -> Value {
             "view": {"type": "string"}, "measures": texts, "window": {"type": "string", "description": "`all`, or the length"},
             "dimensions": texts,
             "points": {"type": "array", "items": {"type": "object", "additionalProperties": reference("Scalar")}},
+            "meta": {"type": "object"},
+        },
+    })
+}
+
+fn recommendations() -> Value {
+    let part = json!({"type": "number", "minimum": 0, "maximum": 1});
+    json!({
+        "type": "object", "required": ["recommendation", "user", "points", "meta"],
+        "properties": {
+            "recommendation": {"type": "string"}, "user": reference("Scalar"),
+            "points": {"type": "array", "items": {
+                "type": "object", "required": ["item", "score", "interest", "popularity", "recency"],
+                "properties": {
+                    "item": reference("Scalar"), "category": reference("Scalar"), "score": {"type": "number", "minimum": 0},
+                    "interest": part, "popularity": part, "recency": part,
+                },
+            }},
             "meta": {"type": "object"},
         },
     })
@@ -264,6 +285,43 @@ fn generation_list() -> Value {
                     "generation": {"type": "integer"}, "covers": {"type": "string"}, "published": {"type": "string"},
                     "rows": {"type": "integer"}, "files": {"type": "integer"}, "bytes": {"type": "integer"},
                     "available": {"type": "boolean"},
+                },
+            }},
+        },
+    })
+}
+
+fn alert_list() -> Value {
+    let texts = json!({"type": "object", "additionalProperties": {"type": "string"}});
+    let severity = json!({"enum": ["info", "warning", "critical"]});
+    let fired = json!({
+        "type": ["object", "null"], "description": "The answer that fired it",
+        "properties": {
+            "at": {"type": "string"}, "value": {"type": "string"}, "stamp": {"type": ["object", "null"]},
+            "corrected": {
+                "type": ["object", "null"], "description": "What is answered for that moment by now, where it is something else",
+                "properties": {"value": {"type": ["string", "null"]}, "stamp": {"type": ["object", "null"]}},
+            },
+        },
+    });
+    json!({
+        "type": "object", "required": ["alerts", "rules"],
+        "properties": {
+            "alerts": {"type": "array", "items": {
+                "type": "object", "required": ["fingerprint", "group", "alert", "state", "severity", "labels", "value", "activeAt"],
+                "properties": {
+                    "fingerprint": {"type": "string"}, "group": {"type": "string"}, "alert": {"type": "string"},
+                    "state": {"enum": ["pending", "firing", "resolved"]}, "severity": severity, "labels": texts,
+                    "annotations": texts, "value": {"type": "string"}, "activeAt": {"type": "string"},
+                    "firedAt": {"type": ["string", "null"]}, "resolvedAt": {"type": ["string", "null"]}, "fired": fired,
+                },
+            }},
+            "rules": {"type": "array", "items": {
+                "type": "object", "required": ["group", "alert", "severity", "query", "state", "health"],
+                "properties": {
+                    "group": {"type": "string"}, "alert": {"type": "string"}, "severity": severity, "query": {"type": "string"},
+                    "state": {"enum": ["inactive", "pending", "firing"]}, "health": {"enum": ["ok", "err", "unknown"]},
+                    "error": {"type": ["string", "null"]}, "evaluatedAt": {"type": ["string", "null"]},
                 },
             }},
         },

@@ -9,14 +9,13 @@ use seam_shared::time::Timestamp;
 use tokio::time::Instant;
 
 use super::parameters::{Parameters, bad};
-use super::told;
 use crate::prometheus::catalogue::Definition;
 use crate::prometheus::failure::Failure;
 use crate::prometheus::labels::{Labels, NAME};
 use crate::prometheus::panes::{Ask, Panes, Seen, keys};
 use crate::prometheus::plan::{matchers, parse};
 use crate::prometheus::source::{Grid, Leaf, Reads};
-use crate::prometheus::{Prometheus, Told, join};
+use crate::prometheus::{Prometheus, Told, join, missing, told};
 
 /// What one `match[]` means: series by name, and matchers of their other labels.
 struct Meant {
@@ -132,11 +131,12 @@ impl Prometheus {
     async fn labels_of(&self, caller: &Caller, needed: Vec<Ask>) -> Result<Told<Vec<Labels>>, Failure> {
         let (longest, series_max) = self.limits();
         let deadline = Instant::now() + longest;
-        let (views, halves, warnings) = self.read(&needed, deadline).await?;
+        let (views, halves, pin) = self.read(&needed, deadline).await?;
+        let warnings = pin.map_or(Vec::new(), |pin| missing(&pin));
         let (catalogue, serving, caller) = (self.catalogue.clone(), self.serving.clone(), caller.clone());
         let work = move || {
             let (cache, seen) = (serving.cache(), Seen { catalogue: &catalogue, caller: &caller });
-            let panes = Panes { seen, views, halves, cache, series_max };
+            let panes = Panes { seen, views, halves, cache, marks: Vec::new(), series_max };
             let mut out = Vec::new();
             for ask in &needed {
                 out.append(&mut panes.read(ask)?.into_labels());

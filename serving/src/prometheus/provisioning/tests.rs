@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use seam_shared::config;
-use seam_shared::telemetry::Telemetry;
+use seam_shared::telemetry::{Telemetry, TypeLabels};
 
 use super::*;
 use crate::prometheus::plan::parse;
@@ -188,11 +188,15 @@ fn what_grafana_rounds_to_fits_the_panes() {
 #[test]
 fn latencies_in_the_service_levels_are_buckets_of_the_histogram() {
     let telemetry = Telemetry::new();
-    telemetry.processing_seconds.observe(1.0);
+    let labels = TypeLabels { r#type: "flight".to_owned() };
+    telemetry.processing_seconds.get_or_create(&labels).observe(1.0);
     let text = telemetry.encode();
     let slo = operations::slo().to_string();
     for seconds in ["0.4096", "1.6384", "6.5536"] {
-        assert!(text.contains(&format!("data_pipeline_processing_seconds_bucket{{le=\"{seconds}\"}}")), "{text}");
+        assert!(
+            text.contains(&format!("data_pipeline_processing_seconds_bucket{{le=\"{seconds}\",type=\"flight\"}}")),
+            "{text}"
+        );
         assert!(slo.contains(seconds));
     }
 }
