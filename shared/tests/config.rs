@@ -238,3 +238,20 @@ fn a_recommendation_is_two_views_like_any() {
         products.items.id
     );
 }
+
+#[test]
+fn a_server_listens_on_an_address_or_on_this_machine_by_name() {
+    let server = |settings: &str| load(&format!("{{version: 1, sources: {{s: {{}}}}, server: {settings}}}"));
+    let local =
+        server("{listen: \"localhost:9000\", connections: 3}").unwrap_or_else(|report| panic!("{report}")).server;
+    assert_eq!((local.listen.to_string(), local.connections), ("127.0.0.1:9000".to_owned(), 3));
+    let usual = server("{}").unwrap_or_else(|report| panic!("{report}")).server;
+    assert_eq!((usual.listen.to_string(), usual.connections), ("127.0.0.1:8080".to_owned(), 10_000));
+    for wrong in ["localhost:65536", "localhost", "example.com:80"] {
+        let report = server(&format!("{{listen: {wrong:?}}}")).expect_err(wrong).to_string();
+        assert!(report.contains("127.0.0.1:8080 or localhost:8080"), "{report}");
+    }
+    for wrong in ["0", "1000001", "many"] {
+        assert!(server(&format!("{{connections: {wrong}}}")).is_err(), "{wrong}");
+    }
+}

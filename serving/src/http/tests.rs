@@ -23,6 +23,22 @@ async fn whole(seed: u64) -> (World, Router) {
 }
 
 #[tokio::test]
+async fn without_a_batch_layer_nobody_waits_for_a_generation() {
+    let world = World::of(&format!("{}batch: {{ mode: kappa }}\n", crate::testing::CONFIG), 3);
+    world.hold(&world.view("by_route"), 0, None).await;
+    let router = router(world.serving().await);
+    for asked in ["", "?layer=speed", "?layer=merged"] {
+        assert_eq!(get(&router, &format!("{ROUTE}/events.total{asked}")).await.status(), 200, "{asked}");
+    }
+    for (name, value) in [("layer", "batch"), ("generation", "1"), ("as_of", "now")] {
+        let refused = get(&router, &format!("{ROUTE}/events.total?{name}={value}")).await;
+        assert_eq!(refused.status(), 400, "{name}");
+        let problem = json(refused).await;
+        assert!(problem["detail"].as_str().is_some_and(|text| text.contains("mode: kappa")), "{problem}");
+    }
+}
+
+#[tokio::test]
 async fn a_metric_answers_with_flat_rows_and_a_stamp() {
     let (world, router) = whole(3).await;
     let response = get(&router, &format!("{ROUTE}/events.total")).await;

@@ -417,12 +417,9 @@ fn timeout(parameters: &Parameters<'_>, configured: Span) -> Result<Span, Refusa
 
 /// Without a batch layer there is nothing to wait for: no generation will ever be.
 fn refuse_batch_of_kappa(parameters: &Parameters<'_>, mode: Mode) -> Result<(), Refusal> {
-    let names = [("layer", "batch"), ("generation", ""), ("as_of", "")];
-    let asked = names
-        .into_iter()
-        .find(|(name, value)| parameters.one(name).is_some_and(|text| value.is_empty() || text == *value));
-    match asked.filter(|_| mode == Mode::Kappa) {
-        Some((name, _)) => {
+    let of_batch = |name: &&str| parameters.one(name).is_some_and(|text| *name != "layer" || text == "batch");
+    match ["layer", "generation", "as_of"].into_iter().find(of_batch).filter(|_| mode == Mode::Kappa) {
+        Some(name) => {
             let detail =
                 "`batch: { mode: kappa }` has no batch layer, and never a generation: the speed layer holds everything";
             Err(Refusal::parameter(name, detail))
