@@ -1,8 +1,9 @@
 //! A full recompute of three views beside engines that do less or the same: what an exact, verified, published view costs.
 //!
 //! `cargo bench --bench recompute` archives seeded shop events once (`SEAM_BENCH_EVENTS`, 10,000,000 by default; a run that is
-//! interrupted is gone on with), then times, each in a process of its own and the best of `SEAM_BENCH_ROUNDS` (3) rounds: Polars merely scanning a view's columns; the recompute with all that it does
-//! (verify, fold, sort, write, publish); DuckDB, if Python has it, grouping the same files into a Parquet file.
+//! interrupted is gone on with), then times, each in a process of its own and in turn, `SEAM_BENCH_ROUNDS` (5) times: Polars merely
+//! scanning a view's columns; the recompute with all that it does (verify, fold, sort, write, publish); DuckDB, if Python has it,
+//! grouping the same files into a Parquet file. It prints the best times, and the ratios as the median of all turns.
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -266,7 +267,7 @@ fn compare(folder: &Path, events: u64) {
         std::fs::write(&complete, "").expect("the cache folder can be written");
     }
     let bytes: u64 = archive_files(folder).iter().filter_map(|path| path.metadata().ok()).map(|m| m.len()).sum();
-    let rounds = setting("SEAM_BENCH_ROUNDS", 3);
+    let rounds = setting("SEAM_BENCH_ROUNDS", 5);
     println!("{events} events in {} files, {} MB; best of {rounds}", archive_files(folder).len(), bytes >> 20);
     child("verify"); // from now on the files are in the page cache
     line("verify", Some(child("verify")));
@@ -277,23 +278,34 @@ fn compare(folder: &Path, events: u64) {
                 [Some(child(&format!("scan {i}"))), Some(child(&format!("recompute {i}"))), duckdb(folder, case)]
             })
             .collect();
-        let [scan, recompute, duckdb] = [0, 1, 2].map(|what| best(&rounds.iter().map(|r| r[what]).collect::<Vec<_>>()));
+        let of = |what: usize| rounds.iter().map(|round| round[what]).collect::<Vec<_>>();
+        let [scan, recompute, duckdb] = [of(0), of(1), of(2)];
         println!("{}", case.name);
-        line("scan", scan);
-        line("recompute", recompute);
-        line("duckdb", duckdb);
-        if let (Some(scan), Some(recompute)) = (scan, recompute) {
-            let (wall, cpu) = (recompute.wall / scan.wall, recompute.cpu / scan.cpu);
+        line("scan", best(&scan));
+        line("recompute", best(&recompute));
+        line("duckdb", best(&duckdb));
+        if let Some((wall, cpu)) = ratio(&recompute, &scan) {
             println!("  recompute / scan   {wall:.2} wall {cpu:.2} cpu (goal {:.1} wall)", case.goal);
-            let Some(duckdb) = duckdb else { continue };
-            assert_eq!(duckdb.rows, recompute.rows, "both find the same groups");
-            println!(
-                "  recompute / duckdb {:.2} wall {:.2} cpu",
-                recompute.wall / duckdb.wall,
-                recompute.cpu / duckdb.cpu
-            );
+        }
+        if let Some((wall, cpu)) = ratio(&recompute, &duckdb) {
+            println!("  recompute / duckdb {wall:.2} wall {cpu:.2} cpu");
+            let groups = |all: &[Option<Took>]| all.iter().flatten().map(|took| took.rows).collect::<Vec<_>>();
+            assert_eq!(groups(&duckdb), groups(&recompute), "both find the same groups");
         }
     }
+}
+
+/// What one takes as a multiple of what the other takes in the same round: the median of all rounds, by wall and by processor time. The
+/// speed of a machine that others use too swings more from minute to minute than within a round.
+fn ratio(those: &[Option<Took>], others: &[Option<Took>]) -> Option<(f64, f64)> {
+    let pairs: Option<Vec<(Took, Took)>> = those.iter().zip(others).map(|(one, other)| one.zip(*other)).collect();
+    let pairs = pairs?;
+    let median = |part: fn(&Took) -> f64| {
+        let mut parts: Vec<f64> = pairs.iter().map(|(one, other)| part(one) / part(other)).collect();
+        parts.sort_unstable_by(f64::total_cmp);
+        parts.get(parts.len() / 2).copied()
+    };
+    median(|took| took.wall).zip(median(|took| took.cpu))
 }
 
 #[tokio::main]

@@ -14,8 +14,11 @@ pub type Failure = Box<dyn std::error::Error>;
 const CONNECTIONS: usize = 16;
 /// How long each figure is measured.
 pub const TIME: Duration = Duration::from_secs(1);
-/// How often rates are measured.
-const ROUNDS: usize = 3;
+/// How often rates are measured, for how long, and after how long a warm-up: this machine's speed swings from second to second, so
+/// that only what follows at once can be compared.
+const ROUNDS: usize = 15;
+const ROUND: Duration = Duration::from_millis(300);
+const WARM_UP: Duration = Duration::from_millis(100);
 
 /// Serves on a thread of that name until the process ends.
 pub fn serve(name: &str, router: Router) -> Result<SocketAddr, Failure> {
@@ -124,34 +127,39 @@ struct Rate {
     bytes: usize,
 }
 
-/// Asks each in turn, several times, as this machine's speed swings. Prints the best rate of each and which part of the first one's it
-/// is, and answers with them by processor time.
+/// Asks each in turn, many times. Prints the best rate of each and which part of the first one's rate it had, as the median of all
+/// turns; answers with the best rates by processor time.
 pub fn rates(all: &[Asked]) -> Result<Vec<f64>, Failure> {
-    let mut best = vec![(0, Rate::default()); all.len()];
+    let mut taken: Vec<(usize, Vec<Rate>)> = all.iter().map(|_| (0, Vec::new())).collect();
     for _ in 0..ROUNDS {
-        for (asked, (next, best)) in all.iter().zip(&mut best) {
-            let rate = round(asked, next)?;
-            if rate.by_core > best.by_core {
-                *best = rate;
-            }
+        for (asked, (next, rates)) in all.iter().zip(&mut taken) {
+            rates.push(round(asked, next)?);
         }
     }
-    let yardstick = best[0].1.by_core;
-    for (i, (asked, (_, Rate { by_time, by_core, bytes }))) in all.iter().zip(&best).enumerate() {
-        let part =
-            if i == 0 { String::new() } else { format!("   {:.0} % of the bare handler", by_core / yardstick * 100.0) };
+    let yardstick = &taken[0].1;
+    let mut best = Vec::new();
+    for (i, (asked, (_, rates))) in all.iter().zip(&taken).enumerate() {
+        let mut parts: Vec<f64> = rates.iter().zip(yardstick).map(|(rate, bare)| rate.by_core / bare.by_core).collect();
+        parts.sort_unstable_by(f64::total_cmp);
+        let part = match i {
+            0 => String::new(),
+            _ => format!("   {:.0} % of the bare handler", parts[ROUNDS / 2] * 100.0),
+        };
+        let fastest = rates.iter().max_by(|a, b| a.by_core.total_cmp(&b.by_core)).ok_or("no rounds")?;
+        let Rate { by_time, by_core, bytes } = fastest;
         println!("  {:36} {by_time:8.0} /s   {by_core:8.0} /s/core   {bytes} bytes{part}", asked.name);
+        best.push(*by_core);
     }
-    Ok(best.into_iter().map(|(_, rate)| rate.by_core).collect())
+    Ok(best)
 }
 
-/// Asks for some time after a warm-up of half as much, from the `next`th question on.
+/// Asks for some time after a warm-up, from the `next`th question on.
 fn round(asked: &Asked, next: &mut usize) -> Result<Rate, Failure> {
     let mut connections = (0..CONNECTIONS).map(|_| Connection::open(asked.address)).collect::<Result<Vec<_>, _>>()?;
     let (mut bytes, mut first) = (0, *next);
     let (mut begun, mut before, mut is_warm) = (Instant::now(), processor_time()?, false);
-    while !is_warm || begun.elapsed() < TIME {
-        if !is_warm && begun.elapsed() > TIME / 2 {
+    while !is_warm || begun.elapsed() < ROUND {
+        if !is_warm && begun.elapsed() > WARM_UP {
             (begun, before, first, is_warm) = (Instant::now(), processor_time()?, *next, true);
         }
         for connection in &mut connections {

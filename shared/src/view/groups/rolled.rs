@@ -63,7 +63,9 @@ impl Rolled {
         let mut from = range.start;
         while from < range.end {
             let pane = rows.panes[from].ceil(width);
-            let run = rows.panes[from..range.end].iter().take_while(|narrow| narrow.ceil(width) == pane).count();
+            let begins = pane.minus(width);
+            let within = |narrow: &&Timestamp| begins < **narrow && **narrow <= pane; // a division a row would cost more
+            let run = 1 + rows.panes[from + 1..range.end].iter().take_while(within).count();
             self.find(rows, from..from + run, pane);
             from += run;
         }
