@@ -8,6 +8,7 @@ mod check;
 pub mod crew;
 pub mod health;
 pub mod ingest;
+mod open_files;
 pub mod replaced;
 pub mod serve;
 pub mod sink;

@@ -3,8 +3,8 @@
 //! The archive is the only memory: a restart reads A from it and the ids that the duplicate rule needs from its last files. A
 //! crash leaves an object that no version names. Of two archivers one wins each commit; the other goes on from there.
 //!
-//! The open segment of a source that falls silent is kept as a [`Tail`] where the log may forget it, and read from there again: it is
-//! archived as ever once another record ends it.
+//! The open segment of a source that falls silent, or is slow, is kept as a [`Tail`] where the log may forget it, and read from there
+//! again: it is archived as ever once another record ends it.
 mod witness;
 
 use std::collections::BTreeMap;
@@ -41,13 +41,13 @@ pub struct Settings {
     pub chunk_events: usize,
     /// Bytes of one read.
     pub chunk_bytes: usize,
-    /// The records of an open segment are kept as a tail when nothing has come for so long. `None` for a log that forgets nothing by
-    /// itself.
+    /// The records of an open segment are kept as a tail when the first of them that is in none was read so long ago. `None` for a log
+    /// that forgets nothing by itself.
     pub tail_after: Option<Span>,
 }
 
-/// How long a source is silent before its open segment is kept as a tail: far less than any log keeps records, far more than lies
-/// between the events of a source that is not silent.
+/// How long a record waits for its segment's end before it is kept in a tail: far less than any log keeps records, far more than most
+/// segments stay open.
 pub const SILENCE: Span = Span(10 * Span::MINUTE.0);
 
 impl Default for Settings {
@@ -111,9 +111,9 @@ struct Reading {
     /// Records and bytes at or above A.
     events: u64,
     bytes: u64,
-    /// When the last of them was read, and up to where they are kept as a tail.
-    taken: Timestamp,
+    /// Up to where they are kept as a tail, and when the first record of the open segment behind that was read.
     kept: Offset,
+    waits: Timestamp,
     /// Whether there is a tail from A on.
     tailed: bool,
     /// The records at or above A (the first part may begin below), decoded.
@@ -223,7 +223,7 @@ impl Archiver {
         let archive = self.archive.latest().await?;
         let archived = match archive.position(self.partition.number) {
             Some(position) => position,
-            None => self.tiered.bounds(&self.partition).await?.0,
+            None => self.tiered.beginning(&self.partition).await?,
         };
         self.check(&archive, archived).await?;
         let mut tailed = false;
@@ -245,8 +245,8 @@ impl Archiver {
             closed_since: Timestamp::default(),
             events: 0,
             bytes: 0,
-            taken: self.clock.now(),
             kept: archived,
+            waits: self.clock.now(),
             tailed,
             parts: Vec::new(),
         })
@@ -273,7 +273,7 @@ impl Archiver {
         let (records, bytes) = (self.settings.chunk_events, self.settings.chunk_bytes);
         let chunk = match self.tiered.read(&self.partition, reading.position, records, bytes).await {
             Ok(chunk) => chunk,
-            Err(error) if error.kind() == Kind::NotFound => return Err(self.lost(reading.archived, error)),
+            Err(error) if error.kind() == Kind::NotFound => return Err(self.lost(reading.position, error)),
             Err(error) => {
                 self.reading = Some(reading);
                 return Err(error);
@@ -281,7 +281,7 @@ impl Archiver {
         };
         let read = chunk.len();
         reading.take_in(chunk, &self.source, self.clock.now());
-        let kept = if read == 0 { self.keep(&mut reading).await } else { Ok(()) };
+        let kept = self.keep(&mut reading).await;
         self.reading = match &kept {
             Err(error) if error.kind() == Kind::Conflict => return Ok(Step::Moved),
             Ok(()) | Err(_) => Some(reading),
@@ -290,10 +290,10 @@ impl Archiver {
     }
     /// Keeps the open segment as a tail if that is wanted, and it has waited long enough for its end.
     async fn keep(&self, reading: &mut Reading) -> Result<()> {
-        let waited = self.clock.now().0.saturating_sub(reading.taken.0);
-        let silent = self.settings.tail_after.is_some_and(|after| !(0..after.0).contains(&waited));
+        let waited = self.clock.now().0.saturating_sub(reading.waits.0);
+        let due = self.settings.tail_after.is_some_and(|after| !(0..after.0).contains(&waited));
         // What is closed is archived within `delay_max`: the open segment alone is left then.
-        if !silent || !reading.closed.is_empty() || reading.events == 0 || reading.kept >= reading.position {
+        if !due || !reading.closed.is_empty() || reading.events == 0 || reading.kept >= reading.position {
             return Ok(());
         }
         self.log.open(&self.partition.source, self.source.partitions).await?;
@@ -301,7 +301,7 @@ impl Archiver {
         self.archive.keep_tail(self.partition.number, &reading.tail()).await?;
         (reading.kept, reading.tailed) = (reading.position, true);
         let (partition, events) = (&self.partition, reading.events);
-        tracing::info!(%partition, events, "nothing comes: the segment that waits for its end is kept beside the archive");
+        tracing::info!(%partition, events, "a segment waits long for its end: it is kept beside the archive");
         Ok(())
     }
     /// Drops the tails of what is archived by now. That none is left behind is a matter of tidiness alone.
@@ -335,15 +335,18 @@ impl Archiver {
             Err(error) => Err(error), // whether it was committed is seen when the archive is read again
         }
     }
-    fn lost(&self, archived: Offset, cause: Error) -> Error {
+    fn lost(&self, position: Offset, cause: Error) -> Error {
         let partition = &self.partition;
-        Error::not_found(format!("the log of {partition} no longer holds {archived}, up to which it is archived"))
+        Error::not_found(format!("the log of {partition} no longer holds {position}, the next to be archived"))
             .because(cause)
     }
 }
 
 impl Reading {
     fn take_in(&mut self, chunk: Chunk, source: &Source, now: Timestamp) {
+        if self.kept >= self.position {
+            self.waits = now;
+        }
         for record in chunk.iter() {
             let before = self.segment.start;
             if let Some(_boundary) = self.segment.admit(source.segments, record.offset, record.timestamp) {
@@ -351,6 +354,7 @@ impl Reading {
                     self.closed_since = now;
                 }
                 self.closed.push(before);
+                self.waits = now;
                 (self.closed_events, self.closed_bytes) = (self.events, self.bytes);
             }
             self.events += 1;
@@ -358,7 +362,6 @@ impl Reading {
         }
         self.position = chunk.next;
         if !chunk.is_empty() {
-            self.taken = now;
             let mut batch = self.decoder.decode(&chunk);
             self.duplicates.mark(&mut batch);
             self.parts.push((batch, chunk));

@@ -175,6 +175,8 @@ pub struct Telemetry {
     pub alert_rule_failures: Family<RuleLabels, Counter>,
     /// `data_pipeline_alert_notifications_total{receiver,outcome}`
     pub alert_notifications: Family<ReceiverLabels, Counter>,
+    /// `data_pipeline_connections_refused_total`: connections that there was no room for.
+    pub connections_refused: Counter,
     /// `data_pipeline_query_seconds`: time to answer a query.
     pub query_seconds: Histogram,
     /// `data_pipeline_queries_total{route,status}`
@@ -220,6 +222,7 @@ impl Telemetry {
             sink_last_trigger_seconds: Family::default(),
             alert_rule_failures: Family::default(),
             alert_notifications: Family::default(),
+            connections_refused: Counter::default(),
             query_seconds: Histogram::new(exponential_buckets(0.000_05, 4.0, 10)),
             queries: Family::default(),
             registry: Registry::with_prefix("data_pipeline"),
@@ -283,6 +286,11 @@ impl Telemetry {
         registry.register("quality_issues", "What was wrong with refused events", self.quality_issues.clone());
         registry.register("query_seconds", "Time to answer a query", self.query_seconds.clone());
         registry.register("queries", "Queries by route and status", self.queries.clone());
+        registry.register(
+            "connections_refused",
+            "Connections that there was no room for",
+            self.connections_refused.clone(),
+        );
         registry.register("build_info", "The running version", build);
         registry.register(
             "alert_rule_failures",

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use seam_batch::archive::{self, Archiver};
 use seam_batch::job::Archive;
 use seam_shared::config::Mode;
+use seam_shared::log::Offset;
 use seam_shared::log::tiered::TieredLog;
 use seam_shared::telemetry::Telemetry;
 use seam_shared::time::Span;
@@ -69,6 +70,12 @@ struct Watch {
     board: Arc<Board>,
 }
 
+/// Whether less than a quarter of what the log keeps lies below `archived`, with something above it: it is worth asking for a tail then.
+fn is_near(archived: Offset, start: Offset, end: Offset) -> bool {
+    let headroom = archived.0.saturating_sub(start.0);
+    archived < end && headroom <= end.0.saturating_sub(start.0) / 4
+}
+
 #[async_trait]
 impl Part for Watch {
     async fn checks(&self) -> Vec<(String, Result<()>)> {
@@ -88,12 +95,26 @@ impl Part for Watch {
             let Ok(archive) = archive.table.latest().await else { continue };
             let Ok((start, end)) = self.ports.log.bounds(&partition).await else { continue };
             let mut archived = archive.position(partition.number).unwrap_or(start);
-            if archived < start {
+            if self.ports.log_forgets() && is_near(archived, start, end) {
                 archived = self.tiered.held(&partition, archived).await.unwrap_or(archived);
             }
             let labels = Telemetry::partition_labels(&partition);
             telemetry.archive_lag_records.get_or_create(&labels).set(gauge(end.0.saturating_sub(archived.0)));
             telemetry.retention_headroom_records.get_or_create(&labels).set(gauge(archived.0.saturating_sub(start.0)));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_is_asked_for_where_the_log_may_soon_forget() {
+        let near = |archived, start, end| is_near(Offset(archived), Offset(start), Offset(end));
+        assert!(near(100, 100, 200) && near(125, 100, 200) && near(100, 100, 101));
+        assert!(near(90, 100, 200) && near(90, 100, 100), "it has forgotten already");
+        assert!(!near(130, 100, 200), "it forgets others first");
+        assert!(!near(200, 100, 200) && !near(100, 100, 100), "nothing waits");
     }
 }

@@ -11,7 +11,7 @@ use axum::routing::get;
 use seam_serving::access::Access;
 use seam_serving::access::browsers::Browsers;
 use seam_serving::access::tls::Entrance;
-use seam_serving::http::connections::{self, Patience};
+use seam_serving::http::connections::{self, Patience, Site};
 use seam_serving::http::health::{report, text};
 use seam_shared::config::ServerSettings;
 use seam_shared::lock::lock;
@@ -19,6 +19,8 @@ use seam_shared::telemetry::Telemetry;
 use seam_shared::{Error, Result};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
+
+use super::open_files;
 
 /// How long one part may take to say how it is.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -70,6 +72,12 @@ impl Health {
         let _ = self.telemetry.set(telemetry);
     }
 
+    /// A connection was refused for want of room. What is refused before anything is printed is not counted.
+    fn refused(&self) {
+        if let Some(telemetry) = self.telemetry.get() {
+            telemetry.connections_refused.inc();
+        }
+    }
     fn hold_back(&self, why: Option<String>) {
         *lock(&self.held_back) = why;
     }
@@ -94,10 +102,12 @@ pub async fn serve(
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(health.clone());
+    let probes = access.guard(probes);
     // The roles' routes have a guard of their own, as they come later.
-    let router = access.guard(probes).merge(Router::new().fallback(pass_on).with_state(health));
-    let patience = Patience { connections: settings.connections, ..Patience::default() };
-    connections::serve(entrance, router, Browsers::new(&settings), patience, take).await;
+    let routes = probes.clone().merge(Router::new().fallback(pass_on).with_state(health.clone()));
+    let site = Site { routes, probes, browsers: Browsers::new(&settings) };
+    let patience = Patience { connections: open_files::room(settings.connections), ..Patience::default() };
+    connections::serve(entrance, site, patience, move || health.refused(), take).await;
 }
 
 async fn pass_on(State(health): State<Arc<Health>>, request: Request) -> Response {

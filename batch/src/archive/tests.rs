@@ -391,3 +391,82 @@ async fn silence_retention_rivals_and_lost_replies_change_nothing() {
     }
     assert!(forgotten > 40, "an open segment was forgotten {forgotten} times");
 }
+
+#[tokio::test]
+async fn what_the_log_forgot_behind_a_tail_is_told_and_not_passed_over() {
+    let mut world = World::new().await;
+    world.append(10).await;
+    let mut archiver = world.patient(&world.memory).await.unwrap();
+    archiver.drain().await.unwrap();
+    world.clock.advance(SILENCE.0);
+    archiver.step().await.unwrap();
+    let (kept, archive) = (world.held().await, world.archive(&world.memory).await.unwrap());
+    assert_eq!((kept, world.tails().await), (world.log.bounds(&world.partition).await.unwrap().1, 1));
+    // No archiver is at work while more comes and is forgotten.
+    world.append(10).await;
+    let start = world.log.bounds(&world.partition).await.unwrap().1;
+    world.append(60).await;
+    world.log.trim(&world.partition, start).await.unwrap();
+    let mut next = world.patient(&world.memory).await.unwrap();
+    for _ in 0..2 {
+        let error = next.drain().await.unwrap_err();
+        let expected = format!("clicks/0 no longer holds {kept}");
+        assert!(error.kind() == Kind::NotFound && error.message().contains(&expected), "{error}");
+    }
+    assert_eq!((archive.latest().await.unwrap().position(0), world.tails().await), (None, 1));
+}
+
+#[tokio::test]
+async fn of_two_archivers_the_one_that_began_later_begins_again_with_the_others_tail() {
+    for forgotten in [false, true] {
+        let mut worlds = twins().await;
+        append_to_both(&mut worlds, 10).await;
+        let mut early = worlds[0].patient(&worlds[0].memory).await.unwrap();
+        early.step().await.unwrap();
+        worlds[0].log.trim(&worlds[0].partition, Offset(4)).await.unwrap();
+        let mut late = worlds[0].patient(&worlds[0].memory).await.unwrap();
+        late.step().await.unwrap();
+        fall_silent(&worlds).await;
+        // The late one's tail is replaced by the early one's, which holds more.
+        for (archiver, from) in [(&mut late, 4), (&mut early, 0)] {
+            assert_eq!(archiver.step().await.unwrap(), Step::Idle);
+            let table = worlds[0].archive(&worlds[0].memory).await.unwrap();
+            let newest = table.tail(0, None).await.unwrap().unwrap();
+            assert_eq!(table.read_tail(&newest).await.unwrap().from, Offset(from));
+        }
+        if forgotten {
+            let held = worlds[0].held().await;
+            worlds[0].log.trim(&worlds[0].partition, held).await.unwrap();
+        }
+        append_to_both(&mut worlds, 90).await;
+        late.drain().await.unwrap();
+        worlds[1].patient(&worlds[1].memory).await.unwrap().drain().await.unwrap();
+        let [found, expected] = [worlds[0].archived().await, worlds[1].archived().await];
+        assert_eq!(found, expected, "forgotten: {forgotten}");
+        worlds[1].check().await;
+    }
+}
+
+#[tokio::test]
+async fn a_slow_source_loses_nothing_to_a_retention_that_is_shorter() {
+    let mut world = World::new().await;
+    world.source = Arc::new(Source {
+        segments: SegmentRule { interval: Span::DAY, ..world.source.segments },
+        ..(*world.source).clone()
+    });
+    let mut archiver = world.patient(&world.memory).await.unwrap();
+    let mut before = 0;
+    for round in 0..20 {
+        world.append(1).await;
+        assert!(matches!(archiver.step().await.unwrap(), Step::Read(1)), "round {round}");
+        assert_eq!(archiver.step().await.unwrap(), Step::Idle);
+        let (end, held) = (world.log.bounds(&world.partition).await.unwrap().1, world.held().await);
+        assert!(round < 3 || held.0 + 3 >= end.0, "{held} of {end} in round {round}");
+        world.log.trim(&world.partition, held).await.unwrap();
+        assert!(world.tails().await <= before + 1 && world.tails().await <= 1 + round / 2, "round {round}");
+        before = world.tails().await;
+        // Far less than silence lies between two events.
+        world.clock.advance(SILENCE.0 / 2 + 1);
+    }
+    assert!(before > 5, "{before} tails");
+}

@@ -169,8 +169,8 @@ impl Table {
     fn number(&mut self, order: &Order, groups: &[u64], events: &[u64]) -> (Vec<u64>, bool) {
         let (count, end) = (groups.len() + events.len(), order.end());
         let all = || groups.iter().chain(events);
-        if end > 64 * count as u64 {
-            // a table by rank would be mostly empty
+        if end > 64 * count as u64 || end > u64::from(u32::MAX) {
+            // a table by rank would be mostly empty, or a rank is no row
             let mut sorted: Vec<(u64, u32)> = all().map(|key| order.rank(*key)).zip(0..).collect();
             sorted.sort_unstable();
             self.rows.resize(count, 0);

@@ -38,22 +38,26 @@ async fn damage_is_named_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_damaged_tail_is_named() {
-    let mut world = World::new().await;
-    world.append(100).await;
-    let mut archiver = world.patient(&world.memory).await.unwrap();
-    let archived = archiver.drain().await.unwrap();
-    world.clock.advance(SILENCE.0);
-    archiver.step().await.unwrap();
-    let table = world.archive(&world.memory).await.unwrap();
-    assert_eq!(verify(&table, &world.source).await.unwrap().problems, []);
-    let path = table.tail(0, Some(archived)).await.unwrap().expect("it is silent");
-    let mut damaged = world.memory.get(&path).await.unwrap().bytes().await.unwrap().to_vec();
-    damaged[3] ^= 1;
-    world.memory.put(&path, damaged.into()).await.unwrap();
-    let found = verify(&table, &world.source).await.unwrap();
-    let named: Vec<&str> = found.problems.iter().map(|problem| problem.file.as_str()).collect();
-    assert_eq!(named, [path.as_ref()], "{found:?}");
+async fn a_damaged_tail_is_named_be_there_anything_before_it_or_not() {
+    for (events, files) in [(100, true), (10, false)] {
+        let mut world = World::new().await;
+        world.append(events).await;
+        let mut archiver = world.patient(&world.memory).await.unwrap();
+        archiver.drain().await.unwrap();
+        world.clock.advance(SILENCE.0);
+        archiver.step().await.unwrap();
+        let table = world.archive(&world.memory).await.unwrap();
+        assert_eq!(verify(&table, &world.source).await.unwrap().problems, []);
+        let archived = table.latest().await.unwrap().position(0);
+        assert_eq!(archived.is_some(), files);
+        let path = table.tail(0, archived).await.unwrap().expect("it is silent");
+        let mut damaged = world.memory.get(&path).await.unwrap().bytes().await.unwrap().to_vec();
+        damaged[3] ^= 1;
+        world.memory.put(&path, damaged.into()).await.unwrap();
+        let found = verify(&table, &world.source).await.unwrap();
+        let named: Vec<&str> = found.problems.iter().map(|problem| problem.file.as_str()).collect();
+        assert_eq!(named, [path.as_ref()], "{found:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
 //! The listener of a process: plain, or with TLS whose certificate is read again when its files change.
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
@@ -14,7 +15,8 @@ use seam_shared::lock::lock;
 use seam_shared::{Error, Result};
 use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring;
@@ -59,7 +61,7 @@ impl Entrance {
         let certificate = Certificate::open(settings.clone(), b"http/1.1")?;
         let address = listener.local_addr().map_err(|e| Error::internal("a listener has an address").because(e))?;
         let (ready, taken) = mpsc::channel(64);
-        tokio::spawn(shake_hands(listener, certificate, ready));
+        tokio::spawn(shake_hands(listener, certificate, HANDSHAKES, ready));
         Ok(Entrance::Tls(address, taken))
     }
 }
@@ -109,28 +111,35 @@ async fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     }
 }
 
-/// Shakes hands with many at once, so that a slow client delays nobody; ends when nobody takes connections any more.
+/// Shakes hands with `most` at once; ends when nobody takes connections any more. A slow client delays nobody: whoever comes when all
+/// places are taken gets that of the one that has been at it for longest.
 async fn shake_hands(
     listener: TcpListener,
     certificate: Certificate,
+    most: usize,
     ready: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
 ) {
-    let room = Arc::new(Semaphore::new(HANDSHAKES));
+    let mut under_way: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let Ok(place) = room.clone().acquire_owned().await else { return };
         let (stream, address) = tokio::select! {
             accepted = accepted(&listener) => accepted,
             () = ready.closed() => return,
         };
+        under_way.retain(|handshake| !handshake.is_finished());
+        if under_way.len() >= most
+            && let Some(oldest) = under_way.pop_front()
+        {
+            oldest.abort();
+        }
         let (acceptor, ready) = (certificate.acceptor(), ready.clone());
-        tokio::spawn(async move {
+        let handshake = tokio::spawn(async move {
             match tokio::time::timeout(PATIENCE, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => drop(ready.send((stream, address)).await),
                 Ok(Err(error)) => tracing::debug!(%error, %address, "no TLS handshake"),
                 Err(_) => tracing::debug!(%address, "the TLS handshake took too long"),
             }
-            drop(place);
         });
+        under_way.push_back(handshake.abort_handle());
     }
 }
 
@@ -258,5 +267,43 @@ impl AsyncWrite for Stream {
             Stream::Plain(stream) => stream.is_write_vectored(),
             Stream::Tls(stream) => stream.is_write_vectored(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio_rustls::rustls::server::ResolvesServerCertUsingSni;
+
+    use super::*;
+
+    /// One that fits no name: nobody's handshake succeeds.
+    fn certificate() -> Certificate {
+        let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().expect("versions");
+        let config = builder.with_no_client_auth().with_cert_resolver(Arc::new(ResolvesServerCertUsingSni::new()));
+        let settings = TlsSettings { certificate: "none.pem".into(), key: "none.pem".into() };
+        let looked = Mutex::new((Instant::now(), None));
+        Certificate { used: ArcSwap::from_pointee(config), settings, protocol: b"http/1.1", looked }
+    }
+
+    #[tokio::test]
+    async fn who_says_nothing_gives_way_to_who_comes_when_all_places_are_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (ready, taken) = mpsc::channel(1);
+        let shaking = tokio::spawn(shake_hands(listener, certificate(), 2, ready));
+        let mut silent = Vec::new();
+        for _ in 0..6 {
+            silent.push(TcpStream::connect(address).await.expect("connects"));
+        }
+        for (place, stream) in silent.iter_mut().enumerate().take(4) {
+            let ended = tokio::time::timeout(PATIENCE / 2, stream.read(&mut [0])).await;
+            assert!(matches!(ended, Ok(Ok(0) | Err(_))), "place {place}: {ended:?}");
+        }
+        let waits = silent[5].try_read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(waits, Err(io::ErrorKind::WouldBlock), "the newest has a place");
+        drop(taken);
+        shaking.await.expect("it ends with its listener");
     }
 }

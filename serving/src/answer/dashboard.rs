@@ -57,7 +57,8 @@ impl Serving {
             return Err(refusal);
         }
         let mut spelling = Spelling::default();
-        ("dashboard", &config.name, &queries).hash(&mut spelling);
+        let told: Vec<_> = queries.iter().map(|query| (&query.metric.help, &query.metric.unit)).collect();
+        ("dashboard", &config.name, &queries, told).hash(&mut spelling);
         let timeout = queries.first().map_or(config.server.query_timeout, |query| query.timeout);
         within(
             timeout,

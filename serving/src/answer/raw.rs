@@ -1,4 +1,5 @@
-//! The raw events behind one cell of an answer: from the archive by files that can hold some, above it from the log.
+//! The raw events behind one cell of an answer: from the archive by files that can hold some, above it from the log, or the tail where
+//! that has forgotten them.
 //!
 //! An event counts here by the same verdict, filter, pane and coverage as in the answer, so that there are as many as the cell says.
 mod search;
@@ -10,7 +11,8 @@ use std::sync::Arc;
 use seam_shared::access::Caller;
 use seam_shared::lake::archive::ArchiveTable;
 use seam_shared::lock::lock;
-use seam_shared::log::{Offset, OffsetVector};
+use seam_shared::log::tiered::TieredLog;
+use seam_shared::log::{EventLog, Offset, OffsetVector};
 use seam_shared::view::definition::Source;
 use seam_shared::{Error, Kind, Result};
 
@@ -86,7 +88,7 @@ impl Serving {
     ///
     /// # Errors
     /// `Denied` to a caller that may not see everything; `Invalid` for more than one window; `Unavailable` when the log no longer
-    /// holds what the archive does not hold yet.
+    /// holds what neither archive nor tail hold yet.
     pub async fn raw_rows(&self, caller: &Caller, asked: &Asked) -> Result<Vec<u8>, Refusal> {
         let query = &asked.query;
         if caller.is_filtered() {
@@ -113,7 +115,9 @@ impl Serving {
         let until = until(pinned, asked.cursor.as_ref())?;
         let (after, end) = scan::range(query);
         let test = Test { term, times: after..end };
-        let mut search = Search::new(&test, asked.limit, self.topics.log().cloned(), self.archived(term).await?);
+        let archived = self.archived(term).await?;
+        let log = self.topics.log().map(|log| tiered(log, &term.view.source.name, archived.as_ref()));
+        let mut search = Search::new(&test, asked.limit, log, archived);
         for (number, &end) in (0..).zip(&until) {
             let begin = pinned.parts.get(&number).filter(|_| query.layer == Layer::Speed);
             let begin = begin.map_or(Offset(0), |part| part.from);
@@ -161,6 +165,12 @@ impl Serving {
         }
         Ok(table)
     }
+}
+
+/// The log with what is archived and kept of a source below: it may have forgotten what lies above A, or what was archived just now.
+fn tiered(log: &Arc<dyn EventLog>, source: &str, archived: Option<&Archived>) -> Arc<dyn EventLog> {
+    let tables = archived.map(|archived| (source.to_owned(), archived.table.clone()));
+    Arc::new(TieredLog::new(log.clone(), tables.into_iter().collect()))
 }
 
 /// How far the rows reach in each partition: as far as the answer, or as far as the first page did.

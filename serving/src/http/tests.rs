@@ -6,7 +6,7 @@ use seam_shared::time::Span;
 use serde_json::json;
 
 use super::router;
-use crate::testing::{NOW, World, bytes, get, json, request};
+use crate::testing::{CONFIG, NOW, World, bytes, get, json, request};
 
 mod again;
 mod fuzz;
@@ -274,6 +274,21 @@ async fn the_dashboard_shows_all_metrics_at_one_pin() {
     assert_eq!(body["meta"]["stamp"]["coverage"], format!("clicks/0@{},clicks/1@{}", world.end(0), world.end(1)));
     let known = Request::get("/api/analytics/dashboard?window=1h").header("if-none-match", tag);
     assert_eq!(request(&router, known.body(Body::empty()).expect("a request")).await.status(), 304);
+}
+
+#[tokio::test]
+async fn a_dashboard_that_says_other_things_of_its_metrics_has_another_tag() {
+    let mut world = World::halved(6).await;
+    let mut tags = Vec::new();
+    for (before, after) in [("", ""), ("help: all events", "help: every event"), ("unit: seconds", "unit: minutes")] {
+        let config = seam_shared::config::load(&CONFIG.replace(before, after), "test.yaml");
+        world.config = std::sync::Arc::new(config.unwrap_or_else(|report| panic!("{report}")));
+        let response = get(&router(world.serving().await), "/api/analytics/dashboard?window=1h").await;
+        tags.push(response.headers()["etag"].clone());
+        let again = get(&router(world.serving().await), "/api/analytics/dashboard?window=1h").await;
+        assert_eq!(again.headers()["etag"], tags[tags.len() - 1], "of the same configuration");
+    }
+    assert!(tags[0] != tags[1] && tags[0] != tags[2] && tags[1] != tags[2], "{tags:?}");
 }
 
 #[tokio::test]

@@ -72,7 +72,8 @@ pub struct ArchiveSnapshot {
 pub struct NewFile {
     /// The partition.
     pub partition: u32,
-    /// Where it starts: A(p), or anywhere for the first file of a partition (the log may have been trimmed before).
+    /// Where it starts: A(p), or for the first file of a partition anywhere but behind the start of its tail (the log may have been
+    /// trimmed before).
     pub from: Offset,
     /// Where it ends.
     pub to: Offset,
@@ -206,12 +207,13 @@ impl ArchiveTable {
     /// Stores a file and commits it. Nothing of it is seen before that; a crash leaves an object that no version names.
     ///
     /// # Errors
-    /// `Conflict` when `from` is not A(p), be it that another archiver was first: read the table again and go on from there.
+    /// `Conflict` when `from` is not A(p), be it that another archiver was first, or a tail begins before the first file: read the table
+    /// again and go on from there.
     /// `Unavailable` when it is unknown whether the commit was made.
     pub async fn commit_file(&self, file: NewFile) -> Result<Arc<ArchiveSnapshot>> {
         check_segments(&file)?;
         let mut before = self.writable().await?;
-        self.check_gap(&before, &file)?;
+        self.check_gap(&before, &file).await?;
         let (partition, from, to) = (file.partition, file.from, file.to);
         let name = format!("{partition}-{:020}-{:020}-{}.parquet", from.0, to.0, self.table.clock().nonce());
         verified::put(self.store().as_ref(), &self.table.file(&name), &file.content.bytes).await?;
@@ -235,7 +237,7 @@ impl ArchiveTable {
                 Err(error) => return Err(error),
             }
             before = self.writable().await?;
-            self.check_gap(&before, &file)?; // it was a commit of another partition
+            self.check_gap(&before, &file).await?; // it was a commit of another partition
         }
     }
 
@@ -252,13 +254,14 @@ impl ArchiveTable {
         }
         self.read(&found)
     }
-    fn check_gap(&self, now: &ArchiveSnapshot, file: &NewFile) -> Result<()> {
+    async fn check_gap(&self, now: &ArchiveSnapshot, file: &NewFile) -> Result<()> {
         match now.position(file.partition) {
             Some(position) if position != file.from => Err(Error::conflict(format!(
                 "archive {}/{} reaches {position}, a file from {} does not follow it",
                 self.source, file.partition, file.from
             ))),
-            Some(_) | None => Ok(()),
+            Some(_) => Ok(()),
+            None => self.check_beginning(file.partition, file.from).await,
         }
     }
     fn add(&self, name: String, file: &NewFile, blake3: String) -> Add {

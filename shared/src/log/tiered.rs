@@ -44,6 +44,19 @@ impl TieredLog {
         TieredLog { hot, archives, files: Mutex::default() }
     }
 
+    /// Where the archive of a partition begins of which nothing is archived yet: where its tail does, and else where the log does. What
+    /// the log has forgotten behind a tail is then found missing, and not passed over.
+    ///
+    /// # Errors
+    /// Those of log and lake; `Corrupt` when the tail is damaged, or the log is another one.
+    pub async fn beginning(&self, partition: &Partition) -> Result<Offset> {
+        let (start, _) = self.hot.bounds(partition).await?;
+        if start == Offset(0) {
+            return Ok(start);
+        }
+        Ok(self.tail(partition).await?.map_or(start, |tail| tail.from.min(start)))
+    }
+
     /// Up to where the lake holds a partition that is archived up to `archived`: the end of its tail, or `archived` without one.
     ///
     /// # Errors

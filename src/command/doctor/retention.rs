@@ -26,16 +26,11 @@ pub async fn check(config: &Config, log: &KafkaLog) -> Vec<Advice> {
             found.push(another);
             continue;
         }
-        for (&number, &archived) in &archived.positions.0 {
+        let begun = archived.positions.0.keys().next_back().map_or(0, |last| last + 1);
+        for number in 0..source.partitions.max(begun) {
             let partition = Partition::new(source.name.as_str(), number);
-            found.extend(match log.bounds(&partition).await {
-                Ok((start, end)) if archived < start => match held(&table, &partition, archived).await {
-                    Ok(held) => headroom(&partition, held, start, end),
-                    Err(error) => Some(Advice::refuse(error.to_string())),
-                },
-                Ok((start, end)) => headroom(&partition, archived, start, end),
-                Err(error) => Some(Advice::refuse(error.to_string())),
-            });
+            let advice = judged(log, &table, &partition, archived.position(number)).await;
+            found.extend(advice.unwrap_or_else(|error| Some(Advice::refuse(error.to_string()))));
         }
     }
     found
@@ -55,10 +50,28 @@ fn identity(source: &str, made: &str, now: Result<String>) -> Option<Advice> {
     )))
 }
 
+/// What is to be said of a partition that is archived up to `archived`, or not at all yet.
+async fn judged(
+    log: &dyn EventLog,
+    table: &ArchiveTable,
+    partition: &Partition,
+    archived: Option<Offset>,
+) -> Result<Option<Advice>> {
+    let known = match archived {
+        Some(archived) => Some(archived),
+        None => held(table, partition, None).await?,
+    };
+    // What nobody has kept anything of is lost to nobody: it begins where the log starts.
+    let Some(known) = known else { return Ok(None) };
+    let (start, end) = log.bounds(partition).await?;
+    let held = if known < start { held(table, partition, archived).await?.unwrap_or(known) } else { known };
+    Ok(headroom(partition, held, start, end))
+}
+
 /// Up to where a partition is in the lake: behind the archive there may be the tail of a source that is silent.
-async fn held(table: &ArchiveTable, partition: &Partition, archived: Offset) -> Result<Offset> {
-    match table.tail(partition.number, Some(archived)).await? {
-        Some(path) => Ok(table.read_tail(&path).await?.records.next.max(archived)),
+async fn held(table: &ArchiveTable, partition: &Partition, archived: Option<Offset>) -> Result<Option<Offset>> {
+    match table.tail(partition.number, archived).await? {
+        Some(path) => Ok(Some(table.read_tail(&path).await?.records.next)),
         None => Ok(archived),
     }
 }
@@ -91,7 +104,13 @@ fn headroom(partition: &Partition, archived: Offset, start: Offset, end: Offset)
 
 #[cfg(test)]
 mod tests {
+    use object_store::memory::InMemory;
     use seam_shared::advice::Severity;
+    use seam_shared::lake::archive::Tail;
+    use seam_shared::log::NewRecord;
+    use seam_shared::log::memory::MemoryLog;
+    use seam_shared::segment::SegmentRule;
+    use seam_shared::view::definition::Source;
 
     use super::*;
 
@@ -107,6 +126,38 @@ mod tests {
         assert_eq!(judge(20, 20, 30), None, "few records");
         assert_eq!(judge(100_000, 0, 1_000_000), Some(Severity::Warn));
         assert_eq!(judge(900_000, 0, 1_000_000), None);
+    }
+
+    #[tokio::test]
+    async fn a_tail_is_all_that_there_may_be() {
+        let source = Source {
+            name: "clicks".to_owned(),
+            id: None,
+            time: vec!["time".to_owned()],
+            fields: Vec::new(),
+            duplicates: None,
+            segments: SegmentRule::default(),
+            partitions: 1,
+        };
+        let (clock, partition) = (Arc::new(SystemClock), Partition::new("clicks", 0));
+        let table =
+            ArchiveTable::open(Arc::new(InMemory::new()), &source, "first", clock.clone()).await.expect("opens");
+        let log = MemoryLog::new(clock);
+        log.open("clicks", 1).await.expect("opens");
+        let record = NewRecord { partition: 0, value: "{}".into() };
+        log.append("clicks", vec![record; 30]).await.expect("appends");
+        let judge =
+            async || judged(&log, &table, &partition, None).await.expect("at hand").map(|advice| advice.message);
+        assert_eq!(judge().await, None, "nothing is kept");
+        let mut records = log.read(&partition, Offset(0), 10, usize::MAX).await.expect("reads");
+        records.next = Offset(10);
+        table.keep_tail(0, &Tail { from: Offset(0), records }).await.expect("kept");
+        for (start, lost) in [(0, None), (10, None), (20, Some("10 records were forgotten"))] {
+            log.trim(&partition, Offset(start)).await.expect("trims");
+            let said = judge().await;
+            assert_eq!(said.is_some(), lost.is_some(), "{said:?}");
+            assert!(said.unwrap_or_default().contains(lost.unwrap_or_default()), "from {start}");
+        }
     }
 
     #[test]

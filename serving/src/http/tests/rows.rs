@@ -7,7 +7,7 @@ use axum::http::Request;
 use futures::StreamExt;
 use seam_shared::clock::Clock;
 use seam_shared::event::decode::Decoder;
-use seam_shared::lake::archive::{ArchiveTable, NewFile};
+use seam_shared::lake::archive::{ArchiveTable, NewFile, Tail};
 use seam_shared::lake::archive_file;
 use seam_shared::log::memory::MemoryLog;
 use seam_shared::log::{EventLog, NewRecord, Offset, Partition};
@@ -41,6 +41,11 @@ fn text(event: &Event) -> String {
 /// A world whose events are in a log, and in an archive up to its fourth boundary; the batch layer covers two segments, and each
 /// partition ends with a record that is there already.
 async fn world_with_events(seed: u64) -> (World, Router) {
+    let (world, router, _) = world_and_log(seed).await;
+    (world, router)
+}
+
+async fn world_and_log(seed: u64) -> (World, Router, Arc<MemoryLog>) {
     let mut world = World::new(seed);
     let clock: Arc<dyn Clock> = world.clock.clone();
     let log = Arc::new(MemoryLog::new(clock.clone()));
@@ -69,11 +74,11 @@ async fn world_with_events(seed: u64) -> (World, Router) {
         world.fold(&view, partition, 2, world.end(partition) + 1).await;
     }
     world.publish(&view, [world.boundaries[0][2], world.boundaries[1][2]]).await;
-    let stores = Stores { log: Some(log), state: world.state.clone(), lake: world.lake.clone() };
+    let stores = Stores { log: Some(log.clone()), state: world.state.clone(), lake: world.lake.clone() };
     let telemetry = Arc::new(Telemetry::new());
     let serving = Arc::new(Serving::new(world.config.clone(), stores, clock, telemetry, Settings::default()));
     serving.refresh().await.expect("refreshed");
-    (world, crate::http::router(serving))
+    (world, crate::http::router(serving), log)
 }
 
 async fn rows(router: &Router, metric: &str, query: &str) -> (Vec<Value>, usize) {
@@ -137,6 +142,26 @@ async fn there_are_as_many_rows_as_the_cell_counts() {
         }
     }
     assert!(seen.0 > 20 && seen.1 > 20, "{seen:?}");
+}
+
+#[tokio::test]
+async fn what_the_log_forgot_of_a_silent_source_is_read_from_its_tail() {
+    let (world, router, log) = world_and_log(3).await;
+    let (all, _) = rows(&router, "events.total", "window=4h&limit=1000").await;
+    let source = world.view("by_route").source.clone();
+    let table = ArchiveTable::existing(world.lake.clone(), &source, world.clock.clone()).await.expect("at hand");
+    let (table, _) = table.expect("made");
+    let archived = table.latest().await.expect("at hand");
+    for number in 0..2 {
+        let (partition, from) = (Partition::new("clicks", number), archived.position(number).expect("archived"));
+        let (_, end) = log.bounds(&partition).await.expect("bounds");
+        let mut records = log.read(&partition, from, usize::MAX, usize::MAX).await.expect("read");
+        records.next = end;
+        assert!(!records.is_empty());
+        table.keep_tail(number, &Tail { from, records }).await.expect("kept");
+        log.trim(&partition, end).await.expect("trimmed");
+    }
+    assert_eq!(rows(&router, "events.total", "window=4h&limit=1000").await.0, all);
 }
 
 #[tokio::test]

@@ -4,11 +4,17 @@
 //! forget it meanwhile. Its records are then kept here as they are, and read as if the log still held them
 //! ([`TieredLog`](crate::log::tiered::TieredLog)): segments, cuts and the table remain what they are.
 //!
-//! A tail is named by A, where it begins, and a number: `_tails/<partition>/<A>-<number>`. Whoever knows A finds the newest by asking for one
-//! number after the other, without a listing. Each is created only, says by its hash whether it is whole, and is what the log held from A to
-//! its end. So it does not matter who of several archivers wrote it, whether a reply was lost or a request came late: an equal one is
+//! A tail is named by A, where it begins, and a number: `_tails/<partition>/<A>-<number>`. Whoever knows A finds the newest by asking for
+//! numbers, few even of many, without a listing. Each is created only, says by its hash whether it is whole, and is what the log held from A
+//! to its end. So it does not matter who of several archivers wrote it, whether a reply was lost or a request came late: an equal one is
 //! not written again, a longer one gets the next number, and one whose number is taken looks again. Below A no tail is ever asked for:
 //! one that was left behind, or that came late, is dropped by the next archiver that begins.
+//!
+//! Where nothing is archived yet, there is no A (0 stands for it in names): a tail then begins where its archiver found the log's start, and
+//! the archive begins there too. An archiver that found a later start gives way, so that what only the tail holds is archived or, if the
+//! log has forgotten what follows on it, found missing.
+use std::cmp::Ordering;
+
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -23,6 +29,8 @@ const HASH_BYTES: usize = blake3::OUT_LEN;
 /// Offset, log time and length of a record, and before them where the tail begins and ends, and how many there are.
 const RECORD_BYTES: usize = 20;
 const HEADER_BYTES: usize = 24;
+/// How often a tail is tried to be kept while others archive its segment, or take its number.
+const ATTEMPTS: usize = 8;
 
 /// The records of an open segment.
 #[derive(Debug, Clone)]
@@ -71,43 +79,32 @@ impl Tail {
     }
 }
 
-/// Whether and how an existing tail makes a new one superfluous.
-enum Newest {
-    None,
-    Damaged,
-    Whole(Tail),
-}
-
 impl ArchiveTable {
     /// Keeps what the log holds of an open segment. One that is kept already, or a longer one, is left alone.
     ///
     /// # Errors
-    /// `Conflict` when the segment does not begin at A: another archiver was further. `Unavailable` when it is unknown whether it is kept.
+    /// `Conflict` when the segment does not begin at A, or a tail begins before it: another archiver was further, or began earlier.
+    /// `Unavailable` when it is unknown whether it is kept, or must be longer to replace what is kept.
     pub async fn keep_tail(&self, partition: u32, tail: &Tail) -> Result<()> {
-        let archived = self.latest().await?.position(partition);
-        if archived.is_some_and(|archived| archived != tail.from) {
-            let (source, from) = (&self.source, tail.from);
-            return Err(Error::conflict(format!(
-                "archive {source}/{partition} does not reach {from}, or is beyond it"
-            )));
-        }
         let content = tail.encode();
         let object = packed(&content)?;
-        loop {
+        let (source, from) = (&self.source, tail.from);
+        for _ in 0..ATTEMPTS {
+            let archived = self.latest().await?.position(partition);
+            if archived.is_some_and(|archived| archived != from) {
+                return Err(Error::conflict(format!(
+                    "archive {source}/{partition} does not reach {from}, or is beyond it"
+                )));
+            }
             let next = self.tails_of(partition, archived).await?;
-            let newest = match next.checked_sub(1) {
-                None => Newest::None,
-                Some(last) => match self.read_tail(&self.tail_path(partition, archived, last)).await {
-                    Ok(tail) => Newest::Whole(tail),
-                    Err(error) if error.kind() == Kind::Corrupt => Newest::Damaged,
+            if let Some(last) = next.checked_sub(1) {
+                match self.read_tail(&self.tail_path(partition, archived, last)).await {
+                    Ok(newest) if self.is_kept(partition, tail, &content, &newest)? => return Ok(()),
+                    Ok(_) => {}
+                    Err(error) if error.kind() == Kind::Corrupt => {} // a damaged one keeps nothing
+                    Err(error) if error.kind() == Kind::NotFound => continue, // its segment was archived just now
                     Err(error) => return Err(error),
-                },
-            };
-            // One that begins elsewhere is of an archiver that found an older start of the log: it holds more than this one.
-            if let Newest::Whole(newest) = newest
-                && (newest.from != tail.from || newest.records.next > tail.records.next || newest.encode() == content)
-            {
-                return Ok(());
+                }
             }
             let path = self.tail_path(partition, archived, next);
             let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
@@ -119,6 +116,42 @@ impl ArchiveTable {
                 }
             }
         }
+        Err(Error::unavailable(format!("the tail of {source}/{partition} from {from} came too late {ATTEMPTS} times")))
+    }
+
+    /// Whether the newest tail makes `tail`, whose content that is, superfluous.
+    fn is_kept(&self, partition: u32, tail: &Tail, content: &[u8], newest: &Tail) -> Result<bool> {
+        let (source, end) = (&self.source, newest.records.next);
+        let is_longer = end > tail.records.next;
+        match newest.from.cmp(&tail.from) {
+            Ordering::Less => Err(self.behind_tail(partition, tail.from, newest.from)),
+            Ordering::Equal => Ok(is_longer || newest.encode() == content),
+            // It would be in the way of records that it does not hold.
+            Ordering::Greater if is_longer => Err(Error::unavailable(format!(
+                "a tail of {source}/{partition} goes on to {end}: what began before it is kept once it reaches as far"
+            ))),
+            Ordering::Greater => Ok(false),
+        }
+    }
+
+    /// Fails where an archive would begin at `from` although a whole tail begins before it: its records would be lost without a word.
+    ///
+    /// # Errors
+    /// `Conflict`; those of the store.
+    pub(super) async fn check_beginning(&self, partition: u32, from: Offset) -> Result<()> {
+        let Some(path) = self.tail(partition, None).await? else { return Ok(()) };
+        match self.read_tail(&path).await {
+            Ok(tail) if tail.from < from => Err(self.behind_tail(partition, from, tail.from)),
+            Ok(_) => Ok(()),
+            // Damaged it holds nothing; what was dropped is archived, which the commit finds out.
+            Err(error) if matches!(error.kind(), Kind::Corrupt | Kind::NotFound) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn behind_tail(&self, partition: u32, from: Offset, tail: Offset) -> Error {
+        let source = &self.source;
+        Error::conflict(format!("archive {source}/{partition} begins with its tail at {tail}, not at {from}"))
     }
 
     /// Where the newest tail of a partition lies, if there is one. `archived` is A, `None` if nothing of it is archived yet.
@@ -170,15 +203,28 @@ impl ArchiveTable {
         self.tails(partition).join(format!("{:020}-{number}", archived.unwrap_or_default().0))
     }
 
-    /// How many tails there are: the number of the next one.
+    /// How many tails there are: the number of the next one. Each was written once the one before it was there, and they go together, so
+    /// that steps that double and then halve find the last.
     async fn tails_of(&self, partition: u32, archived: Option<Offset>) -> Result<u64> {
-        let mut number = 0;
-        loop {
-            match self.store().head(&self.tail_path(partition, archived, number)).await {
-                Ok(_) => number += 1,
-                Err(object_store::Error::NotFound { .. }) => return Ok(number),
-                Err(error) => return Err(error.into()),
+        let (mut count, mut step) = (0, 1);
+        while self.has_tail(partition, archived, count + step - 1).await? {
+            count += step;
+            step = count;
+        }
+        while step > 1 {
+            step /= 2;
+            if self.has_tail(partition, archived, count + step - 1).await? {
+                count += step;
             }
+        }
+        Ok(count)
+    }
+
+    async fn has_tail(&self, partition: u32, archived: Option<Offset>, number: u64) -> Result<bool> {
+        match self.store().head(&self.tail_path(partition, archived, number)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 }

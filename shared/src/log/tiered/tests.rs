@@ -245,3 +245,37 @@ async fn a_tail_that_the_log_contradicts_is_not_read() {
         assert!(error.message().contains("clicks/0 was truncated or rewritten"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn an_archive_begins_with_the_tail_be_there_a_hole_behind_it_or_not() {
+    let clock = Arc::new(ManualClock::at(Timestamp(1_000)));
+    let memory = Arc::new(MemoryLog::new(clock.clone() as Arc<dyn Clock>));
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let table = Arc::new(ArchiveTable::open(store, &source("clicks"), "first", clock.clone()).await.unwrap());
+    let tiered = TieredLog::new(memory.clone(), [("clicks".to_owned(), table.clone())].into());
+    let partition = Partition::new("clicks", 0);
+    tiered.open("clicks", 1).await.unwrap();
+    tiered.append("clicks", contract::records(0, "a", 30)).await.unwrap();
+    memory.trim(&partition, Offset(3)).await.unwrap();
+    assert_eq!(tiered.beginning(&partition).await.unwrap(), Offset(3), "nothing is kept");
+    let mut records = memory.read(&partition, Offset(3), 7, usize::MAX).await.unwrap();
+    records.next = Offset(10);
+    table.keep_tail(0, &Tail { from: Offset(3), records }).await.unwrap();
+    for (start, bounds) in [(10, 3), (20, 20)] {
+        memory.trim(&partition, Offset(start)).await.unwrap();
+        assert_eq!(tiered.beginning(&partition).await.unwrap(), Offset(3), "hot from {start}");
+        assert_eq!(tiered.bounds(&partition).await.unwrap().0, Offset(bounds), "hot from {start}");
+    }
+    assert_eq!(tiered.read(&partition, Offset(3), 5, usize::MAX).await.unwrap().len(), 5);
+    assert_eq!(tiered.read(&partition, Offset(10), 5, usize::MAX).await.unwrap_err().kind(), Kind::NotFound, "a hole");
+
+    // What was read from a later start on is not archived: nobody would look below it any more.
+    let chunk = memory.read(&partition, Offset(20), 5, usize::MAX).await.unwrap();
+    let parts = [(Decoder::new(source("clicks")).decode(&chunk), chunk)];
+    let content = archive_file::write(&source("clicks"), 0, &parts, Offset(20)..Offset(25)).unwrap();
+    let (from, to) = (Offset(20), Offset(25));
+    let file = NewFile { partition: 0, from, to, boundaries: vec![from], anchor: None, content };
+    let error = table.commit_file(file).await.unwrap_err();
+    assert!(error.kind() == Kind::Conflict && error.message().contains("begins with its tail at 3"), "{error}");
+    assert_eq!(table.latest().await.unwrap().position(0), None);
+}

@@ -2,11 +2,17 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
 use std::sync::Arc;
 
-use object_store::ObjectStore;
+use async_trait::async_trait;
+use futures::stream::BoxStream;
 use object_store::memory::InMemory;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    PutPayload, PutResult, Result as Stored,
+};
 
 use super::*;
 use crate::clock::SystemClock;
+use crate::lake::counting::CountingStore;
 use crate::lake::faulty::FaultyStore;
 use crate::segment::SegmentRule;
 use crate::view::definition::Source;
@@ -85,13 +91,97 @@ async fn equal_and_shorter_tails_are_not_written_and_old_ones_are_dropped() {
         assert_eq!(count().await, objects, "to {to} of {kind}");
     }
     assert_eq!(newest(&table).await.unwrap().encode(), tail(9, 50, "b").encode(), "what the log holds now");
-    table.keep_tail(0, &tail(12, 70, "a")).await.unwrap();
-    assert_eq!(newest(&table).await.unwrap().from, Offset(9), "what began earlier holds more");
     table.drop_tails(0, Offset(0)).await.unwrap();
     table.drop_tails(1, Offset(100)).await.unwrap();
     assert_eq!(count().await, 3, "nothing of it is archived yet");
     table.drop_tails(0, Offset(1)).await.unwrap();
     assert_eq!(count().await, 0);
+}
+
+#[tokio::test]
+async fn where_nothing_is_archived_the_archive_begins_with_its_tail() {
+    // What is kept, what another archiver would keep, and what comes of it.
+    for (kept, other, outcome, next) in [
+        ((0, 10), (20, 25), Err(Kind::Conflict), 10),
+        ((0, 20), (10, 30), Err(Kind::Conflict), 20),
+        ((0, 30), (10, 20), Err(Kind::Conflict), 30),
+        ((10, 20), (0, 20), Ok(()), 20),
+        ((10, 20), (0, 30), Ok(()), 30),
+        ((10, 20), (0, 15), Err(Kind::Unavailable), 20),
+        ((10, 20), (0, 5), Err(Kind::Unavailable), 20),
+    ] {
+        let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+        let table = table(&store).await;
+        table.keep_tail(0, &tail(kept.0, kept.1, "a")).await.unwrap();
+        let found = table.keep_tail(0, &tail(other.0, other.1, "a")).await.map_err(|error| error.kind());
+        assert_eq!(found, outcome, "{other:?} after {kept:?}");
+        let newest = newest(&table).await.unwrap();
+        let from = if outcome.is_ok() { other.0 } else { kept.0 };
+        assert_eq!((newest.from, newest.records.next), (Offset(from), Offset(next)), "{other:?} after {kept:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_newest_of_many_tails_is_found_in_few_looks() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let table = table(&store).await;
+    for count in 1..=70 {
+        table.keep_tail(0, &tail(0, count, "a")).await.unwrap();
+        assert_eq!(newest(&table).await.unwrap().records.next, Offset(count));
+    }
+    let counting = Arc::new(CountingStore::new(store));
+    let table = self::table(&(counting.clone() as Arc<dyn ObjectStore>)).await;
+    counting.take();
+    assert!(table.tail(0, None).await.unwrap().is_some());
+    let looks = counting.take().reads;
+    assert!(looks <= 10, "{looks} looks for the last of 70");
+}
+
+/// A store in which a tail that is there when it is looked for is always dropped before it is read.
+#[derive(Debug)]
+struct Dropping(Arc<dyn ObjectStore>);
+
+impl std::fmt::Display for Dropping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "dropping {}", self.0)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Dropping {
+    async fn put_opts(&self, path: &Path, content: PutPayload, options: PutOptions) -> Stored<PutResult> {
+        self.0.put_opts(path, content, options).await
+    }
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> Stored<GetResult> {
+        if path.as_ref().contains("_tails") && !options.head {
+            self.0.delete(path).await?;
+        }
+        self.0.get_opts(path, options).await
+    }
+    async fn put_multipart_opts(&self, path: &Path, options: PutMultipartOptions) -> Stored<Box<dyn MultipartUpload>> {
+        self.0.put_multipart_opts(path, options).await
+    }
+    fn delete_stream(&self, paths: BoxStream<'static, Stored<Path>>) -> BoxStream<'static, Stored<Path>> {
+        self.0.delete_stream(paths)
+    }
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Stored<ObjectMeta>> {
+        self.0.list(prefix)
+    }
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Stored<ListResult> {
+        self.0.list_with_delimiter(prefix).await
+    }
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Stored<()> {
+        self.0.copy_opts(from, to, options).await
+    }
+}
+
+#[tokio::test]
+async fn a_tail_that_is_dropped_while_another_is_to_be_kept_is_looked_for_again() {
+    let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    table(&memory).await.keep_tail(0, &tail(5, 20, "a")).await.unwrap();
+    let store: Arc<dyn ObjectStore> = Arc::new(Dropping(memory.clone()));
+    table(&store).await.keep_tail(0, &tail(5, 30, "a")).await.unwrap();
+    assert_eq!(newest(&table(&memory).await).await.unwrap().records.next, Offset(30));
 }
 
 #[tokio::test]
