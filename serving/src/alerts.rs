@@ -175,10 +175,10 @@ impl Alerts {
         self.board().release(moved);
     }
     /// The expression of a rule whose views have caught up with what the log held at the start: before that, they would answer as of
-    /// some earlier time.
+    /// some earlier time. The views are those that it reads, also while an earlier definition still has their names.
     async fn ready<'r>(&self, rule: &'r Rule) -> Result<&'r Expr, String> {
         for view in &rule.views {
-            self.serving.caught_up(&self.serving.shown(view)).await.map_err(|e| format!("view {}: {e}", view.name))?;
+            self.serving.caught_up(view).await.map_err(|e| format!("view {}: {e}", view.name))?;
         }
         rule.expression.as_ref().map_err(Clone::clone)
     }

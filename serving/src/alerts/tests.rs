@@ -1,4 +1,6 @@
 //! Rules over the small world, moment by moment: what fires, who is told, and what a restart remembers.
+mod views;
+
 use std::sync::{Arc, Mutex};
 
 use axum::Router;

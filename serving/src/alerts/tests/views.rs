@@ -1,0 +1,68 @@
+//! Rules are asked of views that have caught up, and stay there.
+use seam_shared::config::{self, Config};
+use seam_shared::lake::editions::Editions;
+use seam_shared::log::memory::MemoryLog;
+use seam_shared::log::{EventLog, Partition};
+use seam_shared::telemetry::Telemetry;
+use seam_shared::view::definition::View;
+
+use super::*;
+use crate::Stores;
+use crate::testing::fresh;
+
+const BUSY: &str = r#"
+alerts:
+  - name: shop
+    rules: [ { alert: Busy, expr: "sum(increase(by_route_events_total[1h])) > 0" } ]
+notify: []
+"#;
+
+/// The rules of a configuration over a world whose log holds as much as its events take.
+async fn alerts(world: &World, config: Arc<Config>) -> Alerts {
+    let log = Arc::new(MemoryLog::new(world.clock.clone()));
+    log.open("clicks", 2).await.expect("opened");
+    for number in 0..2 {
+        log.skip(&Partition::new("clicks", number), world.end(number)).expect("skipped");
+    }
+    let stores = Stores { log: Some(log), state: world.state.clone(), lake: world.lake.clone() };
+    let serving = Serving::new(config, stores, world.clock.clone(), Arc::new(Telemetry::new()), fresh());
+    serving.refresh().await.expect("refreshed");
+    Alerts::new(Arc::new(serving))
+}
+
+/// Lets the speed layer hold a view up to these offsets, and nothing else of it.
+async fn fold(world: &World, view: &View, ends: [u64; 2]) {
+    for (number, end) in (0..).zip(ends) {
+        let state: &dyn seam_shared::state::StateStore = &*world.state;
+        state.forget(&Partition::new("clicks", number), &view.id).await.expect("forgotten");
+        world.fold(view, number, 0, end).await;
+    }
+}
+
+/// A tick of the only group now: the error of its rule, and how many alerts it has.
+async fn tick(alerts: &Alerts) -> (Option<String>, usize) {
+    let group = &alerts.board().groups[0];
+    alerts.tick(group, alerts.serving.clock.now()).await;
+    let health = alerts.board().health(&group.rules[0]).expect("it was evaluated");
+    (health.error, alerts.board().alerts(&group.rules[0]).len())
+}
+
+#[tokio::test]
+async fn a_changed_view_is_asked_once_its_new_definition_has_caught_up() {
+    let world = World::of(CONFIG, 7);
+    let text = format!("{CONFIG}{BUSY}").replace("pane: 1m", "pane: 30s");
+    let changed = Arc::new(config::load(&text, "changed.yaml").unwrap_or_else(|report| panic!("{report}")));
+    let ends = [world.end(0), world.end(1)];
+    fold(&world, &world.view("by_route"), ends).await;
+    let editions = Editions::new(world.lake.clone(), world.clock.clone());
+    editions.register(&world.config, Span::HOUR).await.expect("registered");
+    let view = changed.view("by_route").expect("configured").clone();
+    fold(&world, &view, world.cuts(2)).await;
+    let alerts = alerts(&world, changed).await;
+    assert_ne!(alerts.serving.shown(&view).id, view.id, "the definition before still answers");
+    let (error, count) = tick(&alerts).await;
+    assert!(error.is_some_and(|error| error.contains("view by_route: has come to clicks/0@")), "it is still folding");
+    assert_eq!(count, 0);
+    fold(&world, &view, ends).await;
+    assert_eq!(tick(&alerts).await, (None, 1));
+}
