@@ -27,6 +27,8 @@ use futures::future::{join, join_all};
 use promql_parser::parser::Expr;
 use seam_shared::Result;
 use seam_shared::lock::lock;
+use seam_shared::log::OffsetVector;
+use seam_shared::state::ViewId;
 use seam_shared::telemetry::{ReceiverLabels, RuleLabels};
 use seam_shared::time::{Span, Timestamp};
 use serde_json::Value;
@@ -67,6 +69,8 @@ pub struct Alerts {
     keeping: tokio::sync::Mutex<()>,
     /// Of each group, the generations that its alerts were last compared with.
     compared: Mutex<BTreeMap<String, Vec<Option<u64>>>>,
+    /// How far each view reached when a rule was last evaluated over it, by the rule's key and the view. A restart forgets it.
+    reached: Mutex<BTreeMap<(String, ViewId), OffsetVector>>,
 }
 
 impl Alerts {
@@ -74,7 +78,8 @@ impl Alerts {
     pub fn new(serving: Arc<Serving>) -> Alerts {
         let (prometheus, keep) = (Prometheus::new(serving.clone()), Keep::new(serving.lake.clone()));
         let posts = Post::of(serving.config()).into_iter().map(Arc::new).collect();
-        Alerts { serving, prometheus, posts, keep, keeping: tokio::sync::Mutex::default(), compared: Mutex::default() }
+        let (keeping, compared, reached) = Default::default();
+        Alerts { serving, prometheus, posts, keep, keeping, compared, reached }
     }
     /// Evaluates all groups, each by its interval, and tells whoever is to be told, until cancelled.
     pub async fn run(&self, cancel: CancellationToken) {
@@ -155,6 +160,7 @@ impl Alerts {
         let (mut moved, mut pin) = (false, None);
         for ((rule, _), sampled) in due.into_iter().zip(sampled) {
             let entered = sampled.map_err(|failure| failure.text).and_then(|sampled| {
+                self.keeps_up(rule, sampled.pin.as_deref())?;
                 moved |= self.enter(rule, at, &sampled)?;
                 pin = pin.take().or(sampled.pin);
                 Ok(())
@@ -181,6 +187,22 @@ impl Alerts {
             self.serving.caught_up(view).await.map_err(|e| format!("view {}: {e}", view.name))?;
         }
         rule.expression.as_ref().map_err(Clone::clone)
+    }
+    /// Refuses a pin that is behind the one before, as where a state store lost what it held and folds again: of what is missing nothing
+    /// is known.
+    fn keeps_up(&self, rule: &Rule, pin: Option<&Pin>) -> Result<(), String> {
+        let mut reached = lock(&self.reached);
+        let views = pin.map_or(&[][..], |pin| &pin.views);
+        for pinned in views.iter().filter(|pinned| rule.views.iter().any(|view| view.id == pinned.view.id)) {
+            let (view, now) = (&pinned.view, pinned.coverage());
+            let before = reached.entry((rule.key.clone(), view.id.clone())).or_default();
+            if !now.covers(before) {
+                let (now, before) = (now.to_text(&view.source.name), before.to_text(&view.source.name));
+                return Err(format!("view {} is behind what it had reached: {now}, and it was at {before}", view.name));
+            }
+            *before = now;
+        }
+        Ok(())
     }
     /// Enters what a rule came to; whether anything moved.
     fn enter(&self, rule: &Rule, at: Timestamp, sampled: &Sampled) -> Result<bool, String> {

@@ -66,3 +66,24 @@ async fn a_changed_view_is_asked_once_its_new_definition_has_caught_up() {
     fold(&world, &view, ends).await;
     assert_eq!(tick(&alerts).await, (None, 1));
 }
+
+#[tokio::test]
+async fn a_view_that_went_back_leaves_alerts_as_they_are() {
+    let world = World::of(&format!("{CONFIG}{BUSY}"), 7);
+    let (view, ends) = (world.view("by_route"), [world.end(0), world.end(1)]);
+    fold(&world, &view, ends).await;
+    let before = alerts(&world, world.config.clone()).await;
+    assert_eq!(tick(&before).await, (None, 1));
+    // The state store has lost it all, and the speed layer has begun anew.
+    fold(&world, &view, [0, ends[1]]).await;
+    let (error, count) = tick(&before).await;
+    let expected = format!("view by_route is behind what it had reached: clicks/0@0,clicks/1@{}", ends[1]);
+    assert!(error.as_ref().is_some_and(|error| error.starts_with(&expected)), "{error:?}");
+    assert_eq!(count, 1);
+    fold(&world, &view, ends).await;
+    assert_eq!(tick(&before).await, (None, 1));
+    // Another process knows nothing of that, and waits for what the log held when it began.
+    fold(&world, &view, [0, ends[1]]).await;
+    let (error, _) = tick(&alerts(&world, world.config.clone()).await).await;
+    assert!(error.is_some_and(|error| error.contains("has come to clicks/0@0")));
+}
