@@ -115,7 +115,7 @@ impl Alerts {
         let gone = book.resume(&rules, now);
         self.board().with(|own| *own = book);
         gone.into_iter().for_each(|(group, alert)| self.announce(&group, &alert));
-        self.board().release(true);
+        self.board().release(None, true);
         Ok(())
     }
     fn board(&self) -> &Board {
@@ -178,7 +178,8 @@ impl Alerts {
         if moved || self.is_heartbeat(at) {
             self.save(at).await;
         }
-        self.board().release(moved);
+        // What other groups have entered meanwhile may not be kept yet.
+        self.board().release(Some(&group.name), moved);
     }
     /// The expression of a rule whose views have caught up with what the log held at the start: before that, they would answer as of
     /// some earlier time. The views are those that it reads, also while an earlier definition still has their names.

@@ -1,4 +1,5 @@
 //! Rules over the small world, moment by moment: what fires, who is told, and what a restart remembers.
+mod keeping;
 mod views;
 
 use std::sync::{Arc, Mutex};
