@@ -20,6 +20,7 @@ mod template;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -67,6 +68,8 @@ pub struct Alerts {
     keep: Keep,
     /// One writes the book at a time.
     keeping: tokio::sync::Mutex<()>,
+    /// Whether what was to be kept last is not: the next tick of some group tries again.
+    unkept: AtomicBool,
     /// Of each group, the generations that its alerts were last compared with.
     compared: Mutex<BTreeMap<String, Vec<Option<u64>>>>,
     /// How far each view reached when a rule was last evaluated over it, by the rule's key and the view. A restart forgets it.
@@ -78,8 +81,8 @@ impl Alerts {
     pub fn new(serving: Arc<Serving>) -> Alerts {
         let (prometheus, keep) = (Prometheus::new(serving.clone()), Keep::new(serving.lake.clone()));
         let posts = Post::of(serving.config()).into_iter().map(Arc::new).collect();
-        let (keeping, compared, reached) = Default::default();
-        Alerts { serving, prometheus, posts, keep, keeping, compared, reached }
+        let (keeping, unkept, compared, reached) = Default::default();
+        Alerts { serving, prometheus, posts, keep, keeping, unkept, compared, reached }
     }
     /// Evaluates all groups, each by its interval, and tells whoever is to be told, until cancelled.
     pub async fn run(&self, cancel: CancellationToken) {
@@ -175,7 +178,7 @@ impl Alerts {
             Some(pin) => self.correct(group, &pin).await,
             None => false,
         };
-        if moved || self.is_heartbeat(at) {
+        if moved || self.unkept.swap(false, Ordering::Relaxed) || self.is_heartbeat(at) {
             self.save(at).await;
         }
         // What other groups have entered meanwhile may not be kept yet.
@@ -245,7 +248,9 @@ impl Alerts {
             book.at = book.at.max(at);
             book.clone()
         });
-        if let Err(error) = self.keep.save(&book).await {
+        let kept = self.keep.save(&book).await;
+        self.unkept.store(kept.is_err(), Ordering::Relaxed);
+        if let Err(error) = kept {
             tracing::warn!(%error, "alerts are not kept: what fires now may be told again after a restart");
         }
     }

@@ -1,4 +1,6 @@
 //! What is kept, and when it is told.
+use seam_shared::lake::faulty::FaultyStore;
+
 use super::*;
 
 /// The same rule in two groups, each of which fires at once.
@@ -29,4 +31,18 @@ async fn a_group_lets_nothing_be_told_that_another_has_not_kept_yet() {
     assert_eq!(board.next(&post.name), None);
     scene.alerts.tick(&board.groups[1], NOW).await;
     assert_eq!(board.next(&post.name).expect("kept by now").group, "two");
+}
+
+#[tokio::test]
+async fn what_the_lake_did_not_take_is_kept_by_the_next_tick() {
+    let mut scene = Scene::new(TWICE).await;
+    // By this seed the first requests are lost.
+    let lake = Arc::new(FaultyStore::new(scene.world.lake.clone(), 46, 256));
+    scene.alerts.keep = Keep::new(lake.clone());
+    scene.tick(0).await;
+    lake.set_faults(0);
+    let kept = Keep::new(scene.world.lake.clone());
+    assert!(kept.load().await.expect("read").alerts.is_empty(), "the lake is away");
+    scene.tick(15).await;
+    assert_eq!(kept.load().await.expect("read"), scene.alerts.board().with(|book| book.clone()), "nothing has moved");
 }
