@@ -8,6 +8,7 @@ mod board;
 mod body;
 mod book;
 pub mod check;
+mod correct;
 mod figures;
 mod http;
 mod keep;
@@ -42,7 +43,8 @@ use crate::pin::Pin;
 use crate::prometheus::Prometheus;
 use crate::prometheus::moment::Sampled;
 use board::Health;
-use book::{Alert, Book, Corrected, Delivery};
+use book::{Alert, Delivery};
+use correct::Compared;
 use keep::Keep;
 use notify::{Post, RESEND, Untold};
 use phase::Phase;
@@ -56,8 +58,6 @@ pub use http::routes;
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// While something is pending, the book is kept at least so often: from that a restart knows for how long nobody looked.
 const HEARTBEAT: Span = Span::MINUTE;
-/// Moments that are asked for again when a generation is published, in one tick of a group.
-const CORRECTED_MAX: usize = 32;
 
 /// The evaluator of all rules. One process of a deployment runs it; the others follow.
 #[derive(Debug)]
@@ -70,8 +70,8 @@ pub struct Alerts {
     keeping: tokio::sync::Mutex<()>,
     /// Whether what was to be kept last is not: the next tick of some group tries again.
     unkept: AtomicBool,
-    /// Of each group, the generations that its alerts were last compared with.
-    compared: Mutex<BTreeMap<String, Vec<Option<u64>>>>,
+    /// Of each group, what its alerts were compared with.
+    compared: Mutex<BTreeMap<String, Compared>>,
     /// How far each view reached when a rule was last evaluated over it, by the rule's key and the view. A restart forgets it.
     reached: Mutex<BTreeMap<(String, ViewId), OffsetVector>>,
 }
@@ -174,15 +174,17 @@ impl Alerts {
         for (rule, error) in fared {
             self.note(rule, Health { at, seconds, error });
         }
-        moved |= match pin {
-            Some(pin) => self.correct(group, &pin).await,
-            None => false,
-        };
         if moved || self.unkept.swap(false, Ordering::Relaxed) || self.is_heartbeat(at) {
             self.save(at).await;
         }
         // What other groups have entered meanwhile may not be kept yet.
         self.board().release(Some(&group.name), moved);
+        // People are told first: this may take a while.
+        if let Some(pin) = pin
+            && self.correct(group, &pin).await
+        {
+            self.save(at).await;
+        }
     }
     /// The expression of a rule whose views have caught up with what the log held at the start: before that, they would answer as of
     /// some earlier time. The views are those that it reads, also while an earlier definition still has their names.
@@ -253,33 +255,6 @@ impl Alerts {
         if let Err(error) = kept {
             tracing::warn!(%error, "alerts are not kept: what fires now may be told again after a restart");
         }
-    }
-
-    /// Asks again for the moments at which a group's alerts fired, once there are other generations than the last time. Whether
-    /// anything is other than it was.
-    async fn correct(&self, group: &Group, pin: &Pin) -> bool {
-        let number = |pinned: &crate::pin::pinned::PinnedView| pinned.generation.as_ref().map(|g| g.number);
-        let generations: Vec<Option<u64>> = pin.views.iter().map(number).collect();
-        let before = lock(&self.compared).insert(group.name.clone(), generations.clone());
-        if before.is_none_or(|before| before == generations) {
-            return false;
-        }
-        let mut moments: Vec<(&Rule, Timestamp)> = Vec::new();
-        for rule in &group.rules {
-            let fired = self.board().alerts(rule).into_iter().filter_map(|alert| Some(alert.evidence?.at));
-            moments.extend(fired.map(|at| (rule, at)));
-        }
-        moments.sort_by_key(|(rule, at)| (rule.key.as_str(), std::cmp::Reverse(*at)));
-        moments.dedup_by_key(|(rule, at)| (rule.key.as_str(), *at));
-        let mut moved = false;
-        for (rule, at) in moments.into_iter().take(CORRECTED_MAX) {
-            let Ok(expression) = &rule.expression else { continue };
-            let sampled = self.prometheus.sample(&[expression], at).await.pop();
-            if let Some(Ok(sampled)) = sampled {
-                moved |= self.board().with(|book| compare(book, rule, at, &sampled));
-            }
-        }
-        moved
     }
 
     /// Tells a receiver what waits for it, until cancelled.
@@ -365,27 +340,6 @@ async fn off_thread(
     let post = post.clone();
     let done = tokio::task::spawn_blocking(move || act(&post)).await;
     done.unwrap_or_else(|error| Err(Untold::Later(error.to_string())))
-}
-
-/// Notes where what is answered for a moment is not what it was when alerts fired by it.
-fn compare(book: &mut Book, rule: &Rule, at: Timestamp, sampled: &Sampled) -> bool {
-    let mut moved = false;
-    for alert in book.alerts.get_mut(&rule.key).into_iter().flatten() {
-        let Some(evidence) = alert.evidence.as_ref().filter(|evidence| evidence.at == at) else { continue };
-        let now = sampled.samples.iter().find(|(series, value)| rule.labels(series, *value) == alert.labels);
-        let now = now.map(|(_, value)| *value).filter(|value| !value.is_nan());
-        let same = now.is_some_and(|now| now.to_bits() == evidence.value.to_bits());
-        let value = now.map(crate::prometheus::evaluate::number_text);
-        let known = alert.corrected.as_ref().is_some_and(|corrected| corrected.value == value);
-        if same {
-            moved |= alert.corrected.take().is_some();
-        } else if !known {
-            let stamp = sampled.pin.as_deref().map_or(Value::Null, stamp);
-            alert.corrected = Some(Corrected { value, stamp });
-            moved = true;
-        }
-    }
-    moved
 }
 
 /// What a pin says of itself.
