@@ -6,7 +6,7 @@ use seam_batch::lease::Lease;
 use seam_serving::Serving;
 use seam_serving::alerts::Alerts;
 use seam_shared::config::LogStorage;
-use seam_shared::{Kind, Result};
+use seam_shared::Result;
 use tokio_util::sync::CancellationToken;
 
 use super::Process;
@@ -14,8 +14,8 @@ use crate::wire::Ports;
 
 /// The lease.
 const NAME: &str = "alerts";
-/// How often it is renewed, or asked for.
-const RENEWAL: Duration = Duration::from_secs(5);
+/// How often it is asked for.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// Adds the evaluation to a process, if there are rules.
 pub fn start(process: &mut Process, serving: &Arc<Serving>) -> Result<()> {
@@ -38,7 +38,7 @@ async fn take_turns(ports: Arc<Ports>, alerts: Arc<Alerts>, cancel: Cancellation
     while !cancel.is_cancelled() {
         let turn = async {
             match Lease::take(ports.lake.clone(), ports.clock.clone(), NAME).await? {
-                Some(lease) => evaluate(&lease, &alerts, &cancel, &ports).await.and(lease.release().await),
+                Some(lease) => lease.while_held(alerts.run(cancel.clone())).await.and(lease.release().await),
                 None => alerts.follow().await,
             }
         };
@@ -52,25 +52,7 @@ async fn take_turns(ports: Arc<Ports>, alerts: Arc<Alerts>, cancel: Cancellation
         }
         tokio::select! {
             () = cancel.cancelled() => {}
-            () = ports.clock.sleep(RENEWAL) => {}
-        }
-    }
-}
-
-/// Evaluates for as long as the lease is held.
-///
-/// # Errors
-/// `Conflict` when another has it by now: then nothing more is kept here.
-async fn evaluate(lease: &Lease, alerts: &Alerts, cancel: &CancellationToken, ports: &Ports) -> Result<()> {
-    let mut work = std::pin::pin!(alerts.run(cancel.clone()));
-    loop {
-        tokio::select! {
-            () = &mut work => return Ok(()),
-            () = ports.clock.sleep(RENEWAL) => match lease.renew().await {
-                Ok(()) => {}
-                Err(error) if error.kind() == Kind::Conflict => return Err(error),
-                Err(error) => tracing::warn!(%error, "the lease of the alerts could not be renewed"),
-            }
+            () = ports.clock.sleep(PAUSE) => {}
         }
     }
 }
