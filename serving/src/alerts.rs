@@ -84,6 +84,10 @@ impl Alerts {
         let (keeping, unkept, compared, reached) = Default::default();
         Alerts { serving, prometheus, posts, keep, keeping, unkept, compared, reached }
     }
+    /// Whether there is anything to do: rules, or what was kept of rules that are gone, whose alerts are over.
+    pub async fn has_work(&self) -> bool {
+        !self.board().groups.is_empty() || self.keep.load().await.is_ok_and(|book| !book.is_empty())
+    }
     /// Evaluates all groups, each by its interval, and tells whoever is to be told, until cancelled.
     pub async fn run(&self, cancel: CancellationToken) {
         let mut pause = RETRY.0;
@@ -114,12 +118,20 @@ impl Alerts {
     /// Those of the lake: without what was kept, everything that fires would be told again.
     pub async fn resume(&self) -> Result<()> {
         let (mut book, now) = (self.keep.load().await?, self.serving.clock.now());
-        let rules: Vec<&Rule> = self.board().rules().collect();
-        let gone = book.resume(&rules, now);
+        let gone = book.resume(&self.board().groups, now);
+        let receivers: Vec<&str> = self.posts.iter().map(|post| post.name.as_str()).collect();
+        for delivery in book.give_up_all_but(&receivers) {
+            self.give_up(&delivery, "its receiver is not told any more");
+        }
         self.board().with(|own| *own = book);
         gone.into_iter().for_each(|(group, alert)| self.announce(&group, &alert));
         self.board().release(None, true);
         Ok(())
+    }
+    fn give_up(&self, delivery: &Delivery, why: &str) {
+        self.count(&delivery.receiver, "given up");
+        let (receiver, alert) = (&delivery.receiver, &delivery.alert.labels);
+        tracing::error!(receiver, ?alert, "{why}: this is never told");
     }
     fn board(&self) -> &Board {
         &self.serving.alerts
@@ -223,8 +235,7 @@ impl Alerts {
             let (receiver, group, alert) = (post.name.clone(), group.to_owned(), alert.clone());
             let delivery = Delivery { receiver, group, alert, ready: false };
             if let Some(delivery) = self.board().with(|book| book.add(delivery)) {
-                self.count(post, "given up");
-                tracing::error!(receiver = post.name, alert = ?delivery.alert.labels, "too much waits: this is never told");
+                self.give_up(&delivery, "too much waits");
             }
         }
     }
@@ -291,7 +302,7 @@ impl Alerts {
             let all = post.all(self.board(), self.serving.clock.now());
             let told = off_thread(post, move |post| post.tell_all(&all)).await;
             return told.map_err(|untold| {
-                self.count(post, "failed");
+                self.count(&post.name, "failed");
                 let (Untold::Later(text) | Untold::Never(text)) = untold;
                 text
             });
@@ -301,9 +312,9 @@ impl Alerts {
         while let (Ok(()), Some(delivery)) = (&told, self.board().next(&post.name)) {
             let sent = delivery.clone();
             match off_thread(post, move |post| post.tell(&sent)).await {
-                Ok(()) => self.count(post, "told"),
+                Ok(()) => self.count(&post.name, "told"),
                 Err(Untold::Never(error)) => {
-                    self.count(post, "refused");
+                    self.count(&post.name, "refused");
                     let alert = &delivery.alert.labels;
                     tracing::error!(
                         receiver = post.name,
@@ -313,7 +324,7 @@ impl Alerts {
                     );
                 }
                 Err(Untold::Later(text)) => {
-                    self.count(post, "failed");
+                    self.count(&post.name, "failed");
                     told = Err(text);
                     continue;
                 }
@@ -326,8 +337,8 @@ impl Alerts {
         }
         told
     }
-    fn count(&self, post: &Post, outcome: &'static str) {
-        let labels = ReceiverLabels { receiver: post.name.clone(), outcome };
+    fn count(&self, receiver: &str, outcome: &'static str) {
+        let labels = ReceiverLabels { receiver: receiver.to_owned(), outcome };
         self.serving.telemetry.alert_notifications.get_or_create(&labels).inc();
     }
 }

@@ -11,6 +11,7 @@ use seam_shared::config::{Problem, load_checked};
 use seam_shared::time::{Span, Timestamp};
 use serde_json::{Value, json};
 
+use super::book::Book;
 use super::*;
 use crate::router;
 use crate::testing::{CONFIG, NOW, World, ask};
@@ -247,7 +248,7 @@ fn pending_alerts_outlive_a_short_outage_alone() {
         let text = serde_json::to_string(&book).expect("JSON");
         let mut again: Book = serde_json::from_str(&text).expect("a book");
         assert_eq!(again, book, "what is kept is what is read: {text}");
-        assert_eq!(again.resume(&rules, now), []);
+        assert_eq!(again.resume(&groups, now), []);
         assert_eq!(again.alerts[&rules[0].key].len(), left);
     }
 }

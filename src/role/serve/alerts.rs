@@ -17,17 +17,16 @@ const NAME: &str = "alerts";
 /// How often it is asked for.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Adds the evaluation to a process, if there are rules.
+/// Adds the evaluation to a process.
 pub fn start(process: &mut Process, serving: &Arc<Serving>) -> Result<()> {
-    let ports = process.ports.clone();
-    if ports.config.alerts.is_empty() {
-        return Ok(());
-    }
-    let alerts = Arc::new(Alerts::new(serving.clone()));
+    let (ports, alerts) = (process.ports.clone(), Alerts::new(serving.clone()));
     process.work("alerts", take_turns(ports, alerts, process.layers()))
 }
 
-async fn take_turns(ports: Arc<Ports>, alerts: Arc<Alerts>, cancel: CancellationToken) {
+async fn take_turns(ports: Arc<Ports>, alerts: Alerts, cancel: CancellationToken) {
+    if !alerts.has_work().await {
+        return;
+    }
     // The process that holds the embedded log is alone: whoever held the lease before it is gone.
     if matches!(ports.config.storage.log, LogStorage::Embedded)
         && let Err(error) = Lease::free(&ports.lake, &ports.clock, NAME).await

@@ -46,3 +46,35 @@ async fn what_the_lake_did_not_take_is_kept_by_the_next_tick() {
     scene.tick(15).await;
     assert_eq!(kept.load().await.expect("read"), scene.alerts.board().with(|book| book.clone()), "nothing has moved");
 }
+
+#[tokio::test]
+async fn what_waits_for_a_receiver_that_is_gone_is_given_up() {
+    let mut scene = Scene::new(TWICE).await;
+    let name = scene.alerts.posts[0].name.clone();
+    let waiting = vec![delivery("one", "webhook gone 0123abcd"), delivery("one", &name)];
+    Keep::new(scene.world.lake.clone()).save(&Book { waiting, ..Book::default() }).await.expect("kept");
+    scene.restart().await;
+    let left = scene.alerts.board().with(|book| book.waiting.clone());
+    assert_eq!(left.iter().map(|delivery| &delivery.receiver).collect::<Vec<_>>(), [&name]);
+    let printed = scene.alerts.serving.telemetry.encode();
+    let counted = "data_pipeline_alert_notifications_total{receiver=\"webhook gone 0123abcd\",outcome=\"given up\"} 1";
+    assert!(printed.contains(counted), "{printed}");
+}
+
+#[tokio::test]
+async fn when_the_last_rule_is_gone_its_alerts_are_over() {
+    let slash = TWICE.replace("name: two", "name: one/two");
+    let mut scene = Scene::new(&slash).await;
+    assert_eq!(scene.tick(0).await.len(), 2);
+    let mut config = (*scene.world.config).clone();
+    config.alerts.clear();
+    scene.world.config = Arc::new(config);
+    scene.restart().await;
+    assert!(scene.alerts.has_work().await, "something is to be told");
+    let told = scene.tick(15).await;
+    let groups: Vec<_> = told.iter().map(|(_, body)| body["groupKey"].as_str().expect("a text")).collect();
+    assert!(groups[0].starts_with("one:") && groups[1].starts_with("one/two:"), "{groups:?}");
+    assert!(told.iter().all(|(_, body)| body["status"] == "resolved"), "{told:?}");
+    scene.restart().await;
+    assert!(!scene.alerts.has_work().await && scene.tick(30).await.is_empty());
+}
