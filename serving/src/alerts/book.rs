@@ -6,6 +6,7 @@ use seam_shared::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::HEARTBEAT;
 use super::phase::Phase;
 use super::rule::{Group, Rule, Texts};
 use crate::prometheus::labels::Labels;
@@ -129,19 +130,26 @@ impl Book {
     pub fn is_empty(&self) -> bool {
         self.alerts.is_empty() && self.waiting.is_empty()
     }
-    /// Goes on after a restart at a moment: what is pending and was not looked at for too long is forgotten. Answers with the alerts
-    /// that fired and whose rules are gone, by group; they are over.
+    /// Goes on after a restart at a moment. What is pending and was not looked at for too long is forgotten; a shorter time does not count
+    /// as one in which its rule held. Answers with the alerts that fired and whose rules are gone, by group; they are over.
     pub fn resume(&mut self, groups: &[Group], at: Timestamp) -> Vec<(String, Alert)> {
-        let outage = at.0.saturating_sub(self.at.0) > OUTAGE.0;
+        let unseen = at.0.saturating_sub(self.at.0);
         let mut gone = Vec::new();
         self.alerts.retain(|key, alerts| {
-            alerts.retain(|alert| !(outage && matches!(alert.phase, Phase::Pending { .. })));
-            if !groups.iter().flat_map(|group| &group.rules).any(|rule| rule.key == *key) {
-                let group = AlertRule::group_of(key).unwrap_or_default();
-                gone.extend(alerts.drain(..).map(|alert| (group.clone(), alert)));
+            alerts.retain(|alert| !(unseen > OUTAGE.0 && matches!(alert.phase, Phase::Pending { .. })));
+            match groups.iter().find(|group| group.rules.iter().any(|rule| rule.key == *key)) {
+                Some(group) => {
+                    let gap = Span(unseen.saturating_sub(HEARTBEAT.max(group.interval).0).max(0));
+                    alerts.iter_mut().for_each(|alert| alert.phase = alert.phase.interrupted(gap));
+                }
+                None => {
+                    let group = AlertRule::group_of(key).unwrap_or_default();
+                    gone.extend(alerts.drain(..).map(|alert| (group.clone(), alert)));
+                }
             }
             !alerts.is_empty()
         });
+        self.at = self.at.max(at);
         gone.retain(|(_, alert)| alert.phase.fires());
         for (_, alert) in &mut gone {
             let (active, fired) = (alert.phase.active(), alert.phase.fired().unwrap_or(at));
