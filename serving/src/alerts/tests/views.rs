@@ -1,10 +1,14 @@
 //! Rules are asked of views that have caught up, and stay there.
+use async_trait::async_trait;
 use seam_shared::config::{self, Config};
 use seam_shared::lake::editions::Editions;
 use seam_shared::log::memory::MemoryLog;
-use seam_shared::log::{EventLog, Partition};
+use seam_shared::log::{EventLog, Offset, Partition};
+use seam_shared::state::memory::MemoryState;
+use seam_shared::state::{Committed, Progress, Snapshot, StateStore, ViewCommit};
 use seam_shared::telemetry::Telemetry;
 use seam_shared::view::definition::View;
+use seam_shared::view::rows::Rows;
 
 use super::*;
 use crate::Stores;
@@ -33,8 +37,7 @@ async fn alerts(world: &World, config: Arc<Config>) -> Alerts {
 /// Lets the speed layer hold a view up to these offsets, and nothing else of it.
 async fn fold(world: &World, view: &View, ends: [u64; 2]) {
     for (number, end) in (0..).zip(ends) {
-        let state: &dyn seam_shared::state::StateStore = &*world.state;
-        state.forget(&Partition::new("clicks", number), &view.id).await.expect("forgotten");
+        world.state.forget(&Partition::new("clicks", number), &view.id).await.expect("forgotten");
         world.fold(view, number, 0, end).await;
     }
 }
@@ -86,4 +89,54 @@ async fn a_view_that_went_back_leaves_alerts_as_they_are() {
     fold(&world, &view, [0, ends[1]]).await;
     let (error, _) = tick(&alerts(&world, world.config.clone()).await).await;
     assert!(error.is_some_and(|error| error.contains("has come to clicks/0@0")));
+}
+
+/// A state store that never answers when it is asked for the closed segments of one view.
+#[derive(Debug)]
+struct Slow(Arc<MemoryState>, ViewId);
+
+#[async_trait]
+impl StateStore for Slow {
+    async fn commit(&self, partition: &Partition, commits: Vec<ViewCommit>) -> Result<Committed> {
+        self.0.commit(partition, commits).await
+    }
+    async fn claim(&self, partition: &Partition, view: &ViewId, boundary: Offset) -> Result<Progress> {
+        self.0.claim(partition, view, boundary).await
+    }
+    async fn snapshot(&self, partition: &Partition, views: &[ViewId]) -> Result<Vec<Option<Snapshot>>> {
+        self.0.snapshot(partition, views).await
+    }
+    async fn segment(&self, partition: &Partition, view: &ViewId, start: Offset) -> Result<Option<Arc<Rows>>> {
+        if *view == self.1 { std::future::pending().await } else { self.0.segment(partition, view, start).await }
+    }
+    async fn trim(&self, partition: &Partition, view: &ViewId, floor: Offset) -> Result<()> {
+        self.0.trim(partition, view, floor).await
+    }
+    async fn forget(&self, partition: &Partition, view: &ViewId) -> Result<()> {
+        self.0.forget(partition, view).await
+    }
+}
+
+#[tokio::test]
+async fn a_rule_that_takes_too_long_stops_no_other() {
+    let both = r#"
+alerts:
+  - name: shop
+    rules:
+      - { alert: Slow, expr: "sum(increase(by_carrier_events_total[1h])) > 0" }
+      - { alert: Busy, expr: "sum(increase(by_route_events_total[1h])) > 0" }
+server: { prometheus: { timeout: 1s } }
+"#;
+    let world = World::of(&format!("{CONFIG}{both}"), 7);
+    for name in ["by_route", "by_carrier"] {
+        world.hold(&world.view(name), 0, None).await;
+    }
+    let slow = Slow(world.state.clone(), world.view("by_carrier").id.clone());
+    let alerts = Alerts::new(world.serving_from(Arc::new(slow), fresh()).await);
+    let group = &alerts.board().groups[0];
+    alerts.tick(group, NOW).await;
+    let errors: Vec<Option<String>> =
+        group.rules.iter().map(|rule| alerts.board().health(rule).expect("it was evaluated").error).collect();
+    assert!(errors[0].as_ref().is_some_and(|error| error.contains("timed out")), "{errors:?}");
+    assert_eq!((&errors[1], alerts.board().alerts(&group.rules[1]).len()), (&None, 1));
 }
