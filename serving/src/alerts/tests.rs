@@ -126,6 +126,9 @@ async fn an_alert_fires_once_and_is_over_once_whatever_restarts() {
     assert_eq!(body["alerts"][0]["annotations"]["summary"], format!("UA has {value}"));
     let labels = json!({ "alertname": "Busy", "carrier": "UA", "severity": "critical", "team": "UA team" });
     assert_eq!(body["alerts"][0]["labels"], labels);
+    // Each alert is a group of its own: whoever tells incidents apart by the group's key ends none of another series.
+    assert_eq!(body["groupLabels"], labels);
+    assert_eq!(body["groupKey"], r#"shop:{alertname="Busy", carrier="UA", severity="critical", team="UA team"}"#);
     assert_eq!((scene.tick(45).await, scene.tick(60).await), (vec![], vec![]), "it fires already");
     scene.restart().await;
     assert_eq!(scene.tick(75).await, [], "a restart fires nothing again");
