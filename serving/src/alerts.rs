@@ -300,12 +300,19 @@ impl Alerts {
     pub async fn tell(&self, post: &Arc<Post>) -> Result<(), String> {
         if post.is_alertmanager() {
             let all = post.all(self.board(), self.serving.clock.now());
-            let told = off_thread(post, move |post| post.tell_all(&all)).await;
-            return told.map_err(|untold| {
-                self.count(&post.name, "failed");
-                let (Untold::Later(text) | Untold::Never(text)) = untold;
-                text
-            });
+            let is_something = !all.is_empty();
+            return match off_thread(post, move |post| post.tell_all(&all)).await {
+                Ok(()) => {
+                    if is_something {
+                        self.count(&post.name, "told");
+                    }
+                    Ok(())
+                }
+                Err(Untold::Later(text) | Untold::Never(text)) => {
+                    self.count(&post.name, "failed");
+                    Err(text)
+                }
+            };
         }
         let mut told = Ok(());
         let mut done = false;

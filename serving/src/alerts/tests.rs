@@ -51,7 +51,7 @@ async fn receiver(status: Arc<Mutex<u16>>) -> (String, Told) {
     };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("bound");
     let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
-    let router = Router::new().route("/hook", hook);
+    let router = Router::new().route("/hook", hook.clone()).route("/hook/api/v2/alerts", hook);
     tokio::spawn(async move { axum::serve(listener, router).await });
     (url, told)
 }

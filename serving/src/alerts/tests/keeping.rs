@@ -78,3 +78,20 @@ async fn when_the_last_rule_is_gone_its_alerts_are_over() {
     scene.restart().await;
     assert!(!scene.alerts.has_work().await && scene.tick(30).await.is_empty());
 }
+
+#[tokio::test]
+async fn what_an_alertmanager_is_told_is_counted() {
+    let (url, told) = receiver(Arc::new(Mutex::new(200))).await;
+    let world = World::of(&format!("{CONFIG}{TWICE}notify: [ {{ alertmanager: \"{url}\" }} ]\n"), 7);
+    let (alerts, _) = started(&world).await;
+    let post = &alerts.posts[0];
+    alerts.tell(post).await.expect("there is nothing to tell");
+    alerts.tick(&alerts.board().groups[0], NOW).await;
+    alerts.tell(post).await.expect("told");
+    let counted =
+        format!("data_pipeline_alert_notifications_total{{receiver=\"{}\",outcome=\"told\"}} 1", post.name);
+    let printed = alerts.serving.telemetry.encode();
+    assert!(printed.contains(&counted), "{printed}");
+    let told = told.lock().expect("whole");
+    assert_eq!((told.len(), &told[0].1[0]["labels"]["alertname"]), (1, &json!("First")));
+}
