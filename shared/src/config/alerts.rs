@@ -47,7 +47,8 @@ pub struct AlertRule {
 impl AlertRule {
     /// What tells it from all others, as JSON: its group, its name, and the labels that it gives.
     pub fn key(&self, group: &str) -> String {
-        let labels: Vec<(&str, &str)> = self.labels.iter().map(|(name, text)| (name.as_str(), text.text.as_str())).collect();
+        let labels: Vec<(&str, &str)> =
+            self.labels.iter().map(|(name, text)| (name.as_str(), text.text.as_str())).collect();
         serde_json::json!([group, self.name, self.severity.name(), labels]).to_string()
     }
     /// The group in a key.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use seam_batch::lease::Lease;
 use seam_serving::Serving;
 use seam_serving::alerts::Alerts;
-use seam_shared::config::LogStorage;
 use seam_shared::Result;
+use seam_shared::config::LogStorage;
 use tokio_util::sync::CancellationToken;
 
 use super::Process;

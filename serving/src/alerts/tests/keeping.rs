@@ -88,8 +88,7 @@ async fn what_an_alertmanager_is_told_is_counted() {
     alerts.tell(post).await.expect("there is nothing to tell");
     alerts.tick(&alerts.board().groups[0], NOW).await;
     alerts.tell(post).await.expect("told");
-    let counted =
-        format!("data_pipeline_alert_notifications_total{{receiver=\"{}\",outcome=\"told\"}} 1", post.name);
+    let counted = format!("data_pipeline_alert_notifications_total{{receiver=\"{}\",outcome=\"told\"}} 1", post.name);
     let printed = alerts.serving.telemetry.encode();
     assert!(printed.contains(&counted), "{printed}");
     let told = told.lock().expect("whole");

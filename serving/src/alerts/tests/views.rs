@@ -18,7 +18,6 @@ const BUSY: &str = r#"
 alerts:
   - name: shop
     rules: [ { alert: Busy, expr: "sum(increase(by_route_events_total[1h])) > 0" } ]
-notify: []
 "#;
 
 /// The rules of a configuration over a world whose log holds as much as its events take.
