@@ -1,5 +1,5 @@
-//! A lease on one view's recompute, so that two runs do not do the same work twice. No correctness depends on it: publishing is
-//! create-only, and of two runs that both believe to hold the lease one loses there.
+//! A lease on one view's recompute, or on the alert rules, so that two do not do the same work twice. No correctness depends on it:
+//! publishing is create-only, and of two runs that both believe to hold the lease one loses there.
 //!
 //! Every change is a compare-and-swap on the object's version, so that of two that find a lease run out one gets it. Where a store
 //! has none (local files), it is deleted and created again, and two may now and then both hold it.
@@ -9,7 +9,7 @@ use std::time::Duration;
 use object_store::path::Path;
 use object_store::{Error as Refused, ObjectStore, ObjectStoreExt, PutMode, PutOptions, UpdateVersion};
 use seam_shared::clock::Clock;
-use seam_shared::error::{Error, Result};
+use seam_shared::error::{Error, Kind, Result};
 use seam_shared::lock::lock;
 use seam_shared::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -28,12 +28,21 @@ pub struct Lease {
     holder: String,
     /// Which version of the object is ours.
     version: Mutex<UpdateVersion>,
+    /// How often it is renewed.
+    every: Duration,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Held {
     holder: String,
     until: Timestamp,
+}
+
+impl Held {
+    /// Whether its term runs. A holder whose clock ran far ahead must not lock everybody out.
+    fn lasts(&self, now: Timestamp) -> bool {
+        self.until > now && self.until <= now.plus(Span(2 * TERM.0))
+    }
 }
 
 /// Who holds a lease.
@@ -64,8 +73,7 @@ impl Lease {
                 Err(error) => return Err(error.into()),
             };
             let now = lease.clock.now();
-            // a holder whose clock ran far ahead must not lock everybody out
-            if held.is_some_and(|held| held.until > now && held.until <= now.plus(Span(2 * TERM.0))) {
+            if held.is_some_and(|held| held.lasts(now)) {
                 return Ok(None);
             }
             match lease.write(PutMode::Update(version), TERM).await {
@@ -106,23 +114,52 @@ impl Lease {
     pub async fn renew(&self) -> Result<()> {
         match self.write(PutMode::Update(self.version()), TERM).await {
             Ok(true) => Ok(()),
-            Ok(false) => Err(Error::conflict(format!("another run has the lease {} by now", self.path))),
-            Err(Refused::NotImplemented { .. }) => {
-                self.write(PutMode::Overwrite, TERM).await.map(|_| ()).map_err(Error::from)
-            }
+            Ok(false) => Err(self.lost()),
+            Err(Refused::NotImplemented { .. }) => self.overwrite().await,
             Err(error) => Err(error.into()),
         }
     }
-    /// Renews for as long as `work` takes. A renewal that fails is tried again; at worst another run does the same work.
+    /// Holds it for another term where the store has no compare-and-swap: who has it is asked first, so that of two that thought they
+    /// have it one goes on.
+    async fn overwrite(&self) -> Result<()> {
+        match self.read().await {
+            Ok((Some(held), _)) if held.holder != self.holder && held.lasts(self.clock.now()) => Err(self.lost()),
+            Ok(_) | Err(Refused::NotFound { .. }) => Ok(self.write(PutMode::Overwrite, TERM).await.map(drop)?),
+            Err(error) => Err(error.into()),
+        }
+    }
+    fn lost(&self) -> Error {
+        Error::conflict(format!("another has the lease {} by now", self.path))
+    }
+    /// Renews beside whatever is done, and ends with the conflict when another has the lease. A renewal that fails otherwise is tried again.
+    async fn renewing(&self) -> Error {
+        loop {
+            tokio::time::sleep(self.every).await;
+            match self.renew().await {
+                Ok(()) => {}
+                Err(error) if error.kind() == Kind::Conflict => return error,
+                Err(error) => tracing::warn!(%error, "a lease could not be renewed"),
+            }
+        }
+    }
+    /// Renews for as long as `work` takes, which does not wait for that. Once another has the lease, the work goes on without it: at worst
+    /// both do the same.
     pub async fn while_doing<T>(&self, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                () = tokio::time::sleep(RENEWAL) => if let Err(error) = self.renew().await {
-                    tracing::warn!(%error, "a lease could not be renewed");
-                }
-            }
+        tokio::select! {
+            done = &mut work => return done,
+            error = self.renewing() => tracing::warn!(%error, "the work goes on without its lease"),
+        }
+        work.await
+    }
+    /// The same, but once another has the lease the work is dropped.
+    ///
+    /// # Errors
+    /// `Conflict` if another has it by now.
+    pub async fn while_held<T>(&self, work: impl Future<Output = T>) -> Result<T> {
+        tokio::select! {
+            done = work => Ok(done),
+            error = self.renewing() => Err(error),
         }
     }
     /// Gives it back.
@@ -147,7 +184,7 @@ impl Lease {
     fn named(store: Arc<dyn ObjectStore>, clock: Arc<dyn Clock>, name: &str) -> Lease {
         let path = Path::from("leases").join(name);
         let version = Mutex::new(UpdateVersion { e_tag: None, version: None });
-        Lease { store, path, holder: clock.nonce(), clock, version }
+        Lease { store, path, holder: clock.nonce(), clock, version, every: RENEWAL }
     }
     fn version(&self) -> UpdateVersion {
         lock(&self.version).clone()

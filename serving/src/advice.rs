@@ -46,6 +46,8 @@ pub struct Advice {
     rankings: Lru<[u8; 32], Arc<Ranking>>,
     /// One is made at a time.
     making: tokio::sync::Mutex<()>,
+    /// The same of those of other moments, which nobody else waits for.
+    looking_back: tokio::sync::Mutex<()>,
     /// The last answer to a question, and when it was made.
     given: Lru<Vec<u8>, (Timestamp, Arc<Given>)>,
 }
@@ -63,6 +65,7 @@ impl Default for Advice {
         Advice {
             rankings: Lru::new(RANKINGS_BYTES),
             making: tokio::sync::Mutex::default(),
+            looking_back: tokio::sync::Mutex::default(),
             given: Lru::new(ANSWERS_BYTES),
         }
     }
@@ -139,10 +142,16 @@ impl Serving {
 
     async fn body(self: &Arc<Self>, question: &Arc<Question>, pin: &Arc<Pin>) -> Result<Body, Error> {
         let interests = self.interests(question, pinned(pin, &question.interest.id)?).await?;
-        // What is begun is made, also if whoever asked first does not wait for it: who asks again finds it.
-        let (serving, asked, of) = (self.clone(), question.clone(), pin.clone());
-        let made = tokio::spawn(async move { serving.ranking(&asked, pinned(&of, &asked.items.id)?).await });
-        let ranking = made.await.map_err(|error| Error::internal("a ranking failed").because(error))??;
+        let ranking = if question.is_current {
+            // What is begun is made, also if whoever asked first does not wait for it: who asks again finds it.
+            let (serving, asked, of) = (self.clone(), question.clone(), pin.clone());
+            let made = tokio::spawn(async move { serving.ranking(&asked, pinned(&of, &asked.items.id)?).await });
+            made.await.map_err(|error| Error::internal("a ranking failed").because(error))??
+        } else {
+            // There is no end of other moments: theirs is made for whoever waits for it, and not kept.
+            let _one_at_a_time = self.advice.looking_back.lock().await;
+            self.ranking(question, pinned(pin, &question.items.id)?).await?
+        };
         let best = best(question, &interests, &ranking);
         let bytes = write::body(question, &best, &ranking, &pin.stamp)?.into();
         Ok(Body { bytes, next: None })

@@ -8,6 +8,7 @@ mod board;
 mod body;
 mod book;
 pub mod check;
+mod correct;
 mod figures;
 mod http;
 mod keep;
@@ -20,6 +21,7 @@ mod template;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -27,6 +29,8 @@ use futures::future::{join, join_all};
 use promql_parser::parser::Expr;
 use seam_shared::Result;
 use seam_shared::lock::lock;
+use seam_shared::log::OffsetVector;
+use seam_shared::state::ViewId;
 use seam_shared::telemetry::{ReceiverLabels, RuleLabels};
 use seam_shared::time::{Span, Timestamp};
 use serde_json::Value;
@@ -39,7 +43,8 @@ use crate::pin::Pin;
 use crate::prometheus::Prometheus;
 use crate::prometheus::moment::Sampled;
 use board::Health;
-use book::{Alert, Book, Corrected, Delivery};
+use book::{Alert, Delivery};
+use correct::Compared;
 use keep::Keep;
 use notify::{Post, RESEND, Untold};
 use phase::Phase;
@@ -53,8 +58,6 @@ pub use http::routes;
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// While something is pending, the book is kept at least so often: from that a restart knows for how long nobody looked.
 const HEARTBEAT: Span = Span::MINUTE;
-/// Moments that are asked for again when a generation is published, in one tick of a group.
-const CORRECTED_MAX: usize = 32;
 
 /// The evaluator of all rules. One process of a deployment runs it; the others follow.
 #[derive(Debug)]
@@ -65,8 +68,12 @@ pub struct Alerts {
     keep: Keep,
     /// One writes the book at a time.
     keeping: tokio::sync::Mutex<()>,
-    /// Of each group, the generations that its alerts were last compared with.
-    compared: Mutex<BTreeMap<String, Vec<Option<u64>>>>,
+    /// Whether what was to be kept last is not: the next tick of some group tries again.
+    unkept: AtomicBool,
+    /// Of each group, what its alerts were compared with.
+    compared: Mutex<BTreeMap<String, Compared>>,
+    /// How far each view reached when a rule was last evaluated over it, by the rule's key and the view. A restart forgets it.
+    reached: Mutex<BTreeMap<(String, ViewId), OffsetVector>>,
 }
 
 impl Alerts {
@@ -74,7 +81,12 @@ impl Alerts {
     pub fn new(serving: Arc<Serving>) -> Alerts {
         let (prometheus, keep) = (Prometheus::new(serving.clone()), Keep::new(serving.lake.clone()));
         let posts = Post::of(serving.config()).into_iter().map(Arc::new).collect();
-        Alerts { serving, prometheus, posts, keep, keeping: tokio::sync::Mutex::default(), compared: Mutex::default() }
+        let (keeping, unkept, compared, reached) = Default::default();
+        Alerts { serving, prometheus, posts, keep, keeping, unkept, compared, reached }
+    }
+    /// Whether there is anything to do: rules, or what was kept of rules that are gone, whose alerts are over.
+    pub async fn has_work(&self) -> bool {
+        !self.board().groups.is_empty() || self.keep.load().await.is_ok_and(|book| !book.is_empty())
     }
     /// Evaluates all groups, each by its interval, and tells whoever is to be told, until cancelled.
     pub async fn run(&self, cancel: CancellationToken) {
@@ -106,12 +118,20 @@ impl Alerts {
     /// Those of the lake: without what was kept, everything that fires would be told again.
     pub async fn resume(&self) -> Result<()> {
         let (mut book, now) = (self.keep.load().await?, self.serving.clock.now());
-        let rules: Vec<&Rule> = self.board().rules().collect();
-        let gone = book.resume(&rules, now);
+        let gone = book.resume(&self.board().groups, now);
+        let receivers: Vec<&str> = self.posts.iter().map(|post| post.name.as_str()).collect();
+        for delivery in book.give_up_all_but(&receivers) {
+            self.give_up(&delivery, "its receiver is not told any more");
+        }
         self.board().with(|own| *own = book);
         gone.into_iter().for_each(|(group, alert)| self.announce(&group, &alert));
-        self.board().release(true);
+        self.board().release(None, true);
         Ok(())
+    }
+    fn give_up(&self, delivery: &Delivery, why: &str) {
+        self.count(&delivery.receiver, "given up");
+        let (receiver, alert) = (&delivery.receiver, &delivery.alert.labels);
+        tracing::error!(receiver, ?alert, "{why}: this is never told");
     }
     fn board(&self) -> &Board {
         &self.serving.alerts
@@ -155,6 +175,7 @@ impl Alerts {
         let (mut moved, mut pin) = (false, None);
         for ((rule, _), sampled) in due.into_iter().zip(sampled) {
             let entered = sampled.map_err(|failure| failure.text).and_then(|sampled| {
+                self.keeps_up(rule, sampled.pin.as_deref())?;
                 moved |= self.enter(rule, at, &sampled)?;
                 pin = pin.take().or(sampled.pin);
                 Ok(())
@@ -165,22 +186,41 @@ impl Alerts {
         for (rule, error) in fared {
             self.note(rule, Health { at, seconds, error });
         }
-        moved |= match pin {
-            Some(pin) => self.correct(group, &pin).await,
-            None => false,
-        };
-        if moved || self.is_heartbeat(at) {
+        if moved || self.unkept.swap(false, Ordering::Relaxed) || self.is_heartbeat(at) {
             self.save(at).await;
         }
-        self.board().release(moved);
+        // What other groups have entered meanwhile may not be kept yet.
+        self.board().release(Some(&group.name), moved);
+        // People are told first: this may take a while.
+        if let Some(pin) = pin
+            && self.correct(group, &pin).await
+        {
+            self.save(at).await;
+        }
     }
     /// The expression of a rule whose views have caught up with what the log held at the start: before that, they would answer as of
-    /// some earlier time.
+    /// some earlier time. The views are those that it reads, also while an earlier definition still has their names.
     async fn ready<'r>(&self, rule: &'r Rule) -> Result<&'r Expr, String> {
         for view in &rule.views {
-            self.serving.caught_up(&self.serving.shown(view)).await.map_err(|e| format!("view {}: {e}", view.name))?;
+            self.serving.caught_up(view).await.map_err(|e| format!("view {}: {e}", view.name))?;
         }
         rule.expression.as_ref().map_err(Clone::clone)
+    }
+    /// Refuses a pin that is behind the one before, as where a state store lost what it held and folds again: of what is missing nothing
+    /// is known.
+    fn keeps_up(&self, rule: &Rule, pin: Option<&Pin>) -> Result<(), String> {
+        let mut reached = lock(&self.reached);
+        let views = pin.map_or(&[][..], |pin| &pin.views);
+        for pinned in views.iter().filter(|pinned| rule.views.iter().any(|view| view.id == pinned.view.id)) {
+            let (view, now) = (&pinned.view, pinned.coverage());
+            let before = reached.entry((rule.key.clone(), view.id.clone())).or_default();
+            if !now.covers(before) {
+                let (now, before) = (now.to_text(&view.source.name), before.to_text(&view.source.name));
+                return Err(format!("view {} is behind what it had reached: {now}, and it was at {before}", view.name));
+            }
+            *before = now;
+        }
+        Ok(())
     }
     /// Enters what a rule came to; whether anything moved.
     fn enter(&self, rule: &Rule, at: Timestamp, sampled: &Sampled) -> Result<bool, String> {
@@ -195,8 +235,7 @@ impl Alerts {
             let (receiver, group, alert) = (post.name.clone(), group.to_owned(), alert.clone());
             let delivery = Delivery { receiver, group, alert, ready: false };
             if let Some(delivery) = self.board().with(|book| book.add(delivery)) {
-                self.count(post, "given up");
-                tracing::error!(receiver = post.name, alert = ?delivery.alert.labels, "too much waits: this is never told");
+                self.give_up(&delivery, "too much waits");
             }
         }
     }
@@ -222,36 +261,11 @@ impl Alerts {
             book.at = book.at.max(at);
             book.clone()
         });
-        if let Err(error) = self.keep.save(&book).await {
+        let kept = self.keep.save(&book).await;
+        self.unkept.store(kept.is_err(), Ordering::Relaxed);
+        if let Err(error) = kept {
             tracing::warn!(%error, "alerts are not kept: what fires now may be told again after a restart");
         }
-    }
-
-    /// Asks again for the moments at which a group's alerts fired, once there are other generations than the last time. Whether
-    /// anything is other than it was.
-    async fn correct(&self, group: &Group, pin: &Pin) -> bool {
-        let number = |pinned: &crate::pin::pinned::PinnedView| pinned.generation.as_ref().map(|g| g.number);
-        let generations: Vec<Option<u64>> = pin.views.iter().map(number).collect();
-        let before = lock(&self.compared).insert(group.name.clone(), generations.clone());
-        if before.is_none_or(|before| before == generations) {
-            return false;
-        }
-        let mut moments: Vec<(&Rule, Timestamp)> = Vec::new();
-        for rule in &group.rules {
-            let fired = self.board().alerts(rule).into_iter().filter_map(|alert| Some(alert.evidence?.at));
-            moments.extend(fired.map(|at| (rule, at)));
-        }
-        moments.sort_by_key(|(rule, at)| (rule.key.as_str(), std::cmp::Reverse(*at)));
-        moments.dedup_by_key(|(rule, at)| (rule.key.as_str(), *at));
-        let mut moved = false;
-        for (rule, at) in moments.into_iter().take(CORRECTED_MAX) {
-            let Ok(expression) = &rule.expression else { continue };
-            let sampled = self.prometheus.sample(&[expression], at).await.pop();
-            if let Some(Ok(sampled)) = sampled {
-                moved |= self.board().with(|book| compare(book, rule, at, &sampled));
-            }
-        }
-        moved
     }
 
     /// Tells a receiver what waits for it, until cancelled.
@@ -286,21 +300,28 @@ impl Alerts {
     pub async fn tell(&self, post: &Arc<Post>) -> Result<(), String> {
         if post.is_alertmanager() {
             let all = post.all(self.board(), self.serving.clock.now());
-            let told = off_thread(post, move |post| post.tell_all(&all)).await;
-            return told.map_err(|untold| {
-                self.count(post, "failed");
-                let (Untold::Later(text) | Untold::Never(text)) = untold;
-                text
-            });
+            let is_something = !all.is_empty();
+            return match off_thread(post, move |post| post.tell_all(&all)).await {
+                Ok(()) => {
+                    if is_something {
+                        self.count(&post.name, "told");
+                    }
+                    Ok(())
+                }
+                Err(Untold::Later(text) | Untold::Never(text)) => {
+                    self.count(&post.name, "failed");
+                    Err(text)
+                }
+            };
         }
         let mut told = Ok(());
         let mut done = false;
         while let (Ok(()), Some(delivery)) = (&told, self.board().next(&post.name)) {
             let sent = delivery.clone();
             match off_thread(post, move |post| post.tell(&sent)).await {
-                Ok(()) => self.count(post, "told"),
+                Ok(()) => self.count(&post.name, "told"),
                 Err(Untold::Never(error)) => {
-                    self.count(post, "refused");
+                    self.count(&post.name, "refused");
                     let alert = &delivery.alert.labels;
                     tracing::error!(
                         receiver = post.name,
@@ -310,7 +331,7 @@ impl Alerts {
                     );
                 }
                 Err(Untold::Later(text)) => {
-                    self.count(post, "failed");
+                    self.count(&post.name, "failed");
                     told = Err(text);
                     continue;
                 }
@@ -323,8 +344,8 @@ impl Alerts {
         }
         told
     }
-    fn count(&self, post: &Post, outcome: &'static str) {
-        let labels = ReceiverLabels { receiver: post.name.clone(), outcome };
+    fn count(&self, receiver: &str, outcome: &'static str) {
+        let labels = ReceiverLabels { receiver: receiver.to_owned(), outcome };
         self.serving.telemetry.alert_notifications.get_or_create(&labels).inc();
     }
 }
@@ -337,27 +358,6 @@ async fn off_thread(
     let post = post.clone();
     let done = tokio::task::spawn_blocking(move || act(&post)).await;
     done.unwrap_or_else(|error| Err(Untold::Later(error.to_string())))
-}
-
-/// Notes where what is answered for a moment is not what it was when alerts fired by it.
-fn compare(book: &mut Book, rule: &Rule, at: Timestamp, sampled: &Sampled) -> bool {
-    let mut moved = false;
-    for alert in book.alerts.get_mut(&rule.key).into_iter().flatten() {
-        let Some(evidence) = alert.evidence.as_ref().filter(|evidence| evidence.at == at) else { continue };
-        let now = sampled.samples.iter().find(|(series, value)| rule.labels(series, *value) == alert.labels);
-        let now = now.map(|(_, value)| *value).filter(|value| !value.is_nan());
-        let same = now.is_some_and(|now| now.to_bits() == evidence.value.to_bits());
-        let value = now.map(crate::prometheus::evaluate::number_text);
-        let known = alert.corrected.as_ref().is_some_and(|corrected| corrected.value == value);
-        if same {
-            moved |= alert.corrected.take().is_some();
-        } else if !known {
-            let stamp = sampled.pin.as_deref().map_or(Value::Null, stamp);
-            alert.corrected = Some(Corrected { value, stamp });
-            moved = true;
-        }
-    }
-    moved
 }
 
 /// What a pin says of itself.

@@ -3,8 +3,8 @@ use std::path::Path as FilePath;
 
 use futures::future::join_all;
 use object_store::memory::InMemory;
+use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use seam_shared::clock::ManualClock;
-use seam_shared::error::Kind;
 use seam_shared::lake::faulty::FaultyStore;
 use seam_shared::lake::store;
 
@@ -32,6 +32,8 @@ async fn one_holds_it(store: Arc<dyn ObjectStore>) {
     let second = take(&store, &clock).await.unwrap().expect("it was given back");
     clock.advance(TERM.0 + 1);
     let third = take(&store, &clock).await.unwrap().expect("it ran out");
+    assert_eq!(second.renew().await.unwrap_err().kind(), Kind::Conflict, "another has it by now");
+    third.renew().await.unwrap();
     second.release().await.unwrap();
     assert!(take(&store, &clock).await.unwrap().is_none(), "the late release leaves the next holder alone");
     third.release().await.unwrap();
@@ -63,6 +65,38 @@ async fn one_holds_it_in_memory_and_in_files() {
     one_holds_it(store::open("files", &folder).unwrap()).await;
     std::fs::remove_dir_all(&folder).unwrap();
     one_of_many_gets_it(Arc::new(InMemory::new()), 50).await;
+}
+
+/// Work that lets others have many turns.
+async fn work() -> u32 {
+    for _ in 0..10_000 {
+        tokio::task::yield_now().await;
+    }
+    7
+}
+
+#[tokio::test]
+async fn work_does_not_wait_for_a_renewal() {
+    let slow = Arc::new(ThrottledStore::new(InMemory::new(), ThrottleConfig::default()));
+    let store = Arc::clone(&slow) as Arc<dyn ObjectStore>;
+    let mut lease = take(&store, &Arc::new(ManualClock::at(START))).await.unwrap().expect("it is free");
+    lease.every = Duration::ZERO;
+    slow.config_mut(|config| config.wait_put_per_call = Duration::from_secs(3_600));
+    let both = async { (lease.while_held(work()).await.unwrap(), lease.while_doing(work()).await) };
+    let done = tokio::time::timeout(Duration::from_secs(60), both).await;
+    assert_eq!(done.expect("the store takes an hour, and nobody waits for it"), (7, 7));
+}
+
+#[tokio::test]
+async fn what_is_done_while_it_is_held_ends_with_it() {
+    let (store, clock) = (Arc::new(InMemory::new()) as Arc<dyn ObjectStore>, Arc::new(ManualClock::at(START)));
+    let mut lease = take(&store, &clock).await.unwrap().expect("it is free");
+    lease.every = Duration::ZERO;
+    clock.advance(TERM.0 + 1);
+    let _other = take(&store, &clock).await.unwrap().expect("it ran out");
+    let lost = lease.while_held(std::future::pending::<()>()).await.unwrap_err();
+    assert_eq!(lost.kind(), Kind::Conflict);
+    assert_eq!(lease.while_doing(work()).await, 7, "a run that lost it ends what it has begun");
 }
 
 #[tokio::test]

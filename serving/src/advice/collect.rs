@@ -62,7 +62,8 @@ impl Serving {
         Ok(Arc::new(added(builder, open).await?.finish()))
     }
 
-    /// The ranking that is kept under a spelling; it is made if it is not.
+    /// The ranking that is kept under a spelling; it is made if it is not. Those of other windows than the one that ends now are not kept:
+    /// they would push that one out.
     async fn made_once(
         &self,
         question: &Question,
@@ -75,19 +76,32 @@ impl Serving {
         if let Some(known) = self.advice.rankings.get(&key) {
             return Ok(known);
         }
+        if !question.is_current {
+            return self.made(question, pinned, below, parts).await;
+        }
         let _one_at_a_time = self.advice.making.lock().await;
         if let Some(known) = self.advice.rankings.get(&key) {
             return Ok(known);
         }
+        let made = self.made(question, pinned, below, parts).await?;
+        self.advice.rankings.insert(key, made.clone(), made.bytes());
+        Ok(made)
+    }
+
+    async fn made(
+        &self,
+        question: &Question,
+        pinned: &PinnedView,
+        below: Option<Arc<Ranking>>,
+        parts: Vec<Part>,
+    ) -> Result<Arc<Ranking>> {
         let mut builder = Builder::new(below, question.items_of.clone(), question.items_dimensions());
         for part in parts {
             let blocks = self.blocks_of(pinned, part).await?;
             builder = added(builder, blocks).await?;
         }
         let finished = tokio::task::spawn_blocking(move || builder.finish()).await;
-        let made = Arc::new(finished.map_err(|error| Error::internal("a ranking failed").because(error))?);
-        self.advice.rankings.insert(key, made.clone(), made.bytes());
-        Ok(made)
+        Ok(Arc::new(finished.map_err(|error| Error::internal("a ranking failed").because(error))?))
     }
 
     async fn blocks_of(&self, pinned: &PinnedView, part: Part) -> Result<Vec<Arc<Block>>> {

@@ -38,6 +38,8 @@ pub struct Question {
     pub limit: usize,
     /// Whether the newest is asked for, so that what was answered shortly before will do.
     pub is_of_now: bool,
+    /// Whether the window is the one that ends now, which others ask for, too.
+    pub is_current: bool,
     /// All that the answer depends on besides the stored data, hashed.
     pub spelling: [u8; 32],
     /// The question without the moment: equal for the same question asked again.
@@ -108,6 +110,7 @@ pub fn question(
         user,
         limit,
         is_of_now: !parameters.iter().any(|(name, _)| OF_THEN.contains(&name.as_str())),
+        is_current: until == now.ceil(interest.pane),
         spelling: *blake3::hash(&spelling.0).as_bytes(),
         asked: asked.0,
         interest,

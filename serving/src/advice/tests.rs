@@ -208,6 +208,30 @@ async fn a_moment_of_the_past_has_its_own_answer_and_an_unknown_user_gets_what_i
 }
 
 #[tokio::test]
+async fn rankings_of_other_moments_are_made_for_whoever_waits_and_not_kept() {
+    let world = world(3, 0, Some(2)).await;
+    let serving = world.serving_with(fresh()).await;
+    let routes = router(serving.clone());
+    ask(&routes, &format!("{URL}/UA?name=deals")).await;
+    let kept = serving.advice.rankings.bytes();
+    assert!(kept > 0);
+    for minutes in 1..30 {
+        let then = ask(&routes, &format!("{URL}/UA?name=deals&at=now-{minutes}m")).await;
+        assert!(then["points"].as_array().is_some_and(|points| !points.is_empty()), "{then}");
+    }
+    assert_eq!(serving.advice.rankings.bytes(), kept);
+    let covering = format!("{URL}/UA?name=deals&min_position=clicks/0@5");
+    assert_eq!(ask(&routes, &covering).await["points"], ask(&routes, &format!("{URL}/UA?name=deals")).await["points"]);
+    assert_eq!(serving.advice.rankings.bytes(), kept, "the window that ends now is kept already");
+    // Somebody's long way back holds up nobody who asks for now, and ends with its request.
+    let back = serving.advice.looking_back.lock().await;
+    let late = get(&routes, &format!("{URL}/UA?name=deals&at=now-31m&timeout=20ms")).await;
+    assert_eq!(late.status(), 503);
+    assert_eq!(get(&routes, &format!("{URL}/UA?name=routes")).await.status(), 200);
+    drop(back);
+}
+
+#[tokio::test]
 async fn answers_have_tags_formats_and_refusals_as_others() {
     let world = world(4, 0, Some(2)).await;
     let routes = routes(&world).await;

@@ -65,9 +65,10 @@ impl Board {
     pub(super) fn with<T>(&self, act: impl FnOnce(&mut Book) -> T) -> T {
         act(&mut lock(&self.book))
     }
-    /// From now on what waits may be told; whoever tells it is woken if there is news.
-    pub(super) fn release(&self, news: bool) {
-        self.with(|book| book.waiting.iter_mut().for_each(|delivery| delivery.ready = true));
+    /// From now on what waits of a group, or of all, may be told; whoever tells it is woken if there is news.
+    pub(super) fn release(&self, group: Option<&str>, news: bool) {
+        let meant = |delivery: &&mut Delivery| group.is_none_or(|group| delivery.group == group);
+        self.with(|book| book.waiting.iter_mut().filter(meant).for_each(|delivery| delivery.ready = true));
         if news {
             self.told.send_replace(());
         }

@@ -9,18 +9,19 @@ use crate::prometheus::evaluate::number_text;
 /// What Go prints for no time at all.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// As Alertmanager's webhooks have it, version 4: what receives those, receives these.
+/// As Alertmanager's webhooks have it, version 4: what receives those, receives these. Each alert is a group of its own, as with
+/// `group_by: ['...']`, so that a receiver that tells incidents apart by their group takes none for another.
 pub fn generic(delivery: &Delivery, home: &str) -> Value {
     let Alert { labels, annotations, phase, .. } = &delivery.alert;
     let status = phase.name();
-    let name = labels.get("alertname").map_or("", String::as_str);
+    let named: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     json!({
         "version": "4",
-        "groupKey": format!("{}:{{alertname={name:?}}}", delivery.group),
+        "groupKey": format!("{}:{{{}}}", delivery.group, named.join(", ")),
         "truncatedAlerts": 0,
         "status": status,
         "receiver": delivery.receiver,
-        "groupLabels": { "alertname": name },
+        "groupLabels": labels,
         "commonLabels": labels,
         "commonAnnotations": annotations,
         "externalURL": home,

@@ -1,12 +1,14 @@
 //! The book of alerts: what there is of each rule, and what is still to be told. It is all that outlives the process.
 use std::collections::BTreeMap;
 
+use seam_shared::config::AlertRule;
 use seam_shared::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::HEARTBEAT;
 use super::phase::Phase;
-use super::rule::{Rule, Texts};
+use super::rule::{Group, Rule, Texts};
 use crate::prometheus::labels::Labels;
 
 /// A pending alert that nobody has looked at for so long begins anew: whether its rule held meanwhile is not known.
@@ -124,27 +126,41 @@ impl Book {
         }
         Ok((told, moved))
     }
-    /// Goes on after a restart at a moment: what is pending and was not looked at for too long is forgotten. Answers with the alerts
-    /// that fired and whose rules are gone, by group; they are over.
-    pub fn resume(&mut self, rules: &[&Rule], at: Timestamp) -> Vec<(String, Alert)> {
-        let outage = at.0.saturating_sub(self.at.0) > OUTAGE.0;
-        self.waiting.iter_mut().for_each(|delivery| delivery.ready = true);
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.alerts.is_empty() && self.waiting.is_empty()
+    }
+    /// Goes on after a restart at a moment. What is pending and was not looked at for too long is forgotten; a shorter time does not count
+    /// as one in which its rule held. Answers with the alerts that fired and whose rules are gone, by group; they are over.
+    pub fn resume(&mut self, groups: &[Group], at: Timestamp) -> Vec<(String, Alert)> {
+        let unseen = at.0.saturating_sub(self.at.0);
         let mut gone = Vec::new();
         self.alerts.retain(|key, alerts| {
-            alerts.retain(|alert| !(outage && matches!(alert.phase, Phase::Pending { .. })));
-            let is_there = rules.iter().any(|rule| rule.key == *key);
-            if !is_there {
-                let group = key.split('/').next().unwrap_or_default();
-                gone.extend(alerts.drain(..).map(|alert| (group.to_owned(), alert)));
+            alerts.retain(|alert| !(unseen > OUTAGE.0 && matches!(alert.phase, Phase::Pending { .. })));
+            match groups.iter().find(|group| group.rules.iter().any(|rule| rule.key == *key)) {
+                Some(group) => {
+                    let gap = Span(unseen.saturating_sub(HEARTBEAT.max(group.interval).0).max(0));
+                    alerts.iter_mut().for_each(|alert| alert.phase = alert.phase.interrupted(gap));
+                }
+                None => {
+                    let group = AlertRule::group_of(key).unwrap_or_default();
+                    gone.extend(alerts.drain(..).map(|alert| (group.clone(), alert)));
+                }
             }
             !alerts.is_empty()
         });
+        self.at = self.at.max(at);
         gone.retain(|(_, alert)| alert.phase.fires());
         for (_, alert) in &mut gone {
             let (active, fired) = (alert.phase.active(), alert.phase.fired().unwrap_or(at));
             alert.phase = Phase::Resolved { active, fired, resolved: at };
         }
         gone
+    }
+    /// Takes out what waits for any but these receivers.
+    pub fn give_up_all_but(&mut self, receivers: &[&str]) -> Vec<Delivery> {
+        let is_gone = |delivery: &mut Delivery| !receivers.contains(&delivery.receiver.as_str());
+        self.waiting.extract_if(.., is_gone).collect()
     }
     /// Adds something to be told. Answers with what was given up for it.
     pub fn add(&mut self, delivery: Delivery) -> Option<Delivery> {

@@ -68,6 +68,14 @@ impl Phase {
             }
         }
     }
+    /// The same after a time in which nobody looked: it is not known to have held then.
+    #[must_use]
+    pub fn interrupted(self, gap: Span) -> Phase {
+        match self {
+            Phase::Pending { active } => Phase::Pending { active: active.plus(gap) },
+            Phase::Firing { .. } | Phase::Resolved { .. } => self,
+        }
+    }
     /// Since when the rule holds, or held.
     pub fn active(self) -> Timestamp {
         match self {

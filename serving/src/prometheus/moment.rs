@@ -33,16 +33,16 @@ struct Planned {
 
 impl Prometheus {
     /// Evaluates queries at a moment over one snapshot. A query that needs a part of a view that cannot be read now fails: its value is
-    /// not known.
+    /// not known. Each may take as long as any query, whatever the others take.
     pub async fn sample(&self, queries: &[&Expr], at: Timestamp) -> Vec<Result<Sampled, Failure>> {
         let failure = match self.sampled(queries, at).await {
             Ok(sampled) => return sampled,
             Err(failure) => failure,
         };
-        if queries.len() == 1 || matches!(failure.reason, Reason::Unavailable | Reason::Timeout) {
+        if queries.len() == 1 || failure.reason == Reason::Unavailable {
             return vec![Err(failure); queries.len()];
         }
-        // One of them is what all failed with.
+        // One of them is what all failed with, or waited for.
         let mut out = Vec::with_capacity(queries.len());
         for query in queries {
             let alone = self.sampled(&[*query], at).await;
@@ -52,10 +52,9 @@ impl Prometheus {
     }
     async fn sampled(&self, queries: &[&Expr], at: Timestamp) -> Result<Vec<Result<Sampled, Failure>>, Failure> {
         let (longest, series_max) = self.limits();
-        let deadline = Instant::now() + longest;
         let planned: Vec<_> = queries.iter().map(|query| self.planned(query, at)).collect();
         let needed: Vec<Ask> = planned.iter().flatten().flat_map(|planned| planned.asks.clone()).collect();
-        let (views, halves, pin) = self.read(&needed, deadline).await?;
+        let (views, halves, pin) = self.read(&needed, Instant::now() + longest).await?;
         let (catalogue, serving) = (self.catalogue.clone(), self.serving.clone());
         let work = move || {
             let caller = Caller::trusted();
@@ -64,7 +63,7 @@ impl Prometheus {
             let one = |planned: Result<Planned, Failure>| {
                 let Planned { plan, asks } = planned?;
                 whole(pin.as_deref(), &asks)?;
-                let samples = samples(evaluate(&plan, &panes, deadline)?)?;
+                let samples = samples(evaluate(&plan, &panes, Instant::now() + longest)?)?;
                 Ok(Sampled { samples, pin: pin.clone().filter(|_| !asks.is_empty()) })
             };
             Ok(planned.into_iter().map(one).collect())

@@ -45,10 +45,16 @@ pub struct AlertRule {
 }
 
 impl AlertRule {
-    /// What tells it from the others of its group: its name, and the labels that it gives.
+    /// What tells it from all others, as JSON: its group, its name, and the labels that it gives.
     pub fn key(&self, group: &str) -> String {
-        let labels: Vec<String> = self.labels.iter().map(|(name, text)| format!("{name}={:?}", text.text)).collect();
-        format!("{group}/{}/{}{{{}}}", self.name, self.severity.name(), labels.join(","))
+        let labels: Vec<(&str, &str)> =
+            self.labels.iter().map(|(name, text)| (name.as_str(), text.text.as_str())).collect();
+        serde_json::json!([group, self.name, self.severity.name(), labels]).to_string()
+    }
+    /// The group in a key.
+    pub fn group_of(key: &str) -> Option<String> {
+        let parts: serde_json::Value = serde_json::from_str(key).ok()?;
+        Some(parts.get(0)?.as_str()?.to_owned())
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use seam_batch::lease::Lease;
 use seam_serving::Serving;
 use seam_serving::alerts::Alerts;
+use seam_shared::Result;
 use seam_shared::config::LogStorage;
-use seam_shared::{Kind, Result};
 use tokio_util::sync::CancellationToken;
 
 use super::Process;
@@ -14,20 +14,19 @@ use crate::wire::Ports;
 
 /// The lease.
 const NAME: &str = "alerts";
-/// How often it is renewed, or asked for.
-const RENEWAL: Duration = Duration::from_secs(5);
+/// How often it is asked for.
+const PAUSE: Duration = Duration::from_secs(5);
 
-/// Adds the evaluation to a process, if there are rules.
+/// Adds the evaluation to a process.
 pub fn start(process: &mut Process, serving: &Arc<Serving>) -> Result<()> {
-    let ports = process.ports.clone();
-    if ports.config.alerts.is_empty() {
-        return Ok(());
-    }
-    let alerts = Arc::new(Alerts::new(serving.clone()));
+    let (ports, alerts) = (process.ports.clone(), Alerts::new(serving.clone()));
     process.work("alerts", take_turns(ports, alerts, process.layers()))
 }
 
-async fn take_turns(ports: Arc<Ports>, alerts: Arc<Alerts>, cancel: CancellationToken) {
+async fn take_turns(ports: Arc<Ports>, alerts: Alerts, cancel: CancellationToken) {
+    if !alerts.has_work().await {
+        return;
+    }
     // The process that holds the embedded log is alone: whoever held the lease before it is gone.
     if matches!(ports.config.storage.log, LogStorage::Embedded)
         && let Err(error) = Lease::free(&ports.lake, &ports.clock, NAME).await
@@ -38,7 +37,7 @@ async fn take_turns(ports: Arc<Ports>, alerts: Arc<Alerts>, cancel: Cancellation
     while !cancel.is_cancelled() {
         let turn = async {
             match Lease::take(ports.lake.clone(), ports.clock.clone(), NAME).await? {
-                Some(lease) => evaluate(&lease, &alerts, &cancel, &ports).await.and(lease.release().await),
+                Some(lease) => lease.while_held(alerts.run(cancel.clone())).await.and(lease.release().await),
                 None => alerts.follow().await,
             }
         };
@@ -52,25 +51,7 @@ async fn take_turns(ports: Arc<Ports>, alerts: Arc<Alerts>, cancel: Cancellation
         }
         tokio::select! {
             () = cancel.cancelled() => {}
-            () = ports.clock.sleep(RENEWAL) => {}
-        }
-    }
-}
-
-/// Evaluates for as long as the lease is held.
-///
-/// # Errors
-/// `Conflict` when another has it by now: then nothing more is kept here.
-async fn evaluate(lease: &Lease, alerts: &Alerts, cancel: &CancellationToken, ports: &Ports) -> Result<()> {
-    let mut work = std::pin::pin!(alerts.run(cancel.clone()));
-    loop {
-        tokio::select! {
-            () = &mut work => return Ok(()),
-            () = ports.clock.sleep(RENEWAL) => match lease.renew().await {
-                Ok(()) => {}
-                Err(error) if error.kind() == Kind::Conflict => return Err(error),
-                Err(error) => tracing::warn!(%error, "the lease of the alerts could not be renewed"),
-            }
+            () = ports.clock.sleep(PAUSE) => {}
         }
     }
 }
