@@ -241,7 +241,9 @@ fn a_recommendation_is_two_views_like_any() {
 
 #[test]
 fn a_server_listens_on_an_address_or_on_this_machine_by_name() {
-    let server = |settings: &str| load(&format!("{{version: 1, sources: {{s: {{}}}}, server: {settings}}}"));
+    let views = "{v: {from: s, measures: {m: count()}}}";
+    let server =
+        |settings: &str| load(&format!("{{version: 1, sources: {{s: {{}}}}, views: {views}, server: {settings}}}"));
     let local =
         server("{listen: \"localhost:9000\", connections: 3}").unwrap_or_else(|report| panic!("{report}")).server;
     assert_eq!((local.listen.to_string(), local.connections), ("127.0.0.1:9000".to_owned(), 3));
