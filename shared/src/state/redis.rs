@@ -189,7 +189,7 @@ impl StateStore for RedisState {
                 }
                 reply::Commit::Refused(refused) => {
                     for commit in commits.iter().filter(|_| refused == Committed::Missing) {
-                        self.with_known(partition, &commit.view, Known::doubt);
+                        self.with_known(partition, &commit.view, Known::lost);
                     }
                     return Ok(refused);
                 }

@@ -122,18 +122,14 @@ impl Known {
         some(&self.closed, &mut self.turns[1], limit)
     }
 
-    /// A commit found something missing.
-    pub(super) fn doubt(&mut self) {
-        self.doubted = true;
-    }
-
     /// There is no state.
     pub(super) fn nothing(&mut self) -> Read {
         *self = Known { version: self.version + 1, ..Known::default() };
         Read::Nothing
     }
 
-    /// Something of the state is not there or damaged: the next look fetches everything and looks after all that there was.
+    /// Something of the state is not there or damaged, as a look or a commit has found: the next look fetches everything and looks after
+    /// all that there was. One that went on from the rows at hand would not miss a delta that is in them.
     pub(super) fn lost(&mut self) {
         self.version += 1;
         self.read = ReadRows::default();

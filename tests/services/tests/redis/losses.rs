@@ -85,6 +85,28 @@ async fn whatever_key_goes_away_the_view_counts_as_missing_and_is_folded_anew() 
     assert!(lost > 30);
 }
 
+/// Only who fetches all rows needs that delta; the worker and its readers have them at hand, and must not go on without it for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delta_that_goes_away_is_missed_by_a_worker_that_has_its_rows() {
+    let Some(redis) = Redis::start(&[]) else { return };
+    let namespace = namespace();
+    let worker = at(&redis.url(), &namespace);
+    let plain = Plain { seed: 1, segment: 10_000 };
+    let mut position = 0;
+    for _ in 0..6 {
+        position = plain.advance(&worker, &view(), 10).await;
+    }
+    let state = keys(&redis, &namespace).into_iter().find(|key| key.ends_with(":state")).unwrap();
+    assert_eq!(redis.command(&["HDEL", &state, "d3"]).unwrap(), "1");
+    let refused = worker.commit(&place(), vec![plain.commit(&view(), position, position + 1)]).await.unwrap();
+    assert_eq!(refused, Committed::Missing);
+    for _ in 0..3 {
+        position = plain.advance(&worker, &view(), 40).await;
+    }
+    assert_eq!(position, 120, "folded anew from the beginning");
+    assert_eq!(plain.check(&at(&redis.url(), &namespace), &view(), "without d3").await, Some(120));
+}
+
 /// What counts is the last command of a script: one that ends before it has changed nothing, not even in another view.
 #[tokio::test(flavor = "multi_thread")]
 async fn half_a_script_is_no_change_at_all() {
