@@ -135,11 +135,12 @@ fn refuse_embedded(config: &Config, role: Role) -> Result<()> {
 
 /// Runs `roles` in this process until a signal, then ends them in order.
 pub fn until_signal(config: Config, roles: &[Role], name: &str) -> Result<()> {
-    crate::runtime::runtime()?.block_on(async {
+    let runtime = crate::runtime::runtime()?;
+    let ended = runtime.block_on(async {
         let signal = shutdown::on_signal().map_err(|e| Error::internal("signals cannot be caught").because(e))?;
         let process = tokio::select! {
             started = Process::start(config, roles) => started?,
-            () = signal.cancelled() => return Ok(()),
+            () = signal.cancelled() => return Ok(Ended::InOrder),
         };
         // Standard output may be what a sink writes.
         if process.writes_lines() {
@@ -150,7 +151,20 @@ pub fn until_signal(config: Config, roles: &[Role], name: &str) -> Result<()> {
         }
         signal.cancelled().await;
         process.stop().await
-    })
+    })?;
+    if ended == Ended::CutOff {
+        std::mem::forget(runtime); // else it would wait for what is still at work, and that would find it gone
+    }
+    Ok(())
+}
+
+/// How a process stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything has committed what it held.
+    InOrder,
+    /// Something is still at work, and ends with the process.
+    CutOff,
 }
 
 /// A running process.
@@ -277,7 +291,7 @@ impl Process {
     }
 
     /// Takes no more requests, lets those under way end, then the layers commit what they hold.
-    pub async fn stop(self) -> Result<()> {
+    pub async fn stop(self) -> Result<Ended> {
         self.health.end();
         self.take.cancel();
         if tokio::time::timeout(DRAIN, self.server).await.is_err() {
@@ -287,11 +301,11 @@ impl Process {
         let finished =
             tokio::task::spawn_blocking(move || self.threads.into_iter().filter_map(|t| t.join().err()).count());
         match tokio::time::timeout(FINISH, finished).await {
-            Ok(Ok(0)) => Ok(()),
+            Ok(Ok(0)) => Ok(Ended::InOrder),
             Ok(_) => Err(Error::internal("a layer ended with a panic; its message is in the log")),
             Err(_) => {
                 tracing::warn!("a layer was still at work and is cut off; the next start goes on from its last commit");
-                Ok(())
+                Ok(Ended::CutOff)
             }
         }
     }

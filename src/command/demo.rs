@@ -37,7 +37,7 @@ pub fn run(command: &Demo) -> Result<()> {
         let (client, rate) = (Client::new(&url, &Credentials::default())?, command.rate);
         let replayed = tokio::select! {
             replayed = tokio::task::spawn_blocking(move || replay(&client, rate, segment)) => replayed,
-            () = signal.cancelled() => return running.stop().await,
+            () = signal.cancelled() => return running.stop().await.map(drop),
         };
         let replayed = replayed.map_err(|e| Error::internal("the replay broke off").because(e)).flatten();
         if replayed.is_ok() {

@@ -45,9 +45,9 @@ fn the_flights_are_exact_on_kafka_redis_and_s3_whatever_role_is_killed() {
         std::thread::sleep(Duration::from_millis(300));
     }
     cluster.resume(true);
-    let fresh = wait_fresh(&cluster, flights.len() as u64);
+    let fresh = wait_fresh(&mut cluster, flights.len() as u64);
     redis.command(&["FLUSHALL"]).expect("Redis forgets everything");
-    let again = wait_fresh(&cluster, flights.len() as u64);
+    let again = wait_fresh(&mut cluster, flights.len() as u64);
     for url in cluster.urls("serve") {
         answers.extend(ask(|path| get(&agent(), &url, path), questions(&flights, &mut seed)));
     }
@@ -112,7 +112,7 @@ fn partitions_that_are_added_while_everything_runs_are_taken_up_by_every_role() 
         }
         std::thread::sleep(Duration::from_millis(400));
     }
-    wait_fresh(&cluster, flights.len() as u64);
+    wait_fresh(&mut cluster, flights.len() as u64);
     for url in cluster.urls("serve") {
         answers.extend(ask(|path| get(&agent(), &url, path), questions(&flights, &mut seed)));
     }

@@ -275,11 +275,13 @@ pub fn configuration(kafka: &Kafka, redis: &Redis) -> String {
     config.replace("name: flights\n", &format!("name: flights\n{storage}"))
 }
 
-/// Asks the serving processes until their answers count that many events; how long that took.
-pub fn wait_fresh(cluster: &Cluster, events: u64) -> Duration {
+/// Asks the serving processes until their answers count that many events; how long that took. Who only now gets to the failpoint
+/// where it is to die starts again.
+pub fn wait_fresh(cluster: &mut Cluster, events: u64) -> Duration {
     let begun = Instant::now();
     let path = "/api/analytics/metrics/delay.by_carrier?window=1d&from=2013-01-01&to=2014-01-02&limit=1";
     loop {
+        cluster.revive();
         let mut reached = 0;
         for url in cluster.urls("serve") {
             let Ok((200, answer)) = get(&cluster.agent, &url, path) else { continue };
