@@ -1,4 +1,5 @@
-//! The find-or-insert table of partials by pane and key: what the speed fold, the batch merge and serving group with.
+//! The find-or-insert table of partials by pane and key: what files of views, roll-ups, the audit and serving group with. The folds of the two
+//! layers have tables of their own.
 pub(crate) mod index;
 pub mod rolled;
 
