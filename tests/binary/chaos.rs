@@ -27,6 +27,8 @@ const FLIGHTS: usize = 40_000;
 const S3_FAULTS: u64 = 6;
 /// At least so many are read in a run, the one without anything among them.
 const GENERATIONS: usize = 2;
+/// How much longer a run may take than it should.
+const LONGER: Duration = Duration::from_secs(180);
 /// Between two faults.
 const PAUSE: Duration = Duration::from_millis(250);
 
@@ -278,9 +280,9 @@ fn everything_fails_at_once_and_every_answer_is_exact() {
     let mut faults = Faults::default();
     let (begun, length) = (Instant::now(), Duration::from_secs(seconds));
     let (mut sent, mut turn) = (0, 0_usize);
-    // With bad luck no run of the batch layer lives for long enough to publish: then all this takes longer.
+    // On a busy machine no run of the batch layer may live for long enough to publish. Then all this takes longer, and spares that layer.
     let mut published = HashSet::new();
-    while begun.elapsed() < length || (published.len() < GENERATIONS && begun.elapsed() < 3 * length) {
+    while begun.elapsed() < length || (published.len() < GENERATIONS && begun.elapsed() < length + LONGER) {
         let part = begun.elapsed().as_secs_f64() / length.as_secs_f64();
         let until = ((flights.len() as f64 * part) as usize).clamp(sent, flights.len());
         if until > sent {
@@ -288,6 +290,7 @@ fn everything_fails_at_once_and_every_answer_is_exact() {
             sent = until;
         }
         turn += 1;
+        cluster.spared = (begun.elapsed() >= length).then_some("batch");
         hurt(turn, &mut cluster, &kafka, &redis, &mut seed, &mut faults);
         *meanwhile.urls.lock().expect("the list is whole") = cluster.urls("serve");
         published.extend(meanwhile.generation());

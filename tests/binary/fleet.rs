@@ -37,6 +37,8 @@ pub struct Cluster {
     pub environment: Vec<(&'static str, String)>,
     pub processes: Vec<Process>,
     pub agent: ureq::Agent,
+    /// A role that is hurt no more.
+    pub spared: Option<&'static str>,
 }
 
 impl Process {
@@ -83,7 +85,7 @@ impl Cluster {
         let processes = roles.map(|role| spawn(&folder.0, &environment, role, None)).collect();
         let short = ureq::Agent::config_builder().http_status_as_error(false);
         let agent = short.timeout_global(Some(Duration::from_secs(5))).build().into();
-        let mut cluster = Cluster { folder, environment, processes, agent };
+        let mut cluster = Cluster { folder, environment, processes, agent, spared: None };
         for at in 0..cluster.processes.len() {
             cluster.wait_ready(at);
         }
@@ -127,7 +129,7 @@ impl Cluster {
     pub fn arm(&mut self, failpoint: &'static str, times: u64, seed: &mut u64) {
         let of_role = (0..self.processes.len()).filter(|&at| failpoint.starts_with(self.processes[at].role));
         let of_role: Vec<usize> = of_role.filter(|&at| self.processes[at].stopped_until.is_none()).collect();
-        if of_role.is_empty() {
+        if of_role.is_empty() || self.spared.is_some_and(|role| failpoint.starts_with(role)) {
             return;
         }
         let at = of_role[random(seed) as usize % of_role.len()];
@@ -157,10 +159,10 @@ impl Cluster {
     /// One fault to one process; what it was.
     pub fn hurt(&mut self, seed: &mut u64) -> &'static str {
         let at = random(seed) as usize % self.processes.len();
-        if self.processes[at].stopped_until.is_some() {
+        let role = self.processes[at].role;
+        if self.processes[at].stopped_until.is_some() || self.spared == Some(role) {
             return "none";
         }
-        let role = self.processes[at].role;
         match random(seed) % 3 {
             0 => {
                 let seconds = 1 + random(seed) % LONGEST_STOP;

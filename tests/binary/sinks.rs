@@ -149,7 +149,7 @@ fn example(bootstrap: &str, redis: &Redis) -> Cluster {
     let environment =
         vec![("KAFKA", bootstrap.to_owned()), ("REDIS", redis.url()), ("LAKE", "file://./data".to_owned())];
     let processes = ROLES.map(|role| spawn(&folder.0, &environment, role, None));
-    let mut cluster = Cluster { folder, environment, processes: processes.into(), agent: agent() };
+    let mut cluster = Cluster { folder, environment, processes: processes.into(), agent: agent(), spared: None };
     (0..ROLES.len()).for_each(|at| cluster.wait_ready(at));
     cluster
 }
