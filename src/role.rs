@@ -31,6 +31,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::runtime::{Ended, until_stopped};
 use crate::shutdown;
 use crate::wire::Ports;
 use health::{Health, Part};
@@ -135,8 +136,7 @@ fn refuse_embedded(config: &Config, role: Role) -> Result<()> {
 
 /// Runs `roles` in this process until a signal, then ends them in order.
 pub fn until_signal(config: Config, roles: &[Role], name: &str) -> Result<()> {
-    let runtime = crate::runtime::runtime()?;
-    let ended = runtime.block_on(async {
+    until_stopped(async {
         let signal = shutdown::on_signal().map_err(|e| Error::internal("signals cannot be caught").because(e))?;
         let process = tokio::select! {
             started = Process::start(config, roles) => started?,
@@ -151,20 +151,7 @@ pub fn until_signal(config: Config, roles: &[Role], name: &str) -> Result<()> {
         }
         signal.cancelled().await;
         process.stop().await
-    })?;
-    if ended == Ended::CutOff {
-        std::mem::forget(runtime); // else it would wait for what is still at work, and that would find it gone
-    }
-    Ok(())
-}
-
-/// How a process stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ended {
-    /// Everything has committed what it held.
-    InOrder,
-    /// Something is still at work, and ends with the process.
-    CutOff,
+    })
 }
 
 /// A running process.

@@ -100,7 +100,7 @@ impl Lease {
     pub async fn holder(store: &Arc<dyn ObjectStore>, clock: &Arc<dyn Clock>, name: &str) -> Result<Option<Holder>> {
         match Lease::named(store.clone(), clock.clone(), name).read().await {
             Ok((held, _)) => {
-                let held = held.filter(|held| held.until > clock.now());
+                let held = held.filter(|held| held.lasts(clock.now()));
                 Ok(held.map(|held| Holder { holder: held.holder, until: held.until.to_rfc3339() }))
             }
             Err(Refused::NotFound { .. }) => Ok(None),

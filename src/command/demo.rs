@@ -13,7 +13,7 @@ use crate::args::{Demo, Output, Query};
 use crate::client::{Client, Credentials};
 use crate::command::{query, up};
 use crate::output::say;
-use crate::runtime::runtime;
+use crate::runtime::until_stopped;
 use crate::shutdown;
 
 const CONFIGURATION: &str = include_str!("../../seam.yaml");
@@ -29,7 +29,7 @@ pub fn run(command: &Demo) -> Result<()> {
     let config = configuration(command, &folder)?;
     let segment = config.sources.first().map_or(Span::MINUTE, |source| source.segments.interval);
     let segment = Duration::from_micros(segment.0.unsigned_abs());
-    runtime()?.block_on(async {
+    until_stopped(async {
         let signal = shutdown::on_signal().map_err(|e| Error::internal("signals cannot be caught").because(e))?;
         let running = up::start(config).await?;
         let url = format!("http://{}", running.address);
@@ -37,7 +37,7 @@ pub fn run(command: &Demo) -> Result<()> {
         let (client, rate) = (Client::new(&url, &Credentials::default())?, command.rate);
         let replayed = tokio::select! {
             replayed = tokio::task::spawn_blocking(move || replay(&client, rate, segment)) => replayed,
-            () = signal.cancelled() => return running.stop().await.map(drop),
+            () = signal.cancelled() => return running.stop().await,
         };
         let replayed = replayed.map_err(|e| Error::internal("the replay broke off").because(e)).flatten();
         if replayed.is_ok() {
@@ -46,7 +46,7 @@ pub fn run(command: &Demo) -> Result<()> {
                 signal.cancelled().await;
             }
         }
-        running.stop().await.and(replayed)
+        running.stop().await.and_then(|ended| replayed.map(|()| ended))
     })?;
     if command.data.is_none() {
         // A temporary folder that cannot be removed is the system's to clean up.
